@@ -1,12 +1,12 @@
 """What can go wrong, in words a user can act on.
 
-    TdnError                 what happened, where, and what to do next
-    ├── UsageError           the user's mistake: bad manifest, key, argument (exit 2)
-    │   ├── ManifestError    a manifest does not validate
-    │   └── AbsentData       the data set (or an upstream result) is not on this machine
-    ├── DataError            too many bad videos, an annotation that contradicts itself (exit 1)
-    ├── StoreError           a frame store that is damaged, foreign or locked (exit 1)
-    └── RecordError          a run record that cannot be written or does not fit (exit 1)
+TdnError                 what happened, where, and what to do next
+├── UsageError           the user's mistake: bad manifest, key, argument (exit 2)
+│   ├── ManifestError    a manifest does not validate
+│   └── AbsentData       the data set (or an upstream result) is not on this machine
+├── DataError            too many bad videos, an annotation that contradicts itself (exit 1)
+├── StoreError           a frame store that is damaged, foreign or locked (exit 1)
+└── RecordError          a run record that cannot be written or does not fit (exit 1)
 """
 
 from __future__ import annotations

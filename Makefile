@@ -1,0 +1,53 @@
+# Two commands: `make repro` and `make test`. Everything they need goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+PROFILE ?= mini
+JOBS ?= 0
+# own: keep the torch and torchvision that are already in $(VENV) (a CPU-only build, say)
+TORCH ?= locked
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCKS := requirements.lock $(if $(filter own,$(TORCH)),,requirements-torch.lock)
+
+.PHONY: repro test lint types install lock
+.DEFAULT_GOAL := repro
+
+repro: install
+	@$(BIN)/tdn repro --profile $(PROFILE) --jobs $(JOBS)
+
+test: install
+	@$(BIN)/python -m pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: install
+	@$(BIN)/mypy
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock requirements-torch.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV) (a few minutes; about 5.5 GB with CUDA)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  $(addprefix -r ,$(LOCKS))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
+	@touch $(STAMP)
+
+# Renewing the pins is deliberate: read the difference before committing it.
+lock:
+	@uv pip compile pyproject.toml --extra dev --constraint requirements-torch.in \
+	  --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header \
+	  --no-annotate --quiet --output-file .tmp-lock
+	@$(PYTHON) -c 'import re; \
+	  items = re.split(r"\n(?=[a-z0-9])", open(".tmp-lock").read().strip()); \
+	  gpu = re.compile(r"(torch|torchvision|triton|nvidia-|cuda-)"); \
+	  head = "# Exact versions with hashes, for Python 3.11-3.12 on Linux; `make lock` renews it.\n"; \
+	  [open(name, "w").write(head + "\n".join(i for i in items if bool(gpu.match(i)) is only) + "\n") \
+	   for name, only in (("requirements.lock", False), ("requirements-torch.lock", True))]'
+	@rm -f .tmp-lock

@@ -1,0 +1,136 @@
+"""What a miniature data set is made of: `manifests/twins/<data set>.yaml`, checked.
+
+A twin stands in for a data set nobody can be asked to download: procedural clips, really encoded,
+in the official layout. Its classes come in time-reversed pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.manifest_base import Strict
+
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""[least, most] of a quantity drawn uniformly for each clip."""
+
+
+class Pair(Strict):
+    """Two classes of which one is the other played backwards."""
+
+    kind: str
+    """The motion: a name in `pipeline.mini.motions.KINDS`."""
+    forward: str
+    backward: str
+    mirrored: bool
+    """True when a horizontal flip turns one class into the other."""
+    decided_by: Literal["adjacent", "across", "either"]
+    """Which frame differences tell the two apart: neighbouring frames, neighbouring segments."""
+    amount: Range
+    """Size of the motion, in the unit the kind states."""
+    shake_px: float = Field(ge=0)
+    """Standard deviation of the object's own jitter, drawn anew for every frame."""
+
+
+class Still(Strict):
+    """A class that looks the same played backwards: appearance or rhythm decides it."""
+
+    kind: str
+    name: str
+    amount: Range
+    shake_px: float = Field(ge=0)
+
+
+class Look(Strict):
+    """How hard the clips are on the eye; the same for every clip of the twin."""
+
+    camera_jitter_px: float = Field(ge=0)
+    """Standard deviation of the whole picture's shift, drawn anew for every frame."""
+    pan_px: float = Field(ge=0)
+    """Largest drift of the background over a clip, in any direction."""
+    noise: float = Field(ge=0, le=64)
+    """Standard deviation of the sensor noise, in grey levels of 255."""
+    flicker: float = Field(ge=0, lt=1)
+    """Standard deviation of the picture's brightness factor, drawn anew for every frame."""
+    contrast: Range
+    """How far an object's colours stand out from the background's, 0 to 1."""
+
+
+class Split(Strict):
+    """One subset of a data set with fixed subsets."""
+
+    clips_per_class: int = Field(ge=1)
+    closed_under_reversal: bool
+    """True: every scene is written twice, forwards and backwards, under the two labels."""
+    labelled: bool
+    pool: int = Field(ge=1)
+    """Objects, textures and backgrounds of its own that the subset draws from, of each kind."""
+
+
+class Groups(Strict):
+    """Subsets by source: clips of a group share object, texture and background."""
+
+    count: int = Field(ge=2, le=99)
+    clips_per_group: int = Field(ge=1, le=99)
+    test_groups: Annotated[list[list[int]], Field(min_length=1)]
+    """For each split the groups (from 1) that are its test set; all others train."""
+
+
+class Twin(Strict):
+    """One miniature data set."""
+
+    stands_for: str
+    seed: int = Field(ge=0)
+    width_px: int = Field(ge=32, le=1024)
+    height_px: int = Field(ge=32, le=1024)
+    frames: int = Field(ge=12, le=300)
+    fps: float = Field(gt=0)
+    quality: int = Field(ge=0, le=100)
+    """JPEG quality for frame folders; the codec's own quantiser for video."""
+    look: Look
+    pairs: list[Pair] = Field(min_length=1)
+    stills: list[Still]
+    splits: dict[str, Split]
+    groups: Groups | None
+    order_blind_bound_pct: float = Field(ge=0, le=100)
+    """No function that ignores frame order scores above this on the evaluation split."""
+    order_blind_reason: str
+    flip_pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    """Class names that change places when a clip is flipped horizontally."""
+    expected: dict[str, int]
+    """Clips per subset, as annotation files list them."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in file order: forward and backward of each pair, then the stills."""
+        paired = [name for pair in self.pairs for name in (pair.forward, pair.backward)]
+        return paired + [still.name for still in self.stills]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Twin:
+        if (self.groups is None) == (not self.splits):
+            raise ValueError("give either splits or groups")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes have the same name")
+        mirrored = [[p.forward, p.backward] for p in self.pairs if p.mirrored]
+        if sorted(map(sorted, self.flip_pairs)) != sorted(map(sorted, mirrored)):
+            raise ValueError(f"flip_pairs must name the mirrored pairs: {mirrored}")
+        counted = self.count_clips()
+        if counted != self.expected:
+            raise ValueError(f"expected does not add up; the numbers above give {counted}")
+        blind = 100 * (len(self.pairs) + len(self.stills)) / len(self.classes)
+        if abs(blind - self.order_blind_bound_pct) > 0.01:
+            raise ValueError(f"order_blind_bound_pct must be {blind:.2f}: one right of each pair")
+        return self
+
+    def count_clips(self) -> dict[str, int]:
+        """Clips per subset; with groups the subsets are `train01`, `test01`, ..."""
+        if self.groups is None:
+            return {n: s.clips_per_class * len(self.classes) for n, s in self.splits.items()}
+        per_group = self.groups.clips_per_group * len(self.classes)
+        counts: dict[str, int] = {}
+        for number, test in enumerate(self.groups.test_groups, start=1):
+            counts[f"train{number:02d}"] = (self.groups.count - len(test)) * per_group
+            counts[f"test{number:02d}"] = len(test) * per_group
+        return counts

@@ -1,0 +1,200 @@
+"""What happens in a clip: one function per kind of motion, always told forwards.
+
+The backward class of a pair is the forward one played in reverse, so nothing here can tell the two
+apart except the order of frames. A kind draws its own numbers from the stream it is given.
+
+    n   frames;  a track is an (n,) array;  positions are pixels of a frame, angles radians
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Track = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where and how a motion is to be drawn."""
+
+    rng: np.random.Generator
+    frames: int
+    width_px: int
+    height_px: int
+    amount: tuple[float, float]
+
+    @property
+    def tau(self) -> Track:
+        """Time, 0 at the first frame and 1 at the last."""
+        return np.arange(self.frames) / (self.frames - 1)
+
+    def draw(self) -> float:
+        """The motion's size for this clip, uniform over `amount`."""
+        return float(self.rng.uniform(*self.amount))
+
+    def flat(self, value: float) -> Track:
+        return np.full(self.frames, float(value))
+
+    def sign(self) -> float:
+        return 1.0 if self.rng.random() < 0.5 else -1.0
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One object's path through a clip. `skin`: 0 or 1, which of the clip's two textures it wears."""
+
+    x_px: Track
+    y_px: Track
+    scale: Track
+    angle: Track
+    opacity: Track
+    phase: Track
+    pattern: str = "texture"
+    repeats: int = 1
+    skin: int = 0
+
+
+@dataclass(frozen=True)
+class Action:
+    """All that moves in a clip, bottom first, and the light it is filmed in."""
+
+    actors: tuple[Actor, ...]
+    gain: Track
+    """Factor on the picture's brightness."""
+
+
+def _actor(stage: Stage, radius: tuple[float, float] = (0.2, 0.3)) -> Actor:
+    """An object at rest near the middle; `radius` is a range of fractions of the height."""
+    rng = stage.rng
+    scale = rng.uniform(*radius) * stage.height_px / 20.0
+    return Actor(
+        x_px=stage.flat(stage.width_px * rng.uniform(0.42, 0.58)),
+        y_px=stage.flat(stage.height_px * rng.uniform(0.42, 0.58)),
+        scale=stage.flat(scale),
+        angle=stage.flat(rng.uniform(0, 2 * np.pi)),
+        opacity=stage.flat(1.0),
+        phase=stage.flat(rng.uniform(0, 1)),
+    )
+
+
+def _ramp(stage: Stage) -> Track:
+    """From 0 to 1 with rests of random length at both ends."""
+    start, stop = stage.rng.uniform(0.0, 0.2), stage.rng.uniform(0.8, 1.0)
+    return np.clip((stage.tau - start) / (stop - start), 0, 1)
+
+
+def _one(stage: Stage, actor: Actor) -> Action:
+    return Action((actor,), stage.flat(1.0))
+
+
+def slide(stage: Stage) -> Action:
+    """An object moves to the right; amount: distance as a fraction of the width."""
+    actor = _actor(stage)
+    way = (_ramp(stage) - 0.5) * stage.draw() * stage.width_px
+    return _one(stage, replace(actor, x_px=actor.x_px + way))
+
+
+def lift(stage: Stage) -> Action:
+    """An object moves upwards; amount: distance as a fraction of the height."""
+    actor = _actor(stage)
+    way = (_ramp(stage) - 0.5) * stage.draw() * stage.height_px
+    return _one(stage, replace(actor, y_px=actor.y_px - way))
+
+
+def approach(stage: Stage) -> Action:
+    """An object grows; amount: final over first size."""
+    actor = _actor(stage, (0.17, 0.22))
+    return _one(stage, replace(actor, scale=actor.scale * stage.draw() ** _ramp(stage)))
+
+
+def turn(stage: Stage) -> Action:
+    """An object turns clockwise slowly enough for segments to follow; amount: turns."""
+    actor = _actor(stage, (0.26, 0.36))
+    return _one(stage, replace(actor, angle=actor.angle + 2 * np.pi * stage.draw() * stage.tau))
+
+
+def appear(stage: Stage) -> Action:
+    """An object fades in; amount: the part of the clip the fade takes."""
+    actor = _actor(stage)
+    length = stage.draw()
+    start = stage.rng.uniform(0.1, 0.9 - length)
+    return _one(stage, replace(actor, opacity=np.clip((stage.tau - start) / length, 0, 1)))
+
+
+def meet(stage: Stage) -> Action:
+    """Two objects move closer; amount: distance covered, as a fraction of the width."""
+    first, second = _actor(stage, (0.14, 0.19)), replace(_actor(stage, (0.14, 0.19)), skin=1)
+    near, way = stage.rng.uniform(0.1, 0.16), stage.draw()
+    gap = (near + way * (1 - _ramp(stage)) / 2) * stage.width_px
+    tilt = stage.rng.uniform(-0.6, 0.6) + (np.pi if stage.rng.random() < 0.5 else 0)
+    x, y = np.cos(tilt) * gap, np.sin(tilt) * gap * 0.8
+    centre_x, centre_y = stage.width_px * stage.rng.uniform(0.45, 0.55), stage.height_px / 2
+    first = replace(first, x_px=centre_x - x, y_px=centre_y - y)
+    second = replace(second, x_px=centre_x + x, y_px=centre_y + y)
+    return Action((first, second), stage.flat(1.0))
+
+
+def cover(stage: Stage) -> Action:
+    """One object slides over another until it hides it; amount: way as a fraction of the width."""
+    below, above = _actor(stage, (0.14, 0.18)), replace(_actor(stage, (0.24, 0.3)), skin=1)
+    way = (1 - _ramp(stage)) * stage.draw() * stage.width_px
+    heading = stage.rng.uniform(0, 2 * np.pi)
+    x = below.x_px + np.cos(heading) * way
+    y = below.y_px + np.sin(heading) * way * 0.8
+    return Action((below, replace(above, x_px=x, y_px=y)), stage.flat(1.0))
+
+
+def whirl(stage: Stage) -> Action:
+    """A pinwheel turns clockwise fast; amount: periods of its pattern per frame."""
+    return _fast(stage, "sectors", (0.26, 0.36), (3, 6), 1.0)
+
+
+def belt(stage: Stage) -> Action:
+    """Stripes run to the right inside a round window; amount: periods per frame."""
+    return _fast(stage, "stripes", (0.26, 0.36), (3, 5), 0.0)
+
+
+def ripple(stage: Stage) -> Action:
+    """Rings run outwards; amount: periods per frame."""
+    return _fast(stage, "rings", (0.28, 0.38), (4, 6), 1.0)
+
+
+def _fast(
+    stage: Stage,
+    pattern: str,
+    radius: tuple[float, float],
+    repeats: tuple[int, int],
+    turned: float,
+) -> Action:
+    actor = _actor(stage, radius)
+    phase = actor.phase + stage.draw() * np.arange(stage.frames)
+    count = int(stage.rng.integers(repeats[0], repeats[1] + 1))
+    angle = actor.angle * turned
+    return _one(
+        stage, replace(actor, pattern=pattern, repeats=count, phase=phase, angle=angle)
+    )
+
+
+def brighten(stage: Stage) -> Action:
+    """The light grows; amount: final over first brightness."""
+    change = stage.draw() ** (_ramp(stage) - 0.5)
+    return Action((_actor(stage),), change)
+
+
+KINDS: dict[str, Callable[[Stage], Action]] = {
+    "slide": slide,
+    "lift": lift,
+    "approach": approach,
+    "turn": turn,
+    "appear": appear,
+    "meet": meet,
+    "cover": cover,
+    "whirl": whirl,
+    "belt": belt,
+    "ripple": ripple,
+    "brighten": brighten,
+}

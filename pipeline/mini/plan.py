@@ -1,0 +1,139 @@
+"""Which clips a twin holds, and the scene behind each: pure functions of the manifest.
+
+A scene is filmed once. A subset that is closed under reversal writes it twice, forwards under one
+label and backwards under the partner's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.manifest_twin import Pair, Still, Twin
+from pipeline.mini.motions import KINDS, Action, Stage
+from pipeline.mini.pools import stream
+from pipeline.mini.render import Scene
+
+_LAST_ID = 220_847
+"""Ids are drawn from 1 to here, like the official ones, so that they tell nothing."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video of the twin."""
+
+    clip_id: str
+    subset: str
+    label: str
+    reverse: bool
+    """True when the scene is played backwards."""
+    group: int
+    """Source group from 1; 0 where the data set has none."""
+    number: int
+    """Number within class and group, from 1."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """One scene to film and the clips cut from it."""
+
+    key: str
+    """Seeds every random number of the scene."""
+    entry: int
+    """Index into the twin's pairs, then stills."""
+    clips: tuple[Clip, ...]
+    things: tuple[int, int]
+    """First number and size of the pool that objects, textures and backgrounds come from."""
+    cast: str
+    """Seeds the choice of objects, textures and background; shared by the clips of a group."""
+
+
+def takes(dataset: str, twin: Twin) -> list[Take]:
+    """Every scene of the twin, in a fixed order."""
+    plain = _grouped(dataset, twin) if twin.groups else _split(dataset, twin)
+    ids = stream(dataset, twin.seed, "ids").permutation(_LAST_ID)[: sum(len(t.clips) for t in plain)]
+    numbers = iter(int(i) + 1 for i in ids)
+    return [_with_ids(take, numbers) for take in plain]
+
+
+def partners(dataset: str, twin: Twin) -> dict[str, str]:
+    """Clip id → id of the clip that is the same scene played backwards."""
+    found: dict[str, str] = {}
+    for take in takes(dataset, twin):
+        if len(take.clips) == 2:
+            first, second = (clip.clip_id for clip in take.clips)
+            found[first], found[second] = second, first
+    return found
+
+
+def scene(twin: Twin, take: Take) -> Scene:
+    """The scene with every random number drawn."""
+    entries: list[Pair | Still] = [*twin.pairs, *twin.stills]
+    entry, look, n = entries[take.entry], twin.look, twin.frames
+    rng = stream(take.key)
+    stage = Stage(rng, n, twin.width_px, twin.height_px, (entry.amount[0], entry.amount[1]))
+    action: Action = KINDS[entry.kind](stage)
+    cast = stream(take.cast)
+    first, size = take.things
+    heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, look.pan_px)
+    way = stage.tau[:, None] * length * np.array([np.cos(heading), np.sin(heading)])
+    return Scene(
+        action=action,
+        outlines=tuple(first + int(i) for i in cast.integers(0, size, 2)),
+        textures=tuple(first + int(i) for i in cast.permutation(size)[:2]),
+        background=first + int(cast.integers(size)),
+        pan_px=way + rng.uniform(0, 128, 2),
+        camera_px=rng.normal(0, 1, (n, 2)) * look.camera_jitter_px,
+        shake_px=rng.normal(0, 1, (n, 2)) * entry.shake_px,
+        flicker=1 + rng.normal(0, 1, n) * look.flicker,
+        contrast=float(rng.uniform(*look.contrast)),
+        noise=look.noise,
+        noise_seed=f"{take.key}/noise",
+    )
+
+
+def _split(dataset: str, twin: Twin) -> list[Take]:
+    found: list[Take] = []
+    first = 0
+    for subset, split in twin.splits.items():
+        things = (first, split.pool)
+        first += split.pool
+        for entry in range(len(twin.pairs) + len(twin.stills)):
+            for number in range(split.clips_per_class):
+                for labels in _takes_of(twin, entry, split.closed_under_reversal):
+                    key = f"{dataset}/{twin.seed}/{subset}/{entry}/{number}/{labels}"
+                    clips = tuple(Clip("", subset, *label, 0, number + 1) for label in labels)
+                    found.append(Take(key, entry, clips, things, f"{key}/cast"))
+    return found
+
+
+def _grouped(dataset: str, twin: Twin) -> list[Take]:
+    assert twin.groups is not None
+    found: list[Take] = []
+    for entry in range(len(twin.pairs) + len(twin.stills)):
+        for group in range(1, twin.groups.count + 1):
+            things = ((group - 1) * 4, 4)
+            for number in range(1, twin.groups.clips_per_group + 1):
+                for labels in _takes_of(twin, entry, True):
+                    key = f"{dataset}/{twin.seed}/{entry}/{group}/{number}"
+                    clips = tuple(Clip("", "", *label, group, number) for label in labels)
+                    cast = f"{dataset}/{twin.seed}/{entry}/{group}/cast"
+                    found.append(Take(key, entry, clips, things, cast))
+    return found
+
+
+def _takes_of(twin: Twin, entry: int, closed: bool) -> list[tuple[tuple[str, bool], ...]]:
+    """(label, reverse) of the clips of each scene that one clip per class of this entry needs."""
+    if entry >= len(twin.pairs):
+        return [((twin.stills[entry - len(twin.pairs)].name, False),)]
+    pair = twin.pairs[entry]
+    forward, backward = (pair.forward, False), (pair.backward, True)
+    return [(forward, backward)] if closed else [(forward,), (backward,)]
+
+
+def _with_ids(take: Take, numbers: object) -> Take:
+    from dataclasses import replace
+
+    clips = tuple(replace(clip, clip_id=str(next(numbers))) for clip in take.clips)  # type: ignore[call-overload]
+    return replace(take, clips=clips)

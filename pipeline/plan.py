@@ -1,0 +1,246 @@
+"""Resolve the manifests of one profile into one small JSON per stage and key.
+
+A plan holds exactly the parameters that its stage will see and the digest of exactly the code that
+the stage can import, so that an edit reaches the rows it concerns and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.codehash import closure, code_digest
+from pipeline.digests import sha256_file, write_json
+from pipeline.errors import ManifestError
+from pipeline.manifest import (
+    Experiment,
+    Profile,
+    Recipe,
+    load_experiments,
+    load_profile,
+    load_recipes,
+    pick,
+)
+from pipeline.manifest_base import nearest
+from pipeline.manifest_dataset import Dataset, load_dataset
+from pipeline.manifest_protocol import Protocol, load_protocols
+from pipeline.manifest_twin import Twin, load_twin
+from pipeline.workspace import Workspace
+
+Params = dict[str, Any]
+Plans = dict[tuple[str, str], Params]
+Locate = Callable[[str], str]
+"""From an architecture's name to the dotted module that holds it (`tdn_model.build.locate`)."""
+
+PAPER_SIDE_PX = 224
+"""The crop at which every text states its networks' cost."""
+
+ALL = "all"
+"""The key of a stage that exists once per profile."""
+
+
+def resolve(work: Workspace, locate: Locate) -> Plans:
+    """Every plan of the profile: {(stage, key): {"params": …, "code": …}}.
+
+    Raises ManifestError, naming file, key and the nearest valid name, on the first thing wrong.
+    """
+    manifests = work.manifests
+    profile = load_profile(manifests, work.profile)
+    rows = load_experiments(manifests, profile)
+    recipes = load_recipes(manifests)
+    protocols = load_protocols(manifests)
+    datasets = {name: load_dataset(manifests, name) for name in profile.datasets}
+    full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
+    twins = {name: load_twin(manifests, name) for name in profile.datasets if profile.generated}
+    for name, twin in twins.items():
+        datasets[name] = _as_twin(datasets[name], twin)
+    plans: Plans = {}
+    for name, dataset in datasets.items():
+        facts = dataset.model_dump(mode="json")
+        if name in twins:
+            plans["mini", name] = {"twin": twins[name].model_dump(mode="json")}
+        plans["check", name] = {"dataset": facts, "generated": profile.generated}
+        plans["decode", name] = {"dataset": facts}
+    for key, row in rows.items():
+        where = f"manifests/{profile.experiments}, experiments.{key}"
+        dataset = datasets[row.dataset]
+        if row.fold not in dataset.folds:
+            raise ManifestError(
+                f"fold: {row.dataset} has no fold '{row.fold}'",
+                where=where,
+                do=nearest(row.fold, list(dataset.folds)),
+            )
+        views = {name: _protocol(name, protocols, where) for name in row.protocols}
+        recipe = pick("recipe", row.recipe, recipes, where)
+        plans |= _row_plans(key, row, profile, dataset, recipe, views)
+    plans["cost", ALL] = {"rows": full_size}
+    plans["tables", ALL] = _table_params(manifests, profile, rows)
+    plans["report", ALL] = _report_params(profile, rows, datasets, twins)
+    return {item: _with_code(work.root, item, params, locate) for item, params in plans.items()}
+
+
+def write(work: Workspace, plans: Plans) -> int:
+    """Bring the plan folder in line with `plans`; returns how many files changed or went."""
+    folder = work.data / "plan"
+    wanted = {work.plan(stage, key): plan for (stage, key), plan in plans.items()}
+    changed = 0
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        if path not in wanted:
+            path.unlink()
+            changed += 1
+    for path, plan in wanted.items():
+        before = path.stat().st_mtime_ns if path.is_file() else None
+        write_json(path, plan)
+        changed += before != path.stat().st_mtime_ns
+    return changed
+
+
+def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
+    """The data set's manifest with the miniature's own counts, classes and flip map."""
+    changes = {
+        "num_classes": twin.num_classes,
+        "expected": dict(twin.expected),
+        "flip_pairs": [list(pair) for pair in twin.flip_pairs],
+    }
+    return dataset.model_copy(update=changes)
+
+
+def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
+    if name not in protocols:
+        raise ManifestError(
+            f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
+        )
+    return protocols[name].model_dump(mode="json")
+
+
+def _row_plans(
+    key: str,
+    row: Experiment,
+    profile: Profile,
+    dataset: Dataset,
+    recipe: Recipe,
+    protocols: dict[str, Params],
+) -> Plans:
+    """The plans of one row's train, predict and score."""
+    scale = profile.backbones[row.backbone]
+    data = {
+        "name": row.dataset,
+        "fold": row.fold,
+        "train": dataset.folds[row.fold].train,
+        "val": dataset.folds[row.fold].val,
+        "multi_label": dataset.multi_label,
+        "num_classes": dataset.num_classes,
+        "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
+    }
+    model = {
+        "architecture": row.architecture,
+        "backbone": row.backbone,
+        "segments": row.segments,
+        "width": scale.width,
+        "blocks": list(scale.blocks),
+        "options": dict(row.options),
+    }
+    sizes = {str(size): pixels for size, pixels in profile.sizes_px.items()}
+    compute = profile.compute.model_dump(mode="json")
+    shared = {"row": key, "profile": profile.profile, "smoke": profile.smoke, "sizes_px": sizes}
+    cache_mb, eval_batch = compute.pop("cache_mb"), compute.pop("eval_batch")
+    return {
+        ("train", key): {
+            **shared,
+            "data": data,
+            "model": model,
+            "recipe": _schedule(recipe, profile),
+            "weights": profile.weights,
+            "seed": row.seed,
+            "compute": {**compute, "cache_mb": cache_mb},
+        },
+        ("predict", key): {
+            **shared,
+            "data": data,
+            "model": model,
+            "protocols": protocols,
+            "seed": row.seed,
+            "compute": {**compute, "eval_batch": eval_batch},
+        },
+        ("score", key): {
+            **{name: shared[name] for name in ("row", "profile", "smoke")},
+            "dataset": row.dataset,
+            "fold": row.fold,
+            "metric": dataset.metric,
+            "protocols": {name: {"aggregate": p["aggregate"]} for name, p in protocols.items()},
+        },
+    }
+
+
+def _schedule(recipe: Recipe, profile: Profile) -> Params:
+    """The recipe as this profile runs it: a small profile's schedule replaces every recipe's."""
+    plan = recipe.model_dump(mode="json")
+    plan |= {"decay": "milestones", "warmup_epochs": 0.0}
+    if profile.schedule is not None:
+        override = profile.schedule.model_dump(mode="json")
+        share = override["epochs"] / recipe.epochs
+        plan["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
+        plan |= override
+    del plan["source"]
+    return plan
+
+
+def _full_size(row: Experiment, dataset: Dataset) -> Params:
+    """What the cost stage builds: the network at the paper's size, whatever the profile."""
+    return {
+        "architecture": row.architecture,
+        "backbone": row.backbone,
+        "segments": row.segments,
+        "options": dict(row.options),
+        "num_classes": dataset.num_classes,
+        "side_px": PAPER_SIDE_PX,
+    }
+
+
+def _table_params(manifests: Path, profile: Profile, rows: dict[str, Experiment]) -> Params:
+    """Rows in order, and digests of the manifests that the tables are laid out by."""
+    layouts = sorted((manifests / "tables").glob("*.yaml"))
+    return {
+        "profile": profile.profile,
+        "smoke": profile.smoke,
+        "rows": list(rows),
+        "claims_sha256": sha256_file(manifests / "claims.csv"),
+        "layouts": {path.name: sha256_file(path) for path in layouts},
+    }
+
+
+def _report_params(
+    profile: Profile,
+    rows: dict[str, Experiment],
+    datasets: dict[str, Dataset],
+    twins: dict[str, Twin],
+) -> Params:
+    about = {}
+    for name, dataset in datasets.items():
+        about[name] = {"title": dataset.title}
+        if name in twins:
+            about[name]["twin"] = twins[name].model_dump(mode="json")
+    return {
+        "profile": profile.profile,
+        "title": profile.title,
+        "smoke": profile.smoke,
+        "datasets": about,
+        "rows": {
+            key: {"dataset": row.dataset, "fold": row.fold, "architecture": row.architecture}
+            for key, row in rows.items()
+        },
+    }
+
+
+def _with_code(root: Path, item: tuple[str, str], params: Params, locate: Locate) -> Params:
+    """A plan: the parameters and the code they run through."""
+    stage = item[0]
+    roots = [f"stages.{stage}"]
+    if stage in ("train", "predict"):
+        roots.append(locate(params["model"]["architecture"]))
+    elif stage == "cost":
+        names = {row["architecture"] for row in params["rows"].values()}
+        roots += sorted(locate(name) for name in names)
+    files = closure(root, roots)
+    return {"params": params, "code": {"digest": code_digest(files), "files": files}}

@@ -1,0 +1,160 @@
+"""Run records: what a stage was given and what it made, in two files.
+
+`<key>.json` is the identity: deterministic, the same on every honest re-run, hashed.
+`<key>.observed.json` is what was true once: machine, times, versions. No stage depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.digests import read_json, sha256_bytes, sha256_file, sha256_json, write_json
+from pipeline.errors import RecordError
+from pipeline.workspace import Workspace
+
+SCHEMA = "tdn.run/1"
+_PACKAGES = ("torch", "torchvision", "ray", "lmdb", "pyarrow", "numpy", "pandas", "dvc")
+
+
+def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
+    """A file as a record names it: role, relative path, bytes and sha256.
+
+    A directory counts as the digest over its files' relative names and digests.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
+        listing = {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
+        size = sum(p.stat().st_size for p in files)
+        digest = sha256_json(listing)
+    elif path.is_file():
+        size, digest = path.stat().st_size, sha256_file(path)
+    else:
+        raise RecordError(
+            f"{role} is missing after the stage",
+            where=work.relative(path),
+            do="run the stage again; if this repeats, report it",
+        )
+    return {"role": role, "path": work.relative(path), "sha256": digest, "bytes": size}
+
+
+def write_record(
+    work: Workspace,
+    stage: str,
+    key: str,
+    *,
+    plan: dict[str, Any],
+    inputs: dict[str, Path],
+    outputs: dict[str, Path],
+    observed: dict[str, Any],
+) -> None:
+    """Write both files of a run record atomically; the identity first.
+
+    Raises RecordError when an input or output is missing or the disk refuses.
+    """
+    identity = {
+        "stage": stage,
+        "key": key,
+        "profile": work.profile,
+        "inputs": [describe(work, role, path) for role, path in sorted(inputs.items())],
+        "params": plan["params"],
+        "params_sha256": sha256_json(plan["params"]),
+        "code": plan["code"],
+    }
+    made = [describe(work, role, path) for role, path in sorted(outputs.items())]
+    record = {"schema": SCHEMA, "identity": identity, "outputs": made}
+    record["identity_sha256"] = sha256_json(identity)
+    record["record_sha256"] = sha256_json(record)
+    path = work.record(stage, key)
+    try:
+        write_json(path, record)
+        write_json(path.with_suffix(".observed.json"), {"schema": SCHEMA, **observed})
+    except OSError as error:
+        raise RecordError(
+            f"cannot write the run record: {error.strerror}",
+            where=work.relative(path),
+            do="make room or mend the permissions, then run the stage again",
+        ) from error
+
+
+def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, Any]:
+    """What is true of this run alone: times, machine, versions, state of the checkout."""
+    ended = datetime.now(UTC)
+    commit, dirty = _git(work.root)
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "ended": ended.isoformat(timespec="seconds"),
+        "seconds": round((ended - started).total_seconds(), 1),
+        "argv": argv,
+        "commit": commit,
+        "dirty": dirty,
+        "host": sha256_bytes(platform.node().encode())[:16],
+        "os": f"{platform.system()} {platform.release()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "accelerators": _accelerators(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record's identity file; RecordError when it is missing or not what it says it is."""
+    try:
+        record: dict[str, Any] = read_json(path)
+        said = record.pop("record_sha256")
+        ok = said == sha256_json(record)
+    except FileNotFoundError:
+        raise RecordError(
+            "the run record is missing", where=path.name, do="run the stage"
+        ) from None
+    except (ValueError, KeyError, AttributeError):
+        raise RecordError("the run record is unreadable", where=path.name) from None
+    if not ok:
+        raise RecordError("the run record was changed after it was written", where=path.name)
+    return {**record, "record_sha256": said}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _accelerators() -> list[dict[str, str]]:
+    torch = sys.modules.get("torch")  # asked only where a stage already uses it
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [{"name": torch.cuda.get_device_name(i)} for i in range(torch.cuda.device_count())]
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git(root: Path) -> tuple[str | None, bool | None]:
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    state = ask("status", "--porcelain", "--untracked-files=no", "--", "*.py", "manifests")
+    return commit, None if state is None else bool(state)

@@ -1,0 +1,209 @@
+"""The `tdn` command line: parse, call one function, print errors as sentences."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import TdnError
+from pipeline.workspace import Workspace, find_root
+
+app = typer.Typer(
+    name="tdn",
+    help="A reproducible benchmark of Temporal Difference Networks for video action recognition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_args_is_help=True)
+app.add_typer(profile_app, name="profile")
+
+Profile = Annotated[
+    str, typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE")
+]
+Graph = Annotated[
+    bool,
+    typer.Option(
+        "--graph", help="called by DVC: trust the plan, record absent data instead of failing"
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="decode processes; 0 = in this process (default: all cores)")
+]
+DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a data set of the profile")]
+RowArg = Annotated[str, typer.Argument(metavar="ROW", help="a key of manifests/experiments*.yaml")]
+
+
+def _workspace(profile: str) -> Workspace:
+    return Workspace(find_root(Path.cwd()), profile)
+
+
+def _execute(name: str, key: str, profile: str, graph: bool, **switches: Any) -> None:
+    from stages import harness
+
+    work = _workspace(profile)
+    if not graph:
+        from stages import plan
+
+        plan.run(work)
+    with _bar(f"{name} {key}" if key != "all" else name) as progress:
+        harness.execute(work, name, key, record_absent=graph, progress=progress, **switches)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Any]:
+    """A progress bar with an ETA on a terminal; silence elsewhere (logs stay readable)."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@app.command()
+def plan(profile: Profile = "mini") -> None:
+    """Resolve all manifests of a profile; the first stage of the graph."""
+    from stages import plan as stage
+
+    changed = stage.run(_workspace(profile))
+    typer.echo(f"plan: {changed} changed", err=True)
+
+
+@app.command()
+def mini(
+    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+) -> None:
+    """Generate a miniature data set in its official layout."""
+    _execute("mini", dataset, profile, graph, workers=workers)
+
+
+@app.command()
+def check(dataset: DatasetArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Reconcile a data set's annotation with its files and write the ledger of sources."""
+    _execute("check", dataset, profile, graph)
+
+
+@app.command()
+def decode(
+    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+) -> None:
+    """Decode a data set into its frame store."""
+    _execute("decode", dataset, profile, graph, workers=workers)
+
+
+@app.command()
+def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Train one row."""
+    _execute("train", row, profile, graph)
+
+
+@app.command()
+def predict(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Predict one row's test videos under all its protocols: logits per view."""
+    _execute("predict", row, profile, graph)
+
+
+@app.command()
+def score(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Score one row's predictions."""
+    _execute("score", row, profile, graph)
+
+
+@app.command()
+def cost(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Count parameters and multiply-adds of every row's network at the paper's size."""
+    _execute("cost", "all", profile, graph)
+
+
+@app.command()
+def tables(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Regenerate the papers' tables from the metrics at hand."""
+    _execute("tables", "all", profile, graph)
+
+
+@app.command()
+def report(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Write the HTML report."""
+    _execute("report", "all", profile, graph)
+
+
+@app.command()
+def repro(
+    profile: Profile = "mini",
+    jobs: Annotated[int, typer.Option(help="rows side by side (default: one per core)")] = 0,
+) -> None:
+    """Bring a whole profile up to date with DVC, rows side by side."""
+    from stages import repro as driver
+
+    driver.run(_workspace(profile), jobs or len(os.sched_getaffinity(0)))
+
+
+@profile_app.command("list")
+def profile_list() -> None:
+    """Profiles, and which are switched on."""
+    from stages import profiles
+
+    for name, on, title in profiles.listing(_workspace("mini")):
+        typer.echo(f"{'*' if on else ' '} {name:<8} {title}")
+
+
+@profile_app.command("use")
+def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
+    from stages import profiles
+
+    path = profiles.use(_workspace(name))
+    typer.echo(f"dvc repro {path}")
+
+
+@profile_app.command("drop")
+def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Switch a profile's graph off; its data, runs and reports stay."""
+    from stages import profiles
+
+    profiles.drop(_workspace(name))
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; a TdnError becomes a message and its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except TdnError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+if __name__ == "__main__":
+    main()

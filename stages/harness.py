@@ -1,0 +1,158 @@
+"""What every stage shares: its plan, its inputs and outputs, its lock and its run record.
+
+The table below is the graph in one place: who reads what and writes what. `dvc.yaml` says the same
+to DVC; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.digests import read_json
+from pipeline.errors import UsageError
+from pipeline.locks import exclusive
+from pipeline.records import observe, write_record
+from pipeline.workspace import Workspace
+
+Files = dict[str, Path]
+Places = Callable[[Workspace, str, dict[str, Any]], Files]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it reads and writes, and which run-time switches its `run` takes."""
+
+    inputs: Places
+    outputs: Places
+    takes: frozenset[str] = field(default_factory=frozenset)
+
+
+def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    return {"frames": work.frames(params["data"]["name"]) / "index.json"}
+
+
+def _ledger(work: Workspace, key: str) -> Path:
+    return work.sources(key).with_suffix(".parquet")
+
+
+def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    files = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    return {
+        **files,
+        "costs": work.reports / "costs.json",
+        "claims": work.manifests / "claims.csv",
+    }
+
+
+STAGES: dict[str, Stage] = {
+    "mini": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"stamp": work.stamp(key)},
+        takes=frozenset({"workers", "progress"}),
+    ),
+    "check": Stage(
+        inputs=lambda work, key, params: (
+            {"stamp": work.stamp(key)} if params["generated"] else {}
+        ),
+        outputs=lambda work, key, params: {
+            "summary": work.sources(key),
+            "ledger": _ledger(work, key),
+        },
+        takes=frozenset({"record_absent", "progress"}),
+    ),
+    "decode": Stage(
+        inputs=lambda work, key, params: {"sources": work.sources(key)},
+        outputs=lambda work, key, params: {"index": work.frames(key) / "index.json"},
+        takes=frozenset({"record_absent", "workers", "progress"}),
+    ),
+    "train": Stage(
+        inputs=_index,
+        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress"}),
+    ),
+    "predict": Stage(
+        inputs=lambda work, key, params: {
+            **_index(work, key, params),
+            "train": work.run(key) / "train",
+        },
+        outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
+        takes=frozenset({"record_absent", "progress"}),
+    ),
+    "score": Stage(
+        inputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
+        outputs=lambda work, key, params: {
+            "metrics": work.metrics(key),
+            "scores": work.run(key) / "scores",
+        },
+    ),
+    "cost": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"costs": work.reports / "costs.json"},
+    ),
+    "tables": Stage(
+        inputs=_all_metrics,
+        outputs=lambda work, key, params: {"tables": work.reports / "tables"},
+    ),
+    "report": Stage(
+        inputs=lambda work, key, params: {"tables": work.reports / "tables"},
+        outputs=lambda work, key, params: {"report": work.reports / "index.html"},
+    ),
+}
+
+
+def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
+    """Run one stage on one key: read its plan, hold its lock, do the work, write the record.
+
+    `switches` are the run-time choices that change no result (`workers`, `progress`) or say what to
+    do when data are absent (`record_absent`); a stage sees only those it takes. Raises UsageError
+    for a key without a plan and whatever the stage raises; without a record a stage has failed.
+    """
+    stage = STAGES[name]
+    plan = read_plan(work, name, key)
+    params = plan["params"]
+    started = datetime.now(UTC)
+    run = importlib.import_module(f"stages.{name}").run
+    given = {switch: value for switch, value in switches.items() if switch in stage.takes}
+    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
+    if name in ("train", "predict", "score"):
+        lock = lock.with_name(f"{work.profile}.row.{key}.lock")
+    with exclusive(lock, f"{name} {key} ({work.profile})"):
+        run(work, key, params=params, **given)
+        write_record(
+            work,
+            name,
+            key,
+            plan=plan,
+            inputs=stage.inputs(work, key, params),
+            outputs=stage.outputs(work, key, params),
+            observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
+        )
+
+
+def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
+    """The plan of a stage and key; UsageError naming the nearest key when there is none."""
+    path = work.plan(name, key)
+    if not path.is_file():
+        from pipeline.manifest_base import nearest
+
+        prefix = f"{name}."
+        known = [p.name[len(prefix) : -5] for p in path.parent.glob(f"{prefix}*.json")]
+        raise UsageError(
+            f"{name}: nothing called '{key}' in profile {work.profile}",
+            where="manifests/",
+            do=nearest(key, known) if known else "run `tdn plan` first",
+        )
+    plan: dict[str, Any] = read_json(path)
+    return plan
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal (stderr: stdout is for results)."""
+    print(text, file=sys.stderr, flush=True)

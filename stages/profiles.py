@@ -1,0 +1,83 @@
+"""Profiles and their graphs: every profile but `mini` gets its `dvc.yaml` from the root's.
+
+A derived graph lives in `manifests/profiles/<profile>/dvc.yaml` with its own `dvc.lock`. DVC ignores
+it until it is switched on by an untracked `.dvcignore` beside it: switching changes no tracked file
+and `dvc status` never reports a profile that is not in use.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.digests import write_atomic
+from pipeline.errors import UsageError
+from pipeline.manifest import load_profile
+from pipeline.workspace import Workspace
+
+DEFAULT = "mini"
+_SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
+_HEADER = (
+    "# Derived from the root's dvc.yaml by `tdn profile use {name}`; edit that one.\n"
+    "# Run with `dvc repro manifests/profiles/{name}/dvc.yaml`, or `make repro PROFILE={name}`.\n"
+)
+
+
+def graph_path(work: Workspace) -> Path:
+    """Where a profile's graph lives."""
+    if work.profile == DEFAULT:
+        return work.root / "dvc.yaml"
+    return work.manifests / "profiles" / work.profile / "dvc.yaml"
+
+
+def derive(text: str, name: str, experiments: str, generated: bool) -> str:
+    """The root's graph for another profile: its manifests, its working directory, no generator.
+
+    Works on the text, so that comments survive. `generated` keeps the `mini` stage.
+    """
+    body = text[text.index("vars:") :]
+    body = body.replace("manifests/profiles/mini.yaml", f"../{name}.yaml", 1)
+    body = re.sub(r"^  - manifests/experiments\.yaml$", f"  - ../../{experiments}", body, 1, re.M)
+    body = body.replace("manifests/experiments.yaml", f"manifests/{experiments}")
+    if not generated:
+        body = re.sub(r"^  mini:\n(?:    .*\n|\n)+?(?=^  \w)", "", body, count=1, flags=re.M)
+        body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
+    body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
+    return _HEADER.format(name=name) + body
+
+
+def sync(work: Workspace) -> Path:
+    """Write the profile's derived graph if it is not already so; returns its path."""
+    path = graph_path(work)
+    if work.profile != DEFAULT:
+        profile = load_profile(work.manifests, work.profile)
+        text = (work.root / "dvc.yaml").read_text(encoding="utf-8")
+        graph = derive(text, work.profile, profile.experiments, profile.generated)
+        write_atomic(path, graph.encode("utf-8"))
+    return path
+
+
+def use(work: Workspace) -> str:
+    """Switch the profile on; returns the graph's path for `dvc repro`."""
+    path = sync(work)
+    if work.profile != DEFAULT:
+        write_atomic(path.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
+    return work.relative(path)
+
+
+def drop(work: Workspace) -> None:
+    """Switch the profile off."""
+    if work.profile == DEFAULT:
+        raise UsageError("the default profile is always on", do="name another profile")
+    load_profile(work.manifests, work.profile)
+    graph_path(work).with_name(".dvcignore").unlink(missing_ok=True)
+
+
+def listing(work: Workspace) -> list[tuple[str, bool, str]]:
+    """(name, switched on, title) of every profile."""
+    found = []
+    for path in sorted((work.manifests / "profiles").glob("*.yaml")):
+        profile = load_profile(work.manifests, path.stem)
+        on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
+        found.append((path.stem, on, profile.title))
+    return found

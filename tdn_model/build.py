@@ -1,0 +1,81 @@
+"""Networks by name. One line in `MODELS` adds one; its module is imported only when it is asked for.
+
+A factory takes keyword arguments only: `backbone, num_classes, num_segments, width, blocks, dropout`
+and its own flat options, each with a default. What it returns is a `torch.nn.Module` that maps clips
+`(B, T, F, C, H, W)` to logits `(B, K)` and has the attributes `window` (its F), `num_segments` and
+`num_classes`. `build` adds `architecture`, the name it was asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+MODELS: dict[str, str] = {
+    "tdn": "tdn_model.tdn:tdn",
+    "tsn": "tdn_model.segment:tsn",
+    "tconv": "tdn_model.segment:tconv",
+    "tsm": "tdn_model.segment:tsm",
+}
+
+_COMMON = ("backbone", "num_classes", "num_segments", "width", "blocks", "dropout")
+
+
+def factory(architecture: str) -> Callable[..., nn.Module]:
+    """The function that makes networks of this name; imports its module."""
+    if architecture not in MODELS:
+        raise ValueError(_unknown("architecture", architecture, MODELS))
+    module, _, name = MODELS[architecture].partition(":")
+    found: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def options(architecture: str) -> dict[str, Any]:
+    """The network's own options and their defaults, without the arguments that all networks share."""
+    parameters = inspect.signature(factory(architecture)).parameters
+    return {name: p.default for name, p in parameters.items() if name not in _COMMON}
+
+
+def build(
+    architecture: str,
+    *,
+    backbone: str = "resnet50",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.5,
+    **options_given: Any,
+) -> nn.Module:
+    """The named network, freshly initialised, in training mode.
+
+    `width` (64 in the published networks) and `blocks` (bottlenecks per stage) override the
+    backbone's, so that a miniature is the same class as the full network. Made under
+    `torch.device("meta")` it allocates nothing.
+    """
+    known = options(architecture)
+    for name in options_given:
+        if name not in known:
+            raise ValueError(_unknown(f"option of {architecture!r}", name, known))
+    model = factory(architecture)(
+        backbone=backbone,
+        num_classes=num_classes,
+        num_segments=num_segments,
+        width=width,
+        blocks=None if blocks is None else tuple(blocks),
+        dropout=dropout,
+        **options_given,
+    )
+    model.architecture = architecture  # type: ignore[assignment]  # a plain attribute, not a module
+    return model
+
+
+def _unknown(kind: str, got: str, known: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(got, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {got!r}{hint} It takes: {', '.join(sorted(known)) or 'none'}."

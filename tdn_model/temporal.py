@@ -1,0 +1,75 @@
+"""Temporal operations on segment maps that need no permutation of the layout.
+
+Shapes: B videos, T segments, N = B·T rows with the segment index fastest, C channels, H, W.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def split_time(x_NCHW: Tensor, num_segments: int) -> Tensor:
+    """The same memory as `(B, T, C, H, W)`."""
+    return x_NCHW.unflatten(0, (-1, num_segments))
+
+
+def shift_init_(weight_C1K: Tensor, divisor: int = 8) -> None:
+    """Make a 3-tap depthwise filter act as TSM's shift: C/divisor channels take t+1, as many t-1."""
+    fold = weight_C1K.shape[0] // divisor
+    with torch.no_grad():
+        weight_C1K.zero_()
+        weight_C1K[:fold, 0, 2] = 1
+        weight_C1K[fold : 2 * fold, 0, 0] = 1
+        weight_C1K[2 * fold :, 0, 1] = 1
+
+
+class TemporalConv(nn.Module):
+    """Depthwise 3-tap convolution over segments, zero-padded, initialised as TSM's shift.
+
+    `y[t] = w0 x[t-1] + w1 x[t] + w2 x[t+1]`, written as three shifted multiply-adds; the weight keeps
+    the shape `(C, 1, 3)` of a depthwise `Conv1d`. TDN (Wang et al. 2021, section 3.4) places one in
+    each residual block of stages 3-5; the released networks fix its form.
+    """
+
+    def __init__(self, channels: int, num_segments: int) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        self.weight = nn.Parameter(torch.empty(channels, 1, 3))
+        shift_init_(self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, num_segments={self.num_segments}"
+
+    def uncounted_macs(self, x_NCHW: Tensor) -> int:
+        """Multiply-adds that an operator counter, which sees convolutions only, does not see."""
+        return 3 * x_NCHW.numel()
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        before, here, after = self.weight.view(-1, 3, 1, 1).unbind(1)
+        x = split_time(x_NCHW, self.num_segments)
+        y = x * here.unsqueeze(-1)
+        y[:, 1:] += before.unsqueeze(-1) * x[:, :-1]
+        y[:, :-1] += after.unsqueeze(-1) * x[:, 1:]
+        return y.flatten(0, 1)
+
+
+class TemporalShift(nn.Module):
+    """TSM's shift: the first C/divisor channels come from t+1, the next from t-1, zeros at the ends.
+
+    Lin et al. 2019, section 3; no parameters.
+    """
+
+    def __init__(self, num_segments: int, divisor: int = 8) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        self.divisor = divisor
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        fold = x_NCHW.shape[1] // self.divisor
+        x = split_time(x_NCHW, self.num_segments)
+        y = torch.zeros_like(x)
+        y[:, :-1, :fold] = x[:, 1:, :fold]
+        y[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
+        y[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+        return y.flatten(0, 1)
