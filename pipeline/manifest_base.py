@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -125,17 +125,20 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The field names of the section at `loc`, as far as the types tell."""
-    current: Any = model
-    for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            current = _inner(field.annotation) if field is not None else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
-    return []
+    current: type[BaseModel] = model
+    parts = list(loc)
+    while parts:
+        field = current.model_fields.get(str(parts.pop(0)))
+        inner = _inner(field.annotation) if field is not None else None
+        if field is None or inner is None:
+            return []
+        if get_origin(field.annotation) in (dict, list) and parts:
+            parts.pop(0)  # the key or index inside the container
+        current = inner
+    return list(current.model_fields)
 
 
-def _inner(annotation: Any) -> Any:
+def _inner(annotation: Any) -> type[BaseModel] | None:
     """The section type inside dict[str, X], list[X] or X | None."""
     for argument in getattr(annotation, "__args__", ()):
         found = _inner(argument)

@@ -145,13 +145,14 @@ class Row(Strict):
 
 
 class Layout(Strict):
-    """One printed table. `settings` are printed beside the label and are no claims."""
+    """One printed table. `settings` (key: header) are printed beside the label and are no claims."""
 
     document: DocumentId
     table: TableId
     caption: str
     place: str
     note: str = ""
+    label_title: str = ""
     settings: dict[Identifier, str] = Field(default_factory=dict)
     columns: dict[Identifier, Column] = Field(min_length=1)
     ordering: list[Identifier]
@@ -229,7 +230,7 @@ def load_claims(path: Path) -> dict[str, Claim]:
             where="manifests/claims.csv, line 1",
             do=f"write: {','.join(CLAIM_COLUMNS)}",
         )
-    claims: dict[str, Claim] = Field(default_factory=dict)
+    claims: dict[str, Claim] = {}
     for record in reader:
         where = f"manifests/claims.csv, line {reader.line_num}"
         claim = validate(Claim, record, where=where)

@@ -51,6 +51,8 @@ class Look(Strict):
     """Largest drift of the background over a clip, in any direction."""
     noise: float = Field(ge=0, le=64)
     """Standard deviation of the sensor noise, in grey levels of 255."""
+    clutter: float = Field(ge=0, le=64)
+    """Amplitude of the background's texture, in grey levels."""
     flicker: float = Field(ge=0, lt=1)
     """Standard deviation of the picture's brightness factor, drawn anew for every frame."""
     contrast: Range

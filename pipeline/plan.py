@@ -6,9 +6,9 @@ the stage can import, so that an edit reaches the rows it concerns and no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Structure
 
 from pipeline.codehash import closure, code_digest
 from pipeline.digests import sha256_file, write_json
@@ -22,16 +22,27 @@ from pipeline.manifest import (
     load_recipes,
     pick,
 )
-from pipeline.manifest_base import nearest
+from pipeline.manifest_base import load, nearest
 from pipeline.manifest_dataset import Dataset, load_dataset
 from pipeline.manifest_protocol import Protocol, load_protocols
-from pipeline.manifest_twin import Twin, load_twin
+from pipeline.manifest_twin import Twin
 from pipeline.workspace import Workspace
 
 Params = dict[str, Any]
 Plans = dict[tuple[str, str], Params]
-Locate = Callable[[str], str]
-"""From an architecture's name to the dotted module that holds it (`tdn_model.build.locate`)."""
+
+
+class Networks(Structure):
+    """What planning needs to know of the networks, which this package never imports."""
+
+    models: dict[str, str]
+
+    def locate(self, architecture: str) -> str:
+        """The dotted module that holds a network."""
+
+    def options(self, architecture: str) -> list[str]:
+        """The names of a network's own options."""
+
 
 PAPER_SIDE_PX = 224
 """The crop at which every text states its networks' cost."""
@@ -40,7 +51,7 @@ ALL = "all"
 """The key of a stage that exists once per profile."""
 
 
-def resolve(work: Workspace, locate: Locate) -> Plans:
+def resolve(work: Workspace, networks: Networks) -> Plans:
     """Every plan of the profile: {(stage, key): {"params": …, "code": …}}.
 
     Raises ManifestError, naming file, key and the nearest valid name, on the first thing wrong.
@@ -52,7 +63,8 @@ def resolve(work: Workspace, locate: Locate) -> Plans:
     protocols = load_protocols(manifests)
     datasets = {name: load_dataset(manifests, name) for name in profile.datasets}
     full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
-    twins = {name: load_twin(manifests, name) for name in profile.datasets if profile.generated}
+    made = profile.datasets if profile.generated else []
+    twins = {name: load(Twin, manifests / "twins" / f"{name}.yaml") for name in made}
     for name, twin in twins.items():
         datasets[name] = _as_twin(datasets[name], twin)
     plans: Plans = {}
@@ -60,7 +72,12 @@ def resolve(work: Workspace, locate: Locate) -> Plans:
         facts = dataset.model_dump(mode="json")
         if name in twins:
             plans["mini", name] = {"twin": twins[name].model_dump(mode="json")}
-        plans["check", name] = {"dataset": facts, "generated": profile.generated}
+        plans["check", name] = {
+            "dataset": facts,
+            "generated": profile.generated,
+            # So that data put there later is noticed; its content is the ledger's business.
+            "present": profile.generated or work.raw(name).is_dir(),
+        }
         plans["decode", name] = {"dataset": facts}
     for key, row in rows.items():
         where = f"manifests/{profile.experiments}, experiments.{key}"
@@ -71,13 +88,14 @@ def resolve(work: Workspace, locate: Locate) -> Plans:
                 where=where,
                 do=nearest(row.fold, list(dataset.folds)),
             )
+        _check_network(row, networks, where)
         views = {name: _protocol(name, protocols, where) for name in row.protocols}
         recipe = pick("recipe", row.recipe, recipes, where)
         plans |= _row_plans(key, row, profile, dataset, recipe, views)
     plans["cost", ALL] = {"rows": full_size}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     plans["report", ALL] = _report_params(profile, rows, datasets, twins)
-    return {item: _with_code(work.root, item, params, locate) for item, params in plans.items()}
+    return {item: _with_code(work.root, item, params, networks) for item, params in plans.items()}
 
 
 def write(work: Workspace, plans: Plans) -> int:
@@ -99,11 +117,28 @@ def write(work: Workspace, plans: Plans) -> int:
 def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
     """The data set's manifest with the miniature's own counts, classes and flip map."""
     changes = {
-        "num_classes": twin.num_classes,
+        "num_classes": len(twin.classes),
         "expected": dict(twin.expected),
         "flip_pairs": [list(pair) for pair in twin.flip_pairs],
     }
     return dataset.model_copy(update=changes)
+
+
+def _check_network(row: Experiment, networks: Networks, where: str) -> None:
+    if row.architecture not in networks.models:
+        raise ManifestError(
+            f"architecture: unknown '{row.architecture}'",
+            where=where,
+            do=nearest(row.architecture, list(networks.models)),
+        )
+    known = networks.options(row.architecture)
+    for option in row.options:
+        if option not in known:
+            raise ManifestError(
+                f"options.{option}: {row.architecture} has no such option",
+                where=where,
+                do=nearest(option, known),
+            )
 
 
 def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
@@ -233,14 +268,14 @@ def _report_params(
     }
 
 
-def _with_code(root: Path, item: tuple[str, str], params: Params, locate: Locate) -> Params:
+def _with_code(root: Path, item: tuple[str, str], params: Params, networks: Networks) -> Params:
     """A plan: the parameters and the code they run through."""
     stage = item[0]
     roots = [f"stages.{stage}"]
     if stage in ("train", "predict"):
-        roots.append(locate(params["model"]["architecture"]))
+        roots.append(networks.locate(params["model"]["architecture"]))
     elif stage == "cost":
         names = {row["architecture"] for row in params["rows"].values()}
-        roots += sorted(locate(name) for name in names)
+        roots += sorted(networks.locate(name) for name in names)
     files = closure(root, roots)
     return {"params": params, "code": {"digest": code_digest(files), "files": files}}

@@ -41,14 +41,14 @@ _ARROW = pa.schema(
 
 
 @dataclass(frozen=True)
-class ViewLogits:
+class Prediction:
     """One view of one video: logits (K,), or None with the status that says why there are none."""
 
     video_id: str
     labels: tuple[int, ...]
     clip: int = 0
     crop: int = 0
-    logits: npt.NDArray[np.float32] | None = None
+    logits: Sequence[float] | npt.NDArray[np.float32] | None = None
     status: str = OK
 
 
@@ -86,18 +86,18 @@ class Predictions:
         return max(counts.values(), default=0)
 
 
-def collect(row: str, protocol: str, views: Sequence[ViewLogits]) -> Predictions:
+def collect(row: str, protocol: str, views: Sequence[Prediction]) -> Predictions:
     """Sorted, checked predictions; a DataError for a view given twice or logits that do not fit."""
     ordered = sorted(views, key=lambda view: (view.video_id, view.clip, view.crop))
     place = f"row {row}, protocol {protocol}"
-    sizes = {view.logits.shape for view in ordered if view.logits is not None}
-    if len(sizes) > 1 or any(len(shape) != 1 for shape in sizes):
+    sizes = {len(view.logits) for view in ordered if view.logits is not None}
+    if len(sizes) > 1:
         raise DataError(
-            f"logits of several shapes: {sorted(sizes)}",
+            f"logits of several lengths: {sorted(sizes)}",
             where=place,
             do="one network gives one number of classes",
         )
-    n_classes = next(iter(sizes))[0] if sizes else 0
+    n_classes = next(iter(sizes), 0)
     logits = np.zeros((len(ordered), n_classes), dtype=np.float32)
     seen: set[tuple[str, int, int]] = set()
     for index, view in enumerate(ordered):
@@ -169,6 +169,11 @@ def write(path: Path, predictions: Predictions) -> str:
     pq.write_table(table, sink, compression="zstd", use_dictionary=["row", "protocol", "status"])
     write_atomic(path, sink.getvalue().to_pybytes())
     return content
+
+
+def write_predictions(path: Path, row: str, protocol: str, found: Sequence[Prediction]) -> str:
+    """`collect` and `write` in one: check, sort, write; the content digest."""
+    return write(path, collect(row, protocol, found))
 
 
 def read(path: Path, *, verify: bool = False) -> Predictions:

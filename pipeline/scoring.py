@@ -30,6 +30,7 @@ from pipeline.statistics import (
 )
 
 TOP_K = (1, 5)
+METRICS = ("top1", "map")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
 
 
 def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]:
-    """The members' scores over the videos that all of them scored, and a template for the result."""
+    """The members' scores over the videos that all of them scored, and the result's frame."""
     common = set(members[0].video_ids).intersection(*(m.video_ids for m in members[1:]))
     expected = {v for m in members for v in (*m.video_ids, *m.failed)}
     if len({m.scores.shape[1] for m in members}) != 1:
@@ -129,7 +130,7 @@ def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
 
 
 def ensemble_clipped_logit_sum(members: Sequence[Predictions]) -> VideoScores:
-    """Sum over members and views of max(0, logit): the TDN authors' 8+16 frames (their test code)."""
+    """Sum over members and views of max(0, logit): 8+16 frames as the TDN authors' code has it."""
     picked, template = _aligned([score_videos(m, "sum_clipped_logits") for m in members])
     return _with_scores(template, np.sum(picked, axis=0))
 
@@ -228,7 +229,9 @@ def map_interval(
             positives = hits.sum(axis=1)
             value = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
             per_class.append(np.where(positives > 0, value, np.nan))
-        samples.append(np.nanmean(np.stack(per_class), axis=0))
+        values = np.stack(per_class)
+        present = np.isfinite(values).sum(axis=0)
+        samples.append(np.nansum(values, axis=0) / np.maximum(present, 1))
     found = percentile_interval(np.concatenate(samples))
     return Interval(100.0 * found.low, 100.0 * found.high)
 
@@ -236,10 +239,11 @@ def map_interval(
 def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
     """The metrics of one protocol as JSON values; numbers are None when no video was scored.
 
-    `metric` is 'accuracy' (top1_pct, top5_pct) or 'map' (map_pct, and top1_pct beside it).
+    `metric` is 'top1' (top1_pct, top5_pct) or 'map' (map_pct beside them). Each comes with its
+    95 % interval as `<name>_ci95_pct`: [low, high].
     """
-    if metric not in ("accuracy", "map"):
-        raise UsageError(f"unknown metric '{metric}'", do="choose accuracy or map")
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
     result: dict[str, Any] = {
         "n_expected": videos.n_expected,
         "n_scored": len(videos.video_ids),

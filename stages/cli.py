@@ -28,7 +28,8 @@ profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_arg
 app.add_typer(profile_app, name="profile")
 
 Profile = Annotated[
-    str, typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE")
+    str,
+    typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
 ]
 Graph = Annotated[
     bool,
@@ -66,8 +67,14 @@ def _bar(title: str) -> Iterator[Any]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

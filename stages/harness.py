@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.digests import read_json
+from pipeline.digests import read_json, sha256_json
 from pipeline.errors import UsageError
 from pipeline.locks import exclusive
 from pipeline.records import observe, write_record
@@ -58,9 +58,7 @@ STAGES: dict[str, Stage] = {
         takes=frozenset({"workers", "progress"}),
     ),
     "check": Stage(
-        inputs=lambda work, key, params: (
-            {"stamp": work.stamp(key)} if params["generated"] else {}
-        ),
+        inputs=lambda work, key, params: {"stamp": work.stamp(key)} if params["generated"] else {},
         outputs=lambda work, key, params: {
             "summary": work.sources(key),
             "ledger": _ledger(work, key),
@@ -75,7 +73,7 @@ STAGES: dict[str, Stage] = {
     "train": Stage(
         inputs=_index,
         outputs=lambda work, key, params: {"train": work.run(key) / "train"},
-        takes=frozenset({"record_absent", "progress"}),
+        takes=frozenset({"record_absent", "progress", "identity"}),
     ),
     "predict": Stage(
         inputs=lambda work, key, params: {
@@ -119,6 +117,7 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
     params = plan["params"]
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
+    switches["identity"] = sha256_json(plan)
     given = {switch: value for switch, value in switches.items() if switch in stage.takes}
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
     if name in ("train", "predict", "score"):

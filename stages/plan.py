@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeline import plan
 from pipeline.workspace import Workspace
-from tdn_model.build import locate
+from stages.catalogue import Catalogue
 
 
 def run(work: Workspace) -> int:
     """Write every plan of the profile; returns how many changed."""
-    return plan.write(work, plan.resolve(work, locate))
+    return plan.write(work, plan.resolve(work, Catalogue(work.root)))

@@ -1,8 +1,8 @@
 """Profiles and their graphs: every profile but `mini` gets its `dvc.yaml` from the root's.
 
-A derived graph lives in `manifests/profiles/<profile>/dvc.yaml` with its own `dvc.lock`. DVC ignores
-it until it is switched on by an untracked `.dvcignore` beside it: switching changes no tracked file
-and `dvc status` never reports a profile that is not in use.
+A derived graph lives in `manifests/profiles/<profile>/dvc.yaml` with its own `dvc.lock`. DVC
+ignores it until it is switched on by an untracked `.dvcignore` beside it: switching changes no
+tracked file and `dvc status` never reports a profile that is not in use.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def derive(text: str, name: str, experiments: str, generated: bool) -> str:
     """
     body = text[text.index("vars:") :]
     body = body.replace("manifests/profiles/mini.yaml", f"../{name}.yaml", 1)
-    body = re.sub(r"^  - manifests/experiments\.yaml$", f"  - ../../{experiments}", body, 1, re.M)
+    body = re.sub(
+        r"^  - manifests/experiments\.yaml$", f"  - ../../{experiments}", body, count=1, flags=re.M
+    )
     body = body.replace("manifests/experiments.yaml", f"manifests/{experiments}")
     if not generated:
         body = re.sub(r"^  mini:\n(?:    .*\n|\n)+?(?=^  \w)", "", body, count=1, flags=re.M)

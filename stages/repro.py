@@ -1,7 +1,7 @@
 """`tdn repro`: one profile up to date, its rows side by side, over plain DVC.
 
-DVC runs one stage at a time, so rows are driven as separate `dvc repro --single-item` processes that
-wait for each other's lock; plain `dvc repro` does the same work serially with the same result.
+DVC runs one stage at a time, so rows are driven as separate `dvc repro --single-item` processes
+that wait for each other's lock; plain `dvc repro` does the same work serially with the same result.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
     def one(row: str) -> tuple[int, str, float]:
         start = time.monotonic()
         targets = [f"{graph}:{stage}@{row}" for stage in _ROW_STAGES]
-        code, printed = dvc(
-            "--wait-for-lock", "repro", "--single-item", *targets, capture=True
-        )
+        code, printed = dvc("--wait-for-lock", "repro", "--single-item", *targets, capture=True)
         return code, printed, time.monotonic() - start
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:

@@ -5,8 +5,9 @@ C channels, H, W pixels, K classes. Stage 1 is the stem, stages 2-5 are res2-res
 
 A temporal network is this backbone with modules in the slots of its bottlenecks:
 
-    x ─ before_conv1 ─ 1×1,BN,ReLU ─ after_conv1 ─ 3×3/s,BN,ReLU ─ after_conv2 ─ 1×1,BN ─ after_conv3 ─ + ─ ReLU
-      └──────────────────────────────── shortcut ──────────────────────────────────────────────────────┘
+    y = after_conv1(relu(bn1(conv1(before_conv1(x)))))      1×1
+    y = after_conv2(relu(bn2(conv2(y))))                    3×3, stride
+    y = relu(after_conv3(bn3(conv3(y))) + shortcut(x))      1×1
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def no_slots(site: Site) -> Slots:
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 (carrying the stride), 1×1, each with batch norm, around which temporal modules sit."""
+    """1×1, 3×3 (with the stride), 1×1, each with batch norm; temporal modules sit in its slots."""
 
     CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
@@ -136,7 +137,7 @@ class ConvBN(nn.Module):
 
 
 class Stem(ConvBN):
-    """Stage 1: 7×7/2 convolution, batch norm, ReLU; `pooled` adds the 3×3/2 max pool."""
+    """Stage 1: 7×7/2 convolution, batch norm, ReLU, 3×3/2 max pool."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__(in_channels, out_channels, 7, stride=2, bias=bias)
@@ -165,7 +166,7 @@ def make_stage(
 def init_convolutions_(module: nn.Module) -> None:
     """Draw every 2-D convolution from N(0, √(2 / (k²·out))); biases and batch norms keep defaults.
 
-    The fan-out counts all output channels even in grouped convolutions, as the released networks do.
+    The fan-out counts all output channels even in grouped convolutions, as in the releases.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -221,8 +222,8 @@ class SegmentResNet(nn.Module):
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
         """The last stage's maps `(N, C, H/32, W/32)`."""
         x = self.stem(to_rows(clips_BTFCHW[:, :, self.window // 2]))
-        x = self.res5(self.res4(self.res3(self.res2(x))))
-        return x
+        maps: Tensor = self.res5(self.res4(self.res3(self.res2(x))))
+        return maps
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
         check_clips(
@@ -233,7 +234,7 @@ class SegmentResNet(nn.Module):
             min_size_px=self.min_size_px,
         )
         x_NCHW = self.features(clips_BTFCHW)
-        x_BTC = x_NCHW.mean((2, 3)).unflatten(0, (-1, self.num_segments))
+        x_BTC = x_NCHW.mean((2, 3)).view(-1, self.num_segments, x_NCHW.shape[1])
         logits_BK: Tensor
         if self.training:
             logits_BK = self.classifier(self.dropout(x_BTC)).mean(1)

@@ -1,9 +1,9 @@
-"""Networks by name. One line in `MODELS` adds one; its module is imported only when it is asked for.
+"""Networks by name. One line in `MODELS` adds one; its module is imported when it is asked for.
 
-A factory takes keyword arguments only: `backbone, num_classes, num_segments, width, blocks, dropout`
-and its own flat options, each with a default. What it returns is a `torch.nn.Module` that maps clips
-`(B, T, F, C, H, W)` to logits `(B, K)` and has the attributes `window` (its F), `num_segments` and
-`num_classes`. `build` adds `architecture`, the name it was asked for.
+A factory takes keyword arguments only: `backbone, num_classes, num_segments, width, blocks,
+dropout` and its own flat options, each with a default. What it returns is a `torch.nn.Module` that
+maps clips `(B, T, F, C, H, W)` to logits `(B, K)` and has the attributes `window` (its F),
+`num_segments` and `num_classes`. `build` adds `architecture`, the name it was asked for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def factory(architecture: str) -> Callable[..., nn.Module]:
 
 
 def options(architecture: str) -> dict[str, Any]:
-    """The network's own options and their defaults, without the arguments that all networks share."""
+    """The network's own options and their defaults, without what all networks take."""
     parameters = inspect.signature(factory(architecture)).parameters
     return {name: p.default for name, p in parameters.items() if name not in _COMMON}
 

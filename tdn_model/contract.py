@@ -1,7 +1,8 @@
 """What every network promises its caller, and the words in which it refuses.
 
-Shapes: B videos, T segments, F consecutive frames in a segment's window, C channels, H and W pixels,
-K classes. A network takes clips `(B, T, F, C, H, W)`, float and normalised, and gives logits `(B, K)`.
+Shapes: B videos, T segments, F consecutive frames in a segment's window, C channels, H and W
+pixels, K classes. A network takes clips `(B, T, F, C, H, W)`, float and normalised, and gives
+logits `(B, K)`.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def tconv(
     in_channels: int = 3,
     stages: Collection[int] = STAGES,
 ) -> nn.Module:
-    """TSN with a temporal convolution in each residual block (Wang et al. 2021, table 1d, "T-Conv").
+    """T-Conv: TSN with a temporal convolution in each residual block (Wang et al. 2021, table 1d).
 
     The table's cost is only possible with a depthwise one, so it is TDN's layer in TDN's place,
     after the first 1×1, in every block of `stages`.
@@ -81,8 +81,8 @@ def tsm(
 ) -> nn.Module:
     """Temporal Shift Module inside the residual branch, before the first 1×1 (Lin et al. 2019).
 
-    Every block shifts; where stage 4 has 23 or more blocks (ResNet-101) every second one does, as in
-    the authors' release. The shortcut is not shifted.
+    Every block shifts; where stage 4 has 23 or more blocks (ResNet-101) every second one does, as
+    in the authors' release. The shortcut is not shifted.
     """
     shape = geometry(backbone, width, blocks)
     check_at_least("num_segments", num_segments, 1)

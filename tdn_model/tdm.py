@@ -1,7 +1,7 @@
 """The two temporal difference modules of TDN (Wang et al. 2021, sections 3.2 and 3.3).
 
-Shapes: B videos, T segments, N = B·T rows with the segment index fastest, F = 5 frames in a segment's
-window, C channels, c = C/r channels after the reduction, H, W.
+Shapes: B videos, T segments, N = B·T rows with the segment index fastest, F = 5 frames in a
+segment's window, C channels, c = C/r channels after the reduction, H, W.
 
 The paper and the released networks differ in details. A `Reading` lists them, so that both can be
 built and compared; everything else is shared.
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.backbones import ConvBN, Geometry, Stem, make_stage
+from tdn_model.backbones import Geometry, Stem, make_stage
 from tdn_model.contract import check_at_least, check_choice
 from tdn_model.temporal import split_time
 
@@ -39,11 +39,13 @@ class Reading:
     conv_of_neighbour_first: bool
     """C = Conv(neighbour) - F; else eq. 4's F - Conv(neighbour)."""
     backward_from_previous: bool
-    """The second direction looks from i to i-1; else eq. 6's M(F[i+1], F[i]), the same pair turned."""
+    """The second direction looks from i to i-1; else eq. 6's M(F[i+1], F[i]), the pair turned."""
     mean_of_scales: bool
     """Divide the sum over scales by N."""
     gate_offset: float
     """Taken off the sigmoid."""
+    unused_stem: bool
+    """Carry, for their checkpoints, the released networks' extra RGB stem that no input reaches."""
 
 
 READINGS: dict[str, Reading] = {
@@ -55,6 +57,7 @@ READINGS: dict[str, Reading] = {
         backward_from_previous=True,
         mean_of_scales=True,
         gate_offset=0.5,
+        unused_stem=True,
     ),
     "printed": Reading(
         centred_differences=True,
@@ -64,6 +67,7 @@ READINGS: dict[str, Reading] = {
         backward_from_previous=False,
         mean_of_scales=False,
         gate_offset=0.0,
+        unused_stem=False,
     ),
 }
 
@@ -81,7 +85,8 @@ def upsample(x_NCHW: Tensor, like_NCHW: Tensor, mode: str) -> Tensor:
     if x_NCHW.shape[2:] == size:
         return x_NCHW
     corners = None if mode == "nearest" else False
-    return F.interpolate(x_NCHW, size=size, mode=mode, align_corners=corners)
+    y: Tensor = F.interpolate(x_NCHW, size=size, mode=mode, align_corners=corners)
+    return y
 
 
 def frame_differences(frames_NFCHW: Tensor, *, centred: bool) -> Tensor:
@@ -95,9 +100,9 @@ def frame_differences(frames_NFCHW: Tensor, *, centred: bool) -> Tensor:
 class ShortTermTDM(nn.Module):
     """S-TDM: motion maps from the frame differences in each segment's window (eq. 3).
 
-    Differences at half size go through a 12-channel stem and then through copies of the first ResNet
-    stages with weights of their own; one map leaves per fused stage. Pooling is linear, so frames are
-    pooled before they are subtracted. `full_resolution` leaves the pooling out.
+    Differences at half size go through a 12-channel stem and then through copies of the first
+    ResNet stages with weights of their own; one map leaves per fused stage. Pooling is linear, so
+    frames are pooled before they are subtracted. `full_resolution` leaves the pooling out.
     """
 
     def __init__(
@@ -114,9 +119,10 @@ class ShortTermTDM(nn.Module):
         self.centred = reading.centred_differences
         self.full_resolution = full_resolution
         self.unused_stem: nn.Conv2d | None = None
-        if reading.weighted_fusion:
-            # The released networks carry a stem that no input reaches; kept for their checkpoints.
-            self.unused_stem = nn.Conv2d(in_channels, shape.width, 7, stride=2, padding=3, bias=bias)
+        if reading.unused_stem:
+            self.unused_stem = nn.Conv2d(
+                in_channels, shape.width, 7, stride=2, padding=3, bias=bias
+            )
             self.unused_stem.requires_grad_(False)
         self.stem = Stem((WINDOW - 1) * in_channels, shape.width, bias=False)
         self.copies = nn.ModuleDict(
@@ -126,7 +132,7 @@ class ShortTermTDM(nn.Module):
     def forward(self, clips_BTFCHW: Tensor) -> list[Tensor]:
         frames = clips_BTFCHW.flatten(0, 1)
         if not self.full_resolution:
-            frames = F.avg_pool2d(frames.flatten(0, 1), 2).unflatten(0, (-1, WINDOW))
+            frames = split_time(F.avg_pool2d(frames.flatten(0, 1), 2), WINDOW)
         x = frame_differences(frames, centred=self.centred)
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         maps = [x]
@@ -139,7 +145,8 @@ class ShortTermTDM(nn.Module):
 class ShortTermFusion(nn.Module):
     """How a motion map H joins the main path F (table 1a); the five forms are
 
-    "add" αF + βH, "mul" F⊙H, "res_mul" F + F⊙H, "channel" F⊙H_channel, "res_channel" F + F⊙H_channel.
+    "add" αF + βH, "mul" F⊙H, "res_mul" F + F⊙H, "channel" F⊙H_channel,
+    "res_channel" F + F⊙H_channel.
 
     The paper defines only the first. Read here as printed: H is eq. 3's map itself, with no gate
     function of its own and no α, β; H_channel is "a channel attention weight just as SENet": global
@@ -167,14 +174,14 @@ class ShortTermFusion(nn.Module):
 
     def forward(self, x_NCHW: Tensor, motion_NChw: Tensor) -> Tensor:
         if self.form in ("channel", "res_channel"):
-            gate = self.squeeze(motion_NChw)
+            gate: Tensor = self.squeeze(motion_NChw)
         else:
             gate = upsample(motion_NChw, x_NCHW, self.upsample_mode)
         if self.form == "add":
             alpha, beta = self.weights
             return torch.add(x_NCHW if alpha == 1 else x_NCHW * alpha, gate, alpha=beta)
         if self.form.startswith("res_"):
-            return torch.addcmul(x_NCHW, x_NCHW, gate)
+            return x_NCHW + x_NCHW * gate
         return x_NCHW * gate
 
 
@@ -203,7 +210,8 @@ class LongTermTDM(nn.Module):
     without the sigmoid. `scales` is the N of eq. 5: the first scale is the map itself, the second a
     3×3 convolution, each further one a 3×3 convolution after pooling by 2, 4, …; one scale is
     "without multi-scale". With `bidirectional` off, G is the forward M alone. The reduced width is
-    C/reduction but never below 4. The boundary segment, which has no neighbour, gets a zero difference.
+    C/reduction but never below 4. The boundary segment, which has no neighbour, gets a zero
+    difference.
 
     Both directions share every weight and every batch norm. In training each batch norm is called
     twice per step, forward direction first, and so normalises each direction by its own statistics;

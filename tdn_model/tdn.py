@@ -65,7 +65,8 @@ class Design:
         """Smallest side whose res5 map the widest pool of an L-TDM there still fits."""
         if 5 not in self.l_tdm_stages or self.l_tdm_scales < 3:
             return TOTAL_STRIDE
-        return TOTAL_STRIDE * (2 ** (self.l_tdm_scales - 2) - 1) + 1
+        widest_pool: int = 1 << (self.l_tdm_scales - 2)
+        return TOTAL_STRIDE * (widest_pool - 1) + 1
 
     def slots(self, site: Site, num_segments: int) -> Slots:
         """L-TDM and temporal convolution of one bottleneck, after its first 1×1."""
@@ -136,7 +137,7 @@ class TDN(SegmentResNet):
         init_convolutions_(self.fusions)
 
     def imagenet_sources(self) -> dict[str, str]:
-        """Where parts beyond the plain backbone take ImageNet weights from: their prefix → its prefix.
+        """Which backbone prefix each part beyond the backbone takes its ImageNet weights from.
 
         The difference stem's input channels all get the mean over the RGB stem's; its batch norm
         starts fresh.
@@ -150,7 +151,7 @@ class TDN(SegmentResNet):
         return stems | copies
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
-        x = self.stem(to_rows(clips_BTFCHW[:, :, CENTRE]))
+        x: Tensor = self.stem(to_rows(clips_BTFCHW[:, :, CENTRE]))
         maps = [] if self.short_term is None else self.short_term(clips_BTFCHW)
         for index, stage in enumerate((self.res2, self.res3, self.res4, self.res5)):
             if index < len(maps):
@@ -183,10 +184,10 @@ def tdn(
     """TDN with every switch of the paper's ablations; the defaults are the released network.
 
     `variant` "released" or "printed" chooses a `Reading` of what paper and release say differently.
-    `s_tdm_stages` is (), (1,), (1, 2) or (1, 2, 3): the difference path runs from the stem on, so an
-    early stage cannot be left out; stage s is fused after stage s of the main path. `multi_scale`
-    off means one scale, whatever `l_tdm_scales` says. Temporal convolutions stand by default in
-    stages 3-5 (the baseline of tables 1c and 5 keeps them) and wherever there is an L-TDM.
+    `s_tdm_stages` is (), (1,), (1, 2) or (1, 2, 3): the difference path runs from the stem on, so
+    an early stage cannot be left out; stage s is fused after stage s of the main path.
+    `multi_scale` off means one scale, whatever `l_tdm_scales` says. Temporal convolutions stand by
+    default in stages 3-5 (the baseline of tables 1c and 5 keeps them) and wherever an L-TDM is.
     """
     check_choice("variant", variant, READINGS)
     check_choice("s_tdm_fusion", s_tdm_fusion, FUSIONS)

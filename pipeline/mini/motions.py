@@ -45,7 +45,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Actor:
-    """One object's path through a clip. `skin`: 0 or 1, which of the clip's two textures it wears."""
+    """One object's looks and path through a clip."""
 
     x_px: Track
     y_px: Track
@@ -55,7 +55,10 @@ class Actor:
     phase: Track
     pattern: str = "texture"
     repeats: int = 1
-    skin: int = 0
+    form: str = "blob"
+    skin: str = "cloud"
+    wears: int = 0
+    """Which of the clip's two textures."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ class Action:
     """Factor on the picture's brightness."""
 
 
-def _actor(stage: Stage, radius: tuple[float, float] = (0.2, 0.3)) -> Actor:
+def _actor(
+    stage: Stage, radius: tuple[float, float] = (0.2, 0.3), form: str = "blob", skin: str = "cloud"
+) -> Actor:
     """An object at rest near the middle; `radius` is a range of fractions of the height."""
     rng = stage.rng
     scale = rng.uniform(*radius) * stage.height_px / 20.0
@@ -78,6 +83,8 @@ def _actor(stage: Stage, radius: tuple[float, float] = (0.2, 0.3)) -> Actor:
         angle=stage.flat(rng.uniform(0, 2 * np.pi)),
         opacity=stage.flat(1.0),
         phase=stage.flat(rng.uniform(0, 1)),
+        form=form,
+        skin=skin,
     )
 
 
@@ -93,33 +100,33 @@ def _one(stage: Stage, actor: Actor) -> Action:
 
 def slide(stage: Stage) -> Action:
     """An object moves to the right; amount: distance as a fraction of the width."""
-    actor = _actor(stage)
+    actor = _actor(stage, form="blob", skin="stripes")
     way = (_ramp(stage) - 0.5) * stage.draw() * stage.width_px
     return _one(stage, replace(actor, x_px=actor.x_px + way))
 
 
 def lift(stage: Stage) -> Action:
     """An object moves upwards; amount: distance as a fraction of the height."""
-    actor = _actor(stage)
+    actor = _actor(stage, form="star", skin="plain")
     way = (_ramp(stage) - 0.5) * stage.draw() * stage.height_px
     return _one(stage, replace(actor, y_px=actor.y_px - way))
 
 
 def approach(stage: Stage) -> Action:
     """An object grows; amount: final over first size."""
-    actor = _actor(stage, (0.17, 0.22))
+    actor = _actor(stage, (0.17, 0.22), "blob", "checks")
     return _one(stage, replace(actor, scale=actor.scale * stage.draw() ** _ramp(stage)))
 
 
 def turn(stage: Stage) -> Action:
     """An object turns clockwise slowly enough for segments to follow; amount: turns."""
-    actor = _actor(stage, (0.26, 0.36))
+    actor = _actor(stage, (0.3, 0.38), "bar", "plain")
     return _one(stage, replace(actor, angle=actor.angle + 2 * np.pi * stage.draw() * stage.tau))
 
 
 def appear(stage: Stage) -> Action:
     """An object fades in; amount: the part of the clip the fade takes."""
-    actor = _actor(stage)
+    actor = _actor(stage, form="disc", skin="cloud")
     length = stage.draw()
     start = stage.rng.uniform(0.1, 0.9 - length)
     return _one(stage, replace(actor, opacity=np.clip((stage.tau - start) / length, 0, 1)))
@@ -127,7 +134,8 @@ def appear(stage: Stage) -> Action:
 
 def meet(stage: Stage) -> Action:
     """Two objects move closer; amount: distance covered, as a fraction of the width."""
-    first, second = _actor(stage, (0.14, 0.19)), replace(_actor(stage, (0.14, 0.19)), skin=1)
+    first = _actor(stage, (0.13, 0.17), "blob", "plain")
+    second = replace(_actor(stage, (0.13, 0.17), "blob", "plain"), wears=1)
     near, way = stage.rng.uniform(0.1, 0.16), stage.draw()
     gap = (near + way * (1 - _ramp(stage)) / 2) * stage.width_px
     tilt = stage.rng.uniform(-0.6, 0.6) + (np.pi if stage.rng.random() < 0.5 else 0)
@@ -140,7 +148,8 @@ def meet(stage: Stage) -> Action:
 
 def cover(stage: Stage) -> Action:
     """One object slides over another until it hides it; amount: way as a fraction of the width."""
-    below, above = _actor(stage, (0.14, 0.18)), replace(_actor(stage, (0.24, 0.3)), skin=1)
+    below = _actor(stage, (0.14, 0.18), "star", "checks")
+    above = replace(_actor(stage, (0.24, 0.3), "disc", "plain"), wears=1)
     way = (1 - _ramp(stage)) * stage.draw() * stage.width_px
     heading = stage.rng.uniform(0, 2 * np.pi)
     x = below.x_px + np.cos(heading) * way

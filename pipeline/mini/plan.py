@@ -83,6 +83,7 @@ def scene(twin: Twin, take: Take) -> Scene:
         outlines=tuple(first + int(i) for i in cast.integers(0, size, 2)),
         textures=tuple(first + int(i) for i in cast.permutation(size)[:2]),
         background=first + int(cast.integers(size)),
+        clutter=look.clutter,
         pan_px=way + rng.uniform(0, 128, 2),
         camera_px=rng.normal(0, 1, (n, 2)) * look.camera_jitter_px,
         shake_px=rng.normal(0, 1, (n, 2)) * entry.shake_px,

@@ -30,64 +30,79 @@ def stream(*key: object) -> np.random.Generator:
 
 
 @lru_cache(maxsize=256)
-def background(number: int) -> Array:
-    """A seamless tile (TILE_PX, TILE_PX, 3) that can be panned without end."""
+def background(number: int, clutter: float) -> Array:
+    """A seamless tile (TILE_PX, TILE_PX, 3) that can be panned without end.
+
+    `clutter`: amplitude of its texture in grey levels.
+    """
     rng = stream("background", number)
-    base = rng.uniform(70, 185, 3)
-    tint = rng.uniform(-1, 1, 3)
+    base = rng.uniform(95, 160) + rng.uniform(-18, 18, 3)
+    tint = rng.uniform(0.4, 1.2, 3)
     coarse = _cloud(rng, float(rng.uniform(0.02, 0.05)))
     fine = _cloud(rng, float(rng.uniform(0.08, 0.2)))
-    picture = base + 30 * coarse[..., None] * tint + 16 * fine[..., None]
+    picture = base + clutter * (coarse[..., None] * tint + 0.6 * fine[..., None])
     return np.clip(picture, 0, 255).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
-def texture(number: int) -> Array:
-    """An object's skin (S, S, 3): two colours mixed by a pattern of its own."""
+def texture(number: int, skin: str) -> Array:
+    """An object's skin (S, S, 3): two colours mixed by a pattern; a name in SKINS."""
     rng = stream("texture", number)
     first, second = palette(number)
-    family = int(rng.integers(3))
-    if family == 0:
-        mix = _cloud(rng, float(rng.uniform(0.05, 0.15)))[:SIDE_PX, :SIDE_PX]
+    y, x = _grid()
+    angle, period = rng.uniform(0, np.pi), rng.uniform(9, 14)
+    along = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period)
+    across = np.cos(2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / period)
+    if skin == "plain":
+        mix = 0.9 + 0.1 * along
+    elif skin == "stripes":
+        mix = along
+    elif skin == "checks":
+        mix = 1.5 * along * across
     else:
-        y, x = _grid()
-        angle, period = rng.uniform(0, np.pi), rng.uniform(7, 14)
-        along = np.cos(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period)
-        across = np.cos(2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / period)
-        mix = along if family == 1 else along * across
+        mix = _cloud(rng, float(rng.uniform(0.06, 0.12)))[:SIDE_PX, :SIDE_PX]
     weight = np.clip(0.5 + 0.5 * mix, 0, 1)[..., None]
     return (first * weight + second * (1 - weight)).astype(np.float32)
 
 
 @lru_cache(maxsize=256)
 def palette(number: int) -> tuple[Array, Array]:
-    """Two colours (3,) that differ clearly in brightness."""
+    """Two saturated colours (3,), one dark and one light, in either order."""
     rng = stream("palette", number)
-    dark = rng.uniform(0, 110, 3)
-    light = rng.uniform(145, 255, 3)
-    pair = (dark.astype(np.float32), light.astype(np.float32))
-    return pair if rng.random() < 0.5 else (pair[1], pair[0])
+    pair = []
+    for low, high in ((15, 120), (150, 250)):
+        colour = rng.permutation(np.array([low, (low + high) / 2 + rng.uniform(-50, 50), high]))
+        pair.append(np.clip(colour + rng.uniform(-25, 25, 3), 0, 255).astype(np.float32))
+    return (pair[0], pair[1]) if rng.random() < 0.5 else (pair[1], pair[0])
 
 
 @lru_cache(maxsize=256)
-def outline(number: int) -> Array:
-    """An object's mask (S, S), 0 to 1 with a soft edge: a closed curve with one clear nose."""
+def outline(number: int, form: str) -> Array:
+    """An object's mask (S, S), 0 to 1 with a soft edge; a name in FORMS."""
     rng = stream("outline", number)
     y, x = _grid()
     theta, radius = np.arctan2(y, x), np.hypot(x, y)
-    edge = np.ones_like(theta)
-    for lobe in (1, 2, 3, 4, 5):
-        size = rng.uniform(0, 0.42) / lobe**0.7
-        edge += size * np.cos(lobe * (theta - rng.uniform(0, 2 * np.pi)))
-    edge *= RADIUS_PX * 0.8 / float(np.sqrt(np.mean(edge**2)))
-    edge = np.minimum(edge, RADIUS_PX * 1.1)
+    if form == "disc":
+        edge = np.full_like(theta, RADIUS_PX)
+    elif form == "bar":
+        half = RADIUS_PX * rng.uniform(0.22, 0.38)
+        knob = np.hypot(x - 0.62 * RADIUS_PX, y) - half * rng.uniform(1.4, 1.8)
+        inside = np.minimum(np.maximum(np.abs(x) - 1.1 * RADIUS_PX, np.abs(y) - half), knob)
+        return np.clip(0.5 - inside, 0, 1).astype(np.float32)
+    else:
+        edge = np.ones_like(theta)
+        for lobe in (1, 2, 3, 4, 5):
+            size = rng.uniform(0, 0.3) / lobe**0.7
+            edge += size * np.cos(lobe * (theta - rng.uniform(0, 2 * np.pi)))
+        if form == "star":
+            edge *= 1 + 0.35 * np.cos(5 * theta)
+        edge *= RADIUS_PX * 0.85 / float(np.sqrt(np.mean(edge**2)))
+        edge = np.minimum(edge, RADIUS_PX * 1.15)
     return np.clip(edge - radius + 0.5, 0, 1).astype(np.float32)
 
 
-def disc() -> Array:
-    """A round mask (S, S): says nothing about the angle at which it is drawn."""
-    y, x = _grid()
-    return np.clip(RADIUS_PX - np.hypot(x, y) + 0.5, 0, 1).astype(np.float32)
+FORMS = ("blob", "star", "bar", "disc")
+SKINS = ("plain", "stripes", "checks", "cloud")
 
 
 @lru_cache(maxsize=64)

@@ -27,6 +27,7 @@ class Scene:
     outlines: tuple[int, ...]
     textures: tuple[int, ...]
     background: int
+    clutter: float
     pan_px: NDArray[np.float64]
     """(n, 2) shift of the background in the tile, x then y."""
     camera_px: NDArray[np.float64]
@@ -43,7 +44,7 @@ class Scene:
 def render(scene: Scene, width_px: int, height_px: int) -> Frames:
     """The clip (n, H, W, 3), uint8 RGB, forwards."""
     n = len(scene.flicker)
-    tile = pools.background(scene.background)
+    tile = pools.background(scene.background, scene.clutter)
     grain = _grain()
     offsets = pools.stream(scene.noise_seed).integers(0, grain.shape[0] - max(height_px, width_px), (n, 3))
     frames = np.empty((n, height_px, width_px, 3), np.uint8)
@@ -79,13 +80,14 @@ def _looks(
     scene: Scene, actor: Actor, index: int, t: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The object's own picture (S, S, 3) and mask (S, S) at frame t."""
-    number = scene.textures[actor.skin]
+    number = scene.textures[actor.wears]
     if actor.pattern == "texture":
-        return pools.texture(number), pools.outline(scene.outlines[index])
+        skin = pools.texture(number, actor.skin)
+        return skin, pools.outline(scene.outlines[index], actor.form)
     first, second = pools.palette(number)
     cycles = pools.phase_map(actor.pattern, actor.repeats) - np.float32(actor.phase[t])
     weight = (0.5 + 0.5 * np.cos(2 * np.pi * cycles))[..., None]
-    return (first * weight + second * (1 - weight)).astype(np.float32), pools.disc()
+    return (first * weight + second * (1 - weight)).astype(np.float32), pools.outline(number, "disc")
 
 
 def _place(

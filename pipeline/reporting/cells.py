@@ -1,0 +1,163 @@
+"""A cell of a regenerated table: what was claimed, what was measured, and what that means.
+
+| status | when |
+| --- | --- |
+| claim-conflict | another text prints a different number for the same model (decided first) |
+| cited | the number is someone else's: no row of ours stands behind it |
+| not-run | a row of ours stands behind it and has no result; the reason says why |
+| smoke | measured on synthetic or reduced data: shown, never compared with the claim |
+| partial | fewer videos were scored than expected |
+| measured | there is no claim to compare with, or it is a time (which belongs to a machine) |
+| verified | within the column's tolerance of the claim |
+| differs | outside it |
+
+The rules are tried in this order. Columns that depend on no data (operations, parameters, views)
+are compared with the claim on every profile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pipeline.manifest_tables import Claim, Column
+
+
+class Status(StrEnum):
+    VERIFIED = "verified"
+    DIFFERS = "differs"
+    MEASURED = "measured"
+    SMOKE = "smoke"
+    CITED = "cited"
+    NOT_RUN = "not-run"
+    PARTIAL = "partial"
+    CLAIM_CONFLICT = "claim-conflict"
+
+
+MEANING = {
+    Status.VERIFIED: "measured here, within the stated tolerance of the printed number",
+    Status.DIFFERS: "measured here, outside the stated tolerance of the printed number",
+    Status.MEASURED: "measured here; there is no printed number it could be compared with",
+    Status.SMOKE: "measured on synthetic or reduced data; never compared with the printed number",
+    Status.CITED: "printed by the authors; this project runs no such row",
+    Status.NOT_RUN: "a row of this project that has no result yet",
+    Status.PARTIAL: "measured here, but some expected videos could not be scored",
+    Status.CLAIM_CONFLICT: "two texts print different numbers for the same model",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file behind a number: its path from the project's top and its sha256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a measured number comes from; `sources` are the files read, nearest first."""
+
+    run: str | None = None
+    runs: tuple[str, ...] = ()
+    rule: str | None = None
+    protocol: str | None = None
+    metric: str | None = None
+    dataset: str | None = None
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number of ours, or why there is none (`missing`).
+
+    `known` is False when the profile has no such row at all. `value` and the interval are in the
+    column's unit.
+    """
+
+    known: bool
+    missing: str = ""
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    smoke: bool = False
+    n_expected: int | None = None
+    n_scored: int | None = None
+    lineage: Lineage = field(default_factory=Lineage)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One typed number of a table. `claimed` is the text as printed."""
+
+    cell_id: str
+    row: str
+    column: str
+    unit: str
+    claim_id: str | None
+    claimed: str | None
+    note: str
+    measured: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_expected: int | None
+    n_scored: int | None
+    smoke: bool
+    status: Status
+    reason: str
+    lineage: Lineage
+
+    def as_json(self) -> dict[str, Any]:
+        """The cell as plain JSON values, lineage included."""
+        return {**asdict(self), "status": self.status.value}
+
+
+def judge(claim: Claim | None, found: Measurement, column: Column) -> tuple[Status, str]:
+    """The status of a cell and, in words, why; the module's table gives the rules."""
+    if claim is not None and claim.conflicts_with is not None:
+        return Status.CLAIM_CONFLICT, claim.note.partition(": ")[2]
+    if not found.known:
+        return Status.CITED, "no row of this profile stands behind it"
+    if found.value is None:
+        return Status.NOT_RUN, found.missing or "no result"
+    depends_on_data = column.measure.depends_on_data
+    if depends_on_data and found.smoke:
+        return Status.SMOKE, "synthetic or reduced data"
+    if depends_on_data and found.n_scored != found.n_expected:
+        return Status.PARTIAL, f"{found.n_scored} of {found.n_expected} videos scored"
+    if claim is None:
+        return Status.MEASURED, "the texts print no number here"
+    if column.measure.kind == "timing":
+        return Status.MEASURED, "a time on this machine, not on the authors'"
+    distance = abs(found.value - claim.number)
+    allowed = column.tolerance.allowed(claim)
+    words = f"{distance:.{column.decimals}f} away, {allowed:.{column.decimals}f} allowed"
+    # A printed number is rounded, so a measurement on the very edge of the rounding agrees with it.
+    return (Status.VERIFIED if distance <= allowed + 1e-9 else Status.DIFFERS), words
+
+
+def make_cell(
+    address: tuple[str, str, str], claim: Claim | None, found: Measurement, column: Column
+) -> Cell:
+    """The cell at (table id, row, column)."""
+    table_id, row, name = address
+    status, reason = judge(claim, found, column)
+    low, high = found.interval if found.interval is not None else (None, None)
+    return Cell(
+        cell_id=f"{table_id}/{row}/{name}",
+        row=row,
+        column=name,
+        unit=column.unit,
+        claim_id=None if claim is None else claim.claim_id,
+        claimed=None if claim is None else claim.value,
+        note="" if claim is None else claim.note,
+        measured=found.value,
+        ci_low=low,
+        ci_high=high,
+        n_expected=found.n_expected,
+        n_scored=found.n_scored,
+        smoke=found.smoke and column.measure.depends_on_data,
+        status=status,
+        reason=reason,
+        lineage=found.lineage,
+    )

@@ -1,0 +1,143 @@
+"""Numbers made from several runs: ensembles, stream fusion, splits averaged, folds pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import predictions, scores, scoring
+from pipeline.manifest_tables import Combination
+from pipeline.reporting.results import Results, RunResult
+from pipeline.scores import Outcomes
+from pipeline.scoring import VideoScores
+from pipeline.statistics import mean_interval
+from pipeline.workspace import Workspace
+
+
+def add_combinations(
+    work: Workspace, results: Results, combinations: Mapping[str, Combination]
+) -> dict[str, Any]:
+    """Score every combination whose members are rows here, add it to `results`; their metrics.
+
+    A member without a result makes the combination 'not-run' and is named.
+    """
+    made: dict[str, Any] = {}
+    for key, rule in combinations.items():
+        if any(member not in results.runs for member in rule.members):
+            continue
+        missing = _missing_member(results, rule)
+        if missing:
+            results.runs[key] = RunResult(None, (), tuple(rule.members), rule.rule, missing)
+            continue
+        made[key] = _combine(work, results, key, rule)
+        sources = tuple(s for member in rule.members for s in results.runs[member].sources)
+        results.runs[key] = RunResult(made[key], sources, tuple(rule.members), rule.rule)
+    return made
+
+
+def _missing_member(results: Results, rule: Combination) -> str:
+    for member in rule.members:
+        metrics = results.runs[member].metrics
+        if metrics is None:
+            return f"{member}: {results.runs[member].missing}"
+        for protocol in rule.protocols:
+            if protocol not in metrics["protocols"]:
+                why = metrics["reason"] or f"not evaluated under protocol {protocol}"
+                return f"{member}: {why}"
+            if metrics["protocols"][protocol]["n_scored"] == 0:
+                return f"{member}: no video was scored under protocol {protocol}"
+    return ""
+
+
+def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> dict[str, Any]:
+    members = [results.runs[member].metrics or {} for member in rule.members]
+    protocols: dict[str, Any] = {}
+    for protocol in rule.protocols:
+        found = [member["protocols"][protocol] for member in members]
+        if rule.rule == "mean_of_folds":
+            protocols[protocol] = _mean(results, rule, protocol, found)
+            continue
+        videos = _videos(work, rule, protocol, found)
+        results.outcomes[key, protocol] = scores.outcomes(videos)
+        summary = scoring.summarise(videos, members[0]["metric"])
+        protocols[protocol] = {**summary, "views": sum(f["views"] for f in found)}
+        if rule.rule == "pool_folds":
+            protocols[protocol]["views"] = max(f["views"] for f in found)
+    failed = sum(found["n_failed"] for found in protocols.values())
+    return {
+        "row": key,
+        "label": rule.label,
+        "rule": rule.rule,
+        "members": list(rule.members),
+        "profile": work.profile,
+        "dataset": members[0]["dataset"],
+        "fold": "",
+        "smoke": any(member["smoke"] for member in members),
+        "metric": members[0]["metric"],
+        "status": "partial" if failed else "ok",
+        "reason": f"{failed} videos failed" if failed else "",
+        "protocols": protocols,
+    }
+
+
+def _videos(
+    work: Workspace, rule: Combination, protocol: str, found: list[dict[str, Any]]
+) -> VideoScores:
+    """The members' predictions as one set of video scores."""
+    paths = [work.run(member) / "predict" / f"{protocol}.parquet" for member in rule.members]
+    members = [predictions.read(path) for path in paths]
+    if rule.rule == "clipped_logit_sum":
+        return scoring.ensemble_clipped_logit_sum(members)
+    if rule.rule == "softmax_mean":
+        return scoring.ensemble_softmax_mean(members)
+    if rule.rule == "stream_fusion":
+        return scoring.fuse_streams(members, rule.weights or [])
+    scored = [
+        scoring.score_videos(member, metrics["aggregate"])
+        for member, metrics in zip(members, found, strict=True)
+    ]
+    return scoring.pool(scored)
+
+
+def _mean(
+    results: Results, rule: Combination, protocol: str, found: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The plain mean over folds, whose videos may overlap between folds.
+
+    The interval resamples videos (not outcomes) within the union, so a video that sits in several
+    folds moves all of them together; it is left out where per-video outcomes are absent (mAP).
+    """
+    outcomes = [
+        outcome
+        for member in rule.members
+        if (outcome := results.outcomes.get((member, protocol))) is not None
+    ]
+    summary: dict[str, Any] = {
+        name: sum(f[name] for f in found) for name in ("n_expected", "n_scored", "n_failed")
+    }
+    summary["views"] = max(f["views"] for f in found)
+    correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}
+    for name in ("top1", "top5", "map"):
+        given = [f.get(f"{name}_pct") for f in found]
+        values = [float(value) for value in given if value is not None]
+        if len(values) != len(found):
+            continue
+        summary[f"{name}_pct"] = round(float(np.mean(values)), 4)
+        complete = name in correct and len(outcomes) == len(found)
+        summary[f"{name}_ci95_pct"] = _mean_bounds(outcomes, correct[name]) if complete else None
+    return summary
+
+
+def _mean_bounds(outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]]) -> list[float]:
+    union = sorted({video_id for outcome in outcomes for video_id in outcome.video_ids})
+    place = {video_id: index for index, video_id in enumerate(union)}
+    # Each video's share of the result, scaled so that the mean over the union is the result.
+    share = np.zeros(len(union))
+    for outcome, right in zip(outcomes, correct, strict=True):
+        rows = [place[video_id] for video_id in outcome.video_ids]
+        share[rows] += len(union) / (len(rows) * len(outcomes)) * right.astype(np.float64)
+    interval = mean_interval(share)
+    return [round(100 * min(1.0, bound), 4) for bound in (interval.low, interval.high)]

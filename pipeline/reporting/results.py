@@ -1,0 +1,159 @@
+"""What the rows of a profile measured, looked up by row, protocol and metric.
+
+Rows come from the manifest, never from a folder: a removed row leaves no trace in any table, and
+its left-over file is an orphan that is named and not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import scores
+from pipeline.digests import sha256_file
+from pipeline.errors import RecordError
+from pipeline.manifest_tables import Column
+from pipeline.reporting.cells import Lineage, Measurement, Source
+from pipeline.scores import Outcomes
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One row's (or combination's) metrics; `metrics` is None when its file is missing."""
+
+    metrics: Mapping[str, Any] | None
+    sources: tuple[Source, ...]
+    members: tuple[str, ...]
+    rule: str | None = None
+    missing: str = ""
+
+
+@dataclass
+class Results:
+    """Every result a table may need. `runs` holds exactly the rows and combinations in use."""
+
+    runs: dict[str, RunResult]
+    costs: Mapping[str, Mapping[str, Any]]
+    cost_source: Source | None
+    outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
+
+    def measure(self, run: str | None, column: Column, protocol: str | None) -> Measurement:
+        """The measurement behind a cell of `column`; unknown rows are not `known`."""
+        if run is None or run not in self.runs:
+            return Measurement(known=False)
+        if column.measure.kind == "cost":
+            return self._cost(run, column)
+        return self._metric(run, column, protocol or "")
+
+    def _cost(self, run: str, column: Column) -> Measurement:
+        result = self.runs[run]
+        entries = [self.costs.get(member) for member in result.members]
+        present = [entry[column.measure.name] for entry in entries if entry is not None]
+        if not present or len(present) != len(entries) or self.cost_source is None:
+            return Measurement(known=True, missing="its cost was not counted")
+        # Folds of one network cost what one costs; an ensemble costs the sum of its members.
+        folds = result.rule in ("mean_of_folds", "pool_folds")
+        value = float(present[0] if folds else sum(present))
+        lineage = Lineage(
+            run=run,
+            runs=result.members,
+            rule=result.rule,
+            metric=column.measure.name,
+            sources=(self.cost_source,),
+        )
+        return Measurement(known=True, value=round(value, column.decimals), lineage=lineage)
+
+    def _metric(self, run: str, column: Column, protocol: str) -> Measurement:
+        result = self.runs[run]
+        metrics = result.metrics
+        if metrics is None:
+            return Measurement(known=True, missing=result.missing)
+        found = metrics["protocols"].get(protocol)
+        if found is None:
+            why = metrics["reason"] or f"not evaluated under protocol {protocol}"
+            return Measurement(known=True, missing=str(why))
+        name = column.measure.name
+        value, interval = found.get(name), found.get(_interval_name(name))
+        if value is None:
+            why = metrics["reason"] or f"protocol {protocol} has no {name}"
+            return Measurement(known=True, missing=str(why))
+        low_high = None if interval is None else (float(interval[0]), float(interval[1]))
+        return Measurement(
+            known=True,
+            value=float(value),
+            interval=low_high,
+            smoke=bool(metrics["smoke"]),
+            n_expected=int(found["n_expected"]),
+            n_scored=int(found["n_scored"]),
+            lineage=Lineage(
+                run=run,
+                runs=result.members,
+                rule=result.rule,
+                protocol=protocol,
+                metric=name,
+                dataset=str(metrics["dataset"]),
+                sources=result.sources,
+            ),
+        )
+
+
+def _interval_name(metric: str) -> str:
+    return metric.removesuffix("_pct") + "_ci95_pct"
+
+
+def load_results(work: Workspace, rows: Sequence[str]) -> Results:
+    """Metrics, per-video outcomes and costs of `rows`; what is missing stays missing, in words.
+
+    Raises RecordError when a file is there and cannot be read.
+    """
+    runs: dict[str, RunResult] = {}
+    outcomes: dict[tuple[str, str], Outcomes] = {}
+    for row in rows:
+        path = work.metrics(row)
+        if not path.is_file():
+            where = work.relative(path)
+            runs[row] = RunResult(None, (), (row,), missing=f"not scored: there is no {where}")
+            continue
+        metrics = _read(work, path)
+        runs[row] = RunResult(metrics, (source(work, path),), (row,))
+        for protocol in metrics["protocols"]:
+            found = scores.read(work.run(row) / "scores" / f"{protocol}.parquet")
+            if found is not None:
+                outcomes[row, protocol] = found
+    costs_path = work.reports / "costs.json"
+    has_costs = costs_path.is_file()
+    return Results(
+        runs=runs,
+        costs=_read(work, costs_path) if has_costs else {},
+        cost_source=source(work, costs_path) if has_costs else None,
+        outcomes=outcomes,
+    )
+
+
+def orphans(work: Workspace, rows: Sequence[str]) -> list[str]:
+    """Metrics files that belong to no row of the manifest, as relative paths."""
+    folder = work.reports / "metrics"
+    known = {work.metrics(row) for row in rows}
+    found = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return [work.relative(path) for path in found if path not in known]
+
+
+def source(work: Workspace, path: Path) -> Source:
+    """A file as a lineage names it."""
+    return Source(work.relative(path), sha256_file(path))
+
+
+def _read(work: Workspace, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(
+            f"not readable as JSON: {error}", where=work.relative(path), do="run its stage again"
+        ) from None
+    if not isinstance(value, dict):
+        raise RecordError("not a JSON object", where=work.relative(path), do="run its stage again")
+    return value

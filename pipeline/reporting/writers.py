@@ -1,0 +1,125 @@
+"""One frame, four texts: CSV, Markdown, LaTeX, and HTML in the report's template.
+
+The texts depend on the frame and its layout alone: no clock, no machine, no path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pipeline.manifest_tables import Layout
+from pipeline.reporting.ordering import Ordering
+
+UNIT_TEXT = {"percent": "%", "gflops": "G", "views": "", "ms": "ms", "params": ""}
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "⊙": r"$\odot$",
+    "×": r"$\times$",
+    "–": "--",
+    "✓": r"$\checkmark$",
+    "Θ": r"$\Theta$",
+    "ℓ": r"$\ell$",
+}
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Comma-separated text with a header and Unix line ends."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(
+    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], remark: str
+) -> str:
+    """A heading, a pipe table (one column for claimed, one for measured and status), notes."""
+    head, body = _compact(frame, layout, _escape_markdown)
+    lines = [f"# {_escape_markdown(layout.document)}, table {layout.table}", ""]
+    lines += [f"{_escape_markdown(layout.caption)} ({layout.place})", ""]
+    if remark:
+        lines += [f"**{remark}**", ""]
+    align = ["---" if position == 0 else "---:" for position in range(len(head))]
+    lines += [_pipes(head), _pipes(align), *(_pipes(row) for row in body), ""]
+    lines += [f"{ordering.in_words}\n" for ordering in orderings]
+    if layout.note:
+        lines += [layout.note.strip(), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_latex(
+    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], remark: str
+) -> str:
+    """A `table` environment (packages booktabs and amssymb)."""
+    head, body = _compact(frame, layout, escape_latex)
+    words = [escape_latex(layout.caption)]
+    words += [escape_latex(text) for text in (remark, *(o.in_words for o in orderings)) if text]
+    label = re.sub(r"[^a-z0-9]+", "-", f"{layout.document}-{layout.table}")
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{' '.join(words)}}}",
+        rf"  \label{{tab:{label}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        r"    \toprule",
+        "    " + " & ".join(head) + r" \\",
+        r"    \midrule",
+        *("    " + " & ".join(row) + r" \\" for row in body),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is, the papers' symbols included."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([|\\*_`<>])", r"\\\1", text)
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _compact(
+    frame: pd.DataFrame, layout: Layout, escape: Callable[[str], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows for reading: per column claim, measurement with its interval, status."""
+    head = ["", *(escape(label) for label in layout.settings.values())]
+    for column in layout.columns.values():
+        unit = UNIT_TEXT[column.unit]
+        title = f"{column.label} ({unit})" if unit else column.label
+        head += [escape(f"{title} claimed"), escape("measured"), escape("status")]
+    body = []
+    for record in frame.to_dict("records"):
+        row = [escape(str(record["label"]))]
+        row += [escape(str(record[key])) for key in layout.settings]
+        for name in layout.columns:
+            row += [
+                escape(str(record[f"{name}_claimed"])),
+                escape(with_interval(record, name)),
+                escape(str(record[f"{name}_status"])),
+            ]
+        body.append(row)
+    return head, body
+
+
+def with_interval(record: Mapping[Any, Any], name: str) -> str:
+    """'51.3 [49.1, 53.4]', or the bare number when it has no interval."""
+    measured, low = str(record[f"{name}_measured"]), str(record[f"{name}_ci_low"])
+    return f"{measured} [{low}, {record[f'{name}_ci_high']}]" if low else measured

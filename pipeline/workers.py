@@ -1,0 +1,156 @@
+"""Many tasks on many processes: the only module that starts Ray.
+
+`workers=0` runs tasks in this process, one after another. Otherwise a private Ray on this machine,
+listening on loopback only, or the cluster that RAY_ADDRESS names. A worker that dies is retried by
+Ray; one that keeps dying comes back as a `Crash`, so that the caller can find out which input did it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from pipeline.errors import TdnError, UsageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+RETRIES = 2
+_STORE_BYTES = 128 << 20
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Named for other systems; on Linux, too, it is what binds every listener to 127.0.0.1.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A task whose worker process died every time it was tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Answer(Generic[R]):
+    """What a worker sends back: a result, or the error as data (Ray would wrap it)."""
+
+    value: R | None
+    error: TdnError | None
+
+
+def _guarded(function: Callable[[T], R], task: T) -> _Answer[R]:
+    try:
+        return _Answer(function(task), None)
+    except TdnError as error:
+        return _Answer(None, error)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Pool:
+    """Runs tasks; use as a context manager. Starts Ray when the first task needs it."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.cluster = "RAY_ADDRESS" in os.environ and workers != 0
+        self.workers = cores() if workers is None else workers
+        if self.workers < 0:
+            raise UsageError("workers must be 0 or more", do="0 runs everything in this process")
+        self._ray: Any = None
+        self._folder = ""
+
+    def run(
+        self, function: Callable[[T], R], tasks: Sequence[T], *, retries: int = RETRIES
+    ) -> Iterator[tuple[int, R | Crash]]:
+        """Yield (position in `tasks`, result or Crash) as tasks finish.
+
+        `function` must be importable in a worker; a TdnError it raises is raised here.
+        """
+        if not self.workers and not self.cluster:
+            for position, task in enumerate(tasks):
+                yield position, function(task)
+            return
+        yield from self._run_remote(function, tasks, retries)
+
+    def _run_remote(
+        self, function: Callable[[T], R], tasks: Sequence[T], retries: int
+    ) -> Iterator[tuple[int, R | Crash]]:
+        ray = self._start()
+        remote = ray.remote(num_cpus=1, max_retries=retries)(_guarded)
+        slots = int(ray.cluster_resources().get("CPU", 1))
+        waiting = iter(enumerate(tasks))
+        running: dict[Any, int] = {}
+        try:
+            while True:
+                while len(running) < 2 * slots and (following := next(waiting, None)) is not None:
+                    running[remote.remote(function, following[1])] = following[0]
+                if not running:
+                    return
+                finished, _ = ray.wait(list(running), num_returns=1)
+                yield running.pop(finished[0]), self._result(finished[0])
+        finally:
+            for pending in running:
+                ray.cancel(pending, force=True)
+
+    def _result(self, reference: Any) -> Any:
+        exceptions = self._ray.exceptions
+        try:
+            answer = self._ray.get(reference)
+        except (exceptions.WorkerCrashedError, exceptions.NodeDiedError):
+            return Crash("its worker process was killed")
+        except exceptions.OutOfMemoryError:
+            return Crash("its worker process ran out of memory")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def _start(self) -> Any:
+        if self._ray is not None:
+            return self._ray
+        for name, value in _ENVIRONMENT.items():
+            if not (self.cluster and name == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+                os.environ.setdefault(name, value)
+        import ray
+
+        if self.cluster:
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        else:
+            # Socket paths are limited to 107 bytes, so the folder must be short.
+            short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+            self._folder = tempfile.mkdtemp(prefix="tdn-", dir=short)
+            ray.init(
+                address="local",
+                num_cpus=self.workers,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=self._folder,
+            )
+        self._ray = ray
+        return ray
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""

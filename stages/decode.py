@@ -1,0 +1,31 @@
+"""Stage `decode`: a checked data set's videos into its frame store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.decode import decode
+from pipeline.manifest_dataset import Dataset
+from pipeline.workspace import Workspace
+
+
+def run(
+    work: Workspace,
+    key: str,
+    *,
+    params: dict[str, Any],
+    record_absent: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Fill the frame store of a data set; `params["dataset"]` is its resolved manifest."""
+    decode(
+        Dataset.model_validate(params["dataset"]),
+        work.raw(key),
+        work.sources(key),
+        work.frames(key),
+        workers=workers,
+        record_absent=record_absent,
+        progress=progress,
+    )

@@ -1,0 +1,30 @@
+"""Stage `mini`: one miniature data set in its official layout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.digests import write_json
+from pipeline.manifest_base import validate
+from pipeline.manifest_twin import Twin
+from pipeline.mini import generate
+from pipeline.workspace import Workspace
+
+
+def run(
+    work: Workspace,
+    key: str,
+    *,
+    params: dict[str, Any],
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write `data/mini/raw/DS/` and, when it is complete, the stamp that says what it holds."""
+    twin = validate(Twin, params["twin"], where=f"manifests/twins/{key}.yaml")
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    stamp = work.stamp(key)
+    stamp.unlink(missing_ok=True)
+    write_json(stamp, generate(key, twin, work.raw(key), workers, progress))

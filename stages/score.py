@@ -1,0 +1,74 @@
+"""Stage `score`: one row's logits per view become its metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline import predictions, scores
+from pipeline.digests import read_json, sha256_file, write_json
+from pipeline.errors import AbsentData
+from pipeline.scoring import score_videos, summarise
+from pipeline.workspace import Workspace
+
+
+def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+    """Write `reports/P/metrics/ROW.json` and `runs/P/ROW/scores/<protocol>.parquet`.
+
+    A row that was not predicted gets status 'not-run' and its reason; a protocol without a file
+    gets it for itself. Raises AbsentData when predict never ran, RecordError on damaged files.
+    """
+    folder = work.run(key) / "predict"
+    if not (folder / "outcome.json").is_file():
+        raise AbsentData(
+            f"row {key} has no predictions",
+            where=work.relative(folder),
+            do=f"run `tdn predict {key}`",
+        )
+    outcome = read_json(folder / "outcome.json")
+    target = work.run(key) / "scores"
+    target.mkdir(parents=True, exist_ok=True)
+    protocols: dict[str, Any] = {}
+    if outcome["status"] == "ok":
+        for name, spec in params["protocols"].items():
+            protocols[name] = _protocol(work, key, name, spec["aggregate"], params["metric"])
+    for stale in set(target.glob("*.parquet")) - {target / f"{name}.parquet" for name in protocols}:
+        stale.unlink()
+    status, reason = _verdict(outcome, protocols)
+    metrics = {
+        "row": key,
+        "profile": params["profile"],
+        "dataset": params["dataset"],
+        "fold": params["fold"],
+        "smoke": params["smoke"],
+        "metric": params["metric"],
+        "status": status,
+        "reason": reason,
+        "protocols": protocols,
+    }
+    write_json(work.metrics(key), metrics)
+
+
+def _protocol(work: Workspace, key: str, name: str, aggregate: str, metric: str) -> dict[str, Any]:
+    path = work.run(key) / "predict" / f"{name}.parquet"
+    found = predictions.read(path, verify=True)
+    videos = score_videos(found, aggregate)
+    scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
+    return {
+        **summarise(videos, metric),
+        "aggregate": aggregate,
+        "views": found.views_per_video,
+        "classes": found.n_classes,
+        "predictions_sha256": sha256_file(path),
+        "predictions_content": predictions.content_digest(found),
+    }
+
+
+def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, str]:
+    if outcome["status"] != "ok":
+        return "not-run", str(outcome.get("reason") or "the row was not predicted")
+    for name, found in protocols.items():
+        if found["n_scored"] == 0:
+            return "not-run", f"{name}: none of {found['n_expected']} videos could be scored"
+        if found["n_failed"]:
+            return "partial", f"{name}: {found['n_failed']} of {found['n_expected']} videos failed"
+    return "ok", ""

@@ -1,0 +1,78 @@
+"""ImageNet weights into a segment network.
+
+`weights` is the name of a torchvision weight enum, "ResNet50_Weights.IMAGENET1K_V1" (the first
+releases are the ones the authors started from), or a state dict in torchvision's naming that the
+caller has read from a file. Torchvision fetches and caches the former.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torchvision.models import get_weight
+
+from tdn_model.backbones import SegmentResNet
+
+_RENAMES = (
+    (r"^(conv|bn)1\.", r"stem.\1."),
+    (r"^layer(\d)\.", lambda found: f"res{int(found[1]) + 1}."),
+    (r"\.downsample\.0\.", ".shortcut.conv."),
+    (r"\.downsample\.1\.", ".shortcut.bn."),
+)
+
+
+def load_imagenet(model: SegmentResNet, weights: str | Mapping[str, Tensor]) -> list[str]:
+    """Fill the backbone from ImageNet weights; returns the keys that kept their initial values.
+
+    Those are, at most: the classifier, convolution biases (the ImageNet networks have none) and the
+    temporal modules. Anything else that is missing, left over or of another shape is an error. The
+    stem's three input channels are averaged where a network has other channels (flow, differences):
+    every input channel gets the mean, not rescaled (Wang et al. 2021, released code).
+    """
+    if isinstance(weights, str):
+        given: Mapping[str, Tensor] = get_weight(weights).get_state_dict(check_hash=True)
+    else:
+        given = weights
+    ours = model.state_dict()
+    found = {_ours(key): value for key, value in given.items() if not key.startswith("fc.")}
+    for target, source in _extra_sources(model).items():
+        for key in ours:
+            if key.startswith(target) and (name := source + key.removeprefix(target)) in found:
+                found[key] = found[name]
+    for key, value in found.items():
+        if key.endswith(("stem.conv.weight", "unused_stem.weight")):
+            found[key] = spread_channels(value, ours[key].shape[1])
+    wrong = [key for key in found if key not in ours or found[key].shape != ours[key].shape]
+    kept = [key for key in ours if key not in found]
+    backbone = re.compile(r"^(stem|res\d\.\d+)\.(?!after|before)(?!.*(conv\d?)\.bias$)")
+    lacking = [key for key in kept if backbone.match(key) and "num_batches_tracked" not in key]
+    if wrong or lacking:
+        raise ValueError(
+            f"ImageNet weights do not fit this backbone: unknown or of another shape {wrong}; "
+            f"missing {lacking}"
+        )
+    model.load_state_dict({**ours, **found})
+    return kept
+
+
+def spread_channels(weight_OIHW: Tensor, in_channels: int) -> Tensor:
+    """A first convolution for `in_channels`: the mean over the input channels, repeated."""
+    if in_channels == weight_OIHW.shape[1]:
+        return weight_OIHW
+    mean: Tensor = weight_OIHW.mean(1, keepdim=True)
+    return torch.cat([mean] * in_channels, 1)
+
+
+def _ours(key: str) -> str:
+    for pattern, replacement in _RENAMES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _extra_sources(model: SegmentResNet) -> dict[str, str]:
+    sources = getattr(model, "imagenet_sources", None)
+    found: dict[str, str] = sources() if sources is not None else {}
+    return found

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tdn_model.engine import predict_step, train_step
+from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.conv2 = nn.Conv2d(4, 4, 3)
+        self.bn2 = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        x = self.bn2(self.conv2(self.bn1(self.conv1(clips[:, 0, 0]))))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+def test_milestones_divide_by_ten() -> None:
+    schedule = Schedule(0.1, 6, 10, "milestones", (2, 4))
+    rates = [schedule.at(step) for step in (0, 19, 20, 39, 40, 59)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_falls_to_zero_after_a_linear_warm_up() -> None:
+    schedule = Schedule(1.0, 2, 10, "cosine", warmup_epochs=0.5)
+    rates = [schedule.at(step) for step in range(20)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5] == pytest.approx(1.0)
+    assert all(a > b for a, b in zip(rates[5:], rates[6:], strict=False))
+    assert 0 < rates[-1] < 0.02
+
+
+def test_flat_policy_is_one_group() -> None:
+    net = Net()
+    (group,) = parameter_groups(net, "flat", 5e-4)
+    assert len(group["params"]) == len(list(net.parameters()))
+    assert (group["lr_mult"], group["weight_decay"]) == (1.0, 5e-4)
+
+
+def test_tsn_policy_gives_every_parameter_its_rate_once() -> None:
+    net = Net()
+    groups = parameter_groups(net, "tsn", 5e-4)
+    found = {id(p): (g["lr_mult"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert len(found) == sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+    assert found[id(net.conv1.weight)] == (1.0, 5e-4)
+    assert found[id(net.conv1.bias)] == (2.0, 0.0)
+    assert found[id(net.bn1.weight)] == (1.0, 0.0)
+    assert found[id(net.fc.weight)] == (5.0, 5e-4)
+    assert found[id(net.fc.bias)] == (10.0, 0.0)
+
+
+def test_partial_bn_freezes_all_but_the_first() -> None:
+    net = Net().train()
+    freeze_partial_bn(net)
+    assert net.bn1.training
+    assert not net.bn2.training
+    assert not net.bn2.weight.requires_grad
+
+
+def test_a_few_steps_lower_the_loss_and_clip_the_gradient() -> None:
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = sgd(parameter_groups(net, "flat", 0.0), momentum=0.9)
+    set_rate(optimizer, 0.05)
+    clips, labels = torch.randn(8, 1, 1, 3, 8, 8), torch.arange(8) % 2
+    losses = [train_step(net, optimizer, clips, labels, clip_norm=20.0).loss for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert predict_step(net.eval(), clips).shape == (8, 2)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
+    net = Net()
+    optimizer = sgd(parameter_groups(net, "flat", 0.0), momentum=0.9)
+    before = net.fc.weight.clone()
+    clips = torch.full((2, 1, 1, 3, 8, 8), float("nan"))
+    with pytest.raises(FloatingPointError):
+        train_step(net, optimizer, clips, torch.tensor([0, 1]), clip_norm=None)
+    assert torch.equal(net.fc.weight, before)
