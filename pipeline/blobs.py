@@ -1,6 +1,6 @@
 """The stored form of one video: a header, a table of offsets and its JPEGs end to end.
 
-    header (16 bytes) + offsets (n + 1 × uint32) + JPEGs; all integers little endian
+header (16 bytes) + offsets (n + 1 × uint32) + JPEGs; all integers little endian
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.digests import read_json
 from pipeline.errors import AbsentData, DataError, StoreError
-from pipeline.framestore import ShardFile
 from pipeline.index import USABLE, Video, write_absent, write_index, write_rows
 from pipeline.locks import exclusive
 from pipeline.manifest_dataset import Dataset
@@ -21,7 +20,7 @@ from pipeline.shards import Shard, identity, plan, recipe
 from pipeline.shardwork import Outcome, ShardRecord, ShardTask, read_record, try_videos, write_shard
 from pipeline.sources import Source, read_ledger, refuse_if_bad
 from pipeline.video import binary, build
-from pipeline.workers import Crash, Pool
+from pipeline.workers import RETRIES, Crash, Pool
 
 Progress = Callable[[int, int], None]
 
@@ -76,9 +75,8 @@ def decode(
 
 
 def _clear(folder: Path, shards: Sequence[Shard]) -> None:
-    """Remove the index (it stands for a finished store), leftovers and shards of another plan."""
+    """Remove leftovers of killed runs and shards of another plan."""
     keep = {name for shard in shards for name in (shard.file_name, shard.record_name)}
-    (folder / "index.json").unlink(missing_ok=True)
     for path in [*folder.glob(".tmp-*"), *folder.glob("shard-*")]:
         if path.name not in keep:
             path.unlink()
@@ -120,6 +118,8 @@ def _run(
     if progress is not None:
         progress(done, total)
     pending = [task for task in tasks if task.shard.number not in records]
+    if pending:
+        (tasks[0].folder / "index.json").unlink(missing_ok=True)  # it means a finished store
     try:
         for position, result in pool.run(write_shard, pending):
             task = pending[position]
@@ -147,17 +147,19 @@ def _may_succeed(outcome: Outcome) -> bool:
 def _without_culprits(pool: Pool, task: ShardTask, crash: Crash) -> ShardRecord:
     """Find by halving which videos kill the worker, then make the shard without them."""
     blamed: dict[str, str] = {}
-    parts = [task.shard.rows]
+    parts = _halves(task.shard.rows)
     while parts:
         rows = parts.pop()
         trial = replace(task, shard=replace(task.shard, rows=rows))
-        ((_, survived),) = pool.run(try_videos, [trial])
+        # One video is blamed only for killing every worker it is given to.
+        tries = {"retries": RETRIES if len(rows) == 1 else 0}
+        ((_, survived),) = pool.run(try_videos, [trial], **tries)
         if not isinstance(survived, Crash):
             continue
         if len(rows) == 1:
             blamed[str(rows[0].video_id)] = f"decoding it failed: {survived.reason}"
         else:
-            parts += [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+            parts += _halves(rows)
     ((_, result),) = pool.run(write_shard, [replace(task, blamed=blamed)])
     if isinstance(result, Crash):
         raise DataError(
@@ -166,6 +168,11 @@ def _without_culprits(pool: Pool, task: ShardTask, crash: Crash) -> ShardRecord:
             do="look at the machine's memory, or decode with --workers 1",
         )
     return result
+
+
+def _halves(rows: tuple[Source, ...]) -> list[tuple[Source, ...]]:
+    middle = (len(rows) + 1) // 2
+    return [part for part in (rows[:middle], rows[middle:]) if part]
 
 
 def _videos(
@@ -177,14 +184,11 @@ def _videos(
     videos = []
     for row in sorted(rows, key=lambda row: str(row.video_id)):
         video_id = str(row.video_id)
-        shared = {"labels": row.labels, "splits": row.splits, "source": row.relpath}
-        if video_id in made:
-            shard = place[video_id] if made[video_id].status in USABLE else -1
-            videos.append(Video(**asdict(made[video_id]), **shared, shard=shard))
-        else:
-            nothing = Outcome(video_id, 0, 0, 0, None, row.sha256, None, row.status, row.reason)
-            videos.append(Video(**asdict(nothing), **shared, shard=-1))
+        outcome = made.get(video_id)
+        if outcome is None:
+            outcome = Outcome(video_id, 0, 0, 0, None, row.sha256, None, row.status, row.reason)
+        facts: dict[str, Any] = asdict(outcome)
+        facts |= {"labels": row.labels, "splits": row.splits, "source": row.relpath}
+        facts["shard"] = place[video_id] if outcome.status in USABLE else -1
+        videos.append(Video(**facts))
     return videos
-
-
-__all__ = ["ShardFile", "decode"]

@@ -14,9 +14,9 @@ import hashlib
 import os
 import tempfile
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +60,7 @@ class ShardWriter:
         self._entries = 0
         self._last = b""
         self._map_bytes = _FIRST_MAP_BYTES
-        with _disk_trouble(path):
+        with writing(path):
             self._env = lmdb.open(
                 name, subdir=False, lock=False, sync=False, metasync=False, readahead=False,
                 map_size=self._map_bytes, max_dbs=0, mode=0o644,
@@ -71,7 +71,7 @@ class ShardWriter:
         key = video_id.encode("utf-8")
         if key <= self._last:
             raise StoreError(f"'{video_id}' is not in key order", where=self.path.name)
-        with _disk_trouble(self.path):
+        with writing(self.path):
             while True:
                 try:
                     with self._env.begin(write=True) as transaction:
@@ -87,7 +87,7 @@ class ShardWriter:
 
     def close(self) -> ShardFile:
         """Flush, give the file its name and say what it holds."""
-        with _disk_trouble(self.path):
+        with writing(self.path):
             self._env.sync(True)
             self._env.close()
             os.chmod(self._temporary, 0o644)
@@ -118,55 +118,129 @@ class ShardWriter:
         self.abandon()  # after `close` there is nothing left to remove
 
 
-class _disk_trouble:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
     """Turns a full disk and other write errors into a StoreError that says so."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, lmdb.MapFullError) or not isinstance(error, OSError | lmdb.Error):
-            return
-        code = getattr(error, "errno", None)
-        text = str(error)
-        full = code in _FULL or any(os.strerror(number) in text for number in _FULL)
-        if full or isinstance(error, lmdb.DiskError):
+    try:
+        yield
+    except lmdb.MapFullError:
+        raise
+    except (OSError, lmdb.Error) as error:
+        if isinstance(error, lmdb.DiskError) or _names(error, _FULL) or _is_full(path.parent):
             raise StoreError(
                 "the disk is full (or a quota is used up)",
-                where=self.name,
+                where=path.name,
                 do="free some space and run the command again; finished shards are kept",
             ) from None
-        reason = os.strerror(code) if code else text.rpartition(": ")[2]
-        raise StoreError(f"cannot write a shard: {reason}", where=self.name) from None
+        reason = str(error).rpartition(": ")[2]
+        raise StoreError(f"cannot write a shard: {reason}", where=path.name) from None
 
 
-# Stores whose handles a fork must not inherit: LMDB refuses a file twice in one process, and a
-# child counts as the process it came from.
-_open_stores: weakref.WeakSet[FrameStore] = weakref.WeakSet()
+def _names(error: Exception, codes: tuple[int, ...]) -> bool:
+    """Whether an error carries one of the system's error numbers, as a field or as text."""
+    number, text = getattr(error, "errno", None), str(error)
+    return number in codes or any(os.strerror(code) in text for code in codes)
 
 
-def _close_all() -> None:
-    for store in list(_open_stores):
-        store.close()
+def _is_full(folder: Path) -> bool:
+    """Whether a megabyte can no longer be written: LMDB calls a write cut short an I/O error."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+    except OSError as error:
+        return _names(error, _FULL)
+    return False
 
 
-os.register_at_fork(before=_close_all)
+class _Handles:
+    """The read-only LMDB environments open in this process, shared by all stores.
+
+    LMDB refuses to open a file twice in one process, and counts a forked child as the process it
+    came from: so there is one environment per file, and a fork closes them all beforehand.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._open: OrderedDict[Path, tuple[tuple[int, ...], Any]] = OrderedDict()
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=lambda: self.lock.release(),
+            after_in_child=self._after_in_child,
+        )
+
+    @contextmanager
+    def reading(self, folder: Path, shard: ShardFile) -> Iterator[Any]:
+        """A read transaction on a shard file; other threads wait until it is done."""
+        with self.lock, self._environment(folder, shard).begin(buffers=True) as transaction:
+            yield transaction
+
+    def _environment(self, folder: Path, shard: ShardFile) -> Any:
+        path = (folder / shard.name).absolute()
+        signature = _signature(path, folder, shard)
+        known, environment = self._open.pop(path, ((), None))
+        if environment is not None and known != signature:  # the file was replaced
+            environment.close()
+            environment = None
+        if environment is None:
+            environment = _open_environment(path, f"{folder.name}/{shard.name}")
+        self._open[path] = (signature, environment)
+        if len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)[1][1].close()
+        return environment
+
+    def close(self) -> None:
+        """Drop all handles; the next access opens them again."""
+        with self.lock:
+            while self._open:
+                self._open.popitem()[1][1].close()
+
+    def _before_fork(self) -> None:
+        self.lock.acquire()
+        self.close()
+
+    def _after_in_child(self) -> None:
+        self.lock = threading.RLock()
+
+
+_REDO = "decode the data set again; it redoes only what is damaged"
+
+
+def _signature(path: Path, folder: Path, shard: ShardFile) -> tuple[int, ...]:
+    """What tells a file from its replacement, once its size is found right.
+
+    A truncated LMDB file opens, and then kills the reader (SIGBUS): hence the check.
+    """
+    where = f"{folder.name}/{shard.name}"
+    try:
+        about = path.stat()
+    except OSError:
+        raise StoreError("a shard is missing", where=where, do=_REDO) from None
+    if about.st_size != shard.bytes:
+        what = f"a shard has {about.st_size} bytes where the index says {shard.bytes}"
+        raise StoreError(what, where=where, do=_REDO)
+    return about.st_dev, about.st_ino, about.st_mtime_ns
+
+
+def _open_environment(path: Path, where: str) -> Any:
+    try:
+        return lmdb.open(
+            str(path), subdir=False, readonly=True, lock=False, readahead=False, max_dbs=0
+        )
+    except lmdb.Error as error:
+        reason = str(error).replace(str(path), path.name)
+        raise StoreError(f"a shard cannot be opened: {reason}", where=where, do=_REDO) from None
+
+
+_handles = _Handles()
 
 
 class FrameStore:
     """Random access to the JPEGs of a store's videos, read-only.
 
     Opens a shard when one of its videos is first asked for, in each process for itself; may be
-    pickled, forked and used from several threads. `shards` and `locations` come from the index
-    (`pipeline.index.open_store`).
+    pickled, forked and used from several threads. `shards` and `locations` (video id → position
+    in `shards`) come from the index (`FrameIndex.store`).
     """
 
     def __init__(
@@ -175,12 +249,6 @@ class FrameStore:
         self.folder = folder
         self.shards = tuple(shards)
         self._locations = dict(locations)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self._open: OrderedDict[int, Any] = OrderedDict()
-        self._mutex = threading.RLock()
-        _open_stores.add(self)
 
     def __len__(self) -> int:
         return len(self._locations)
@@ -191,21 +259,10 @@ class FrameStore:
     def __iter__(self) -> Iterator[str]:
         return iter(self._locations)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "folder": self.folder,
-            "shards": self.shards,
-            "_locations": self._locations,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._prepare()
-
     def n_frames(self, video_id: str) -> int:
         """How many frames are stored for a video."""
-        with self._mutex, self._begin(video_id) as transaction:
-            return len(self._offsets(transaction, video_id)[0]) - 1
+        with self._value(video_id) as value:
+            return len(unpack(value, self._where(video_id))[0]) - 1
 
     def jpegs(self, video_id: str, frames: Sequence[int] | None = None) -> list[bytearray]:
         """The JPEGs of the given frames (0-based; any order, repeats allowed), or of all.
@@ -213,43 +270,27 @@ class FrameStore:
         Writable copies, so that torch can wrap them. StoreError when the video is not stored or
         the shard is damaged; IndexError for a frame that does not exist.
         """
-        with self._mutex, self._begin(video_id) as transaction:
-            offsets, data = self._offsets(transaction, video_id)
+        with self._value(video_id) as value:
+            offsets, data = unpack(value, self._where(video_id))
             count = len(offsets) - 1
-            chosen = range(count) if frames is None else frames
             found = []
-            for frame in chosen:
+            for frame in range(count) if frames is None else frames:
                 if not 0 <= frame < count:
                     raise IndexError(f"{video_id}: no frame {frame} of {count}")
                 found.append(bytearray(data[offsets[frame] : offsets[frame + 1]]))
-            del offsets, data
             return found
 
     def blob(self, video_id: str) -> bytes:
         """The whole stored value of a video."""
-        with self._mutex, self._begin(video_id) as transaction:
-            return bytes(self._value(transaction, video_id))
+        with self._value(video_id) as value:
+            return bytes(value)
 
-    def close(self) -> None:
-        """Drop all handles; the next access opens them again."""
-        with self._mutex:
-            while self._open:
-                self._open.popitem()[1].close()
+    def _where(self, video_id: str) -> str:
+        return f"{self.folder.name}, video {video_id}"
 
-    def _offsets(self, transaction: Any, video_id: str) -> tuple[memoryview, memoryview]:
-        return unpack(self._value(transaction, video_id), f"{self.folder.name}, video {video_id}")
-
-    def _value(self, transaction: Any, video_id: str) -> memoryview:
-        value = transaction.get(video_id.encode("utf-8"))
-        if value is None:
-            raise StoreError(
-                f"the index places '{video_id}' in a shard that does not hold it",
-                where=f"{self.folder.name}/{self.shards[self._locations[video_id]].name}",
-                do="run `tdn store verify`, or decode the data set again",
-            )
-        return memoryview(value)
-
-    def _begin(self, video_id: str) -> Any:
+    @contextmanager
+    def _value(self, video_id: str) -> Iterator[memoryview]:
+        """The stored value, valid while the block runs."""
         number = self._locations.get(video_id)
         if number is None:
             raise StoreError(
@@ -257,58 +298,35 @@ class FrameStore:
                 where=self.folder.name,
                 do="look up its status and reason in index.parquet",
             )
-        environment = self._open.get(number)
-        if environment is None:
-            environment = self._open[number] = open_shard(self.folder, self.shards[number])
-            if len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)[1].close()
-        else:
-            self._open.move_to_end(number)
-        return environment.begin(buffers=True)
+        shard = self.shards[number]
+        where = f"{self.folder.name}/{shard.name}"
+        with _damage(where), _handles.reading(self.folder, shard) as transaction:
+            value = transaction.get(video_id.encode("utf-8"))
+            if value is None:
+                raise StoreError(
+                    f"the index places '{video_id}' in a shard that does not hold it",
+                    where=where,
+                    do="run `tdn store verify`, or decode the data set again",
+                )
+            yield memoryview(value)
 
 
-def open_shard(folder: Path, shard: ShardFile) -> Any:
-    """A read-only LMDB environment of a shard file.
-
-    The size is checked first: a truncated LMDB file opens, and then kills the reader (SIGBUS).
-    """
-    path = folder / shard.name
-    where = f"{folder.name}/{shard.name}"
-    do = "decode the data set again; it redoes only what is damaged"
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """Turns what LMDB says of a damaged file into a StoreError."""
     try:
-        size = path.stat().st_size
-    except OSError:
-        raise StoreError("a shard is missing", where=where, do=do) from None
-    if size != shard.bytes:
-        raise StoreError(
-            f"a shard has {size} bytes where the index says {shard.bytes}", where=where, do=do
-        )
-    try:
-        return lmdb.open(
-            str(path), subdir=False, readonly=True, lock=False, readahead=False, max_dbs=0,
-            max_spare_txns=2,
-        )  # fmt: skip
+        yield
     except lmdb.Error as error:
         reason = str(error).rpartition(": ")[2]
-        raise StoreError(f"a shard cannot be opened: {reason}", where=where, do=do) from None
+        raise StoreError(f"a shard is damaged: {reason}", where=where, do=_REDO) from None
 
 
-def scan(folder: Path, shard: ShardFile) -> Iterator[tuple[str, bytes]]:
-    """Every (video id, sha256 of its blob) of a shard, in key order; StoreError if it is damaged.
+def scan(folder: Path, shard: ShardFile) -> Iterator[tuple[str, int, bytes]]:
+    """Every (video id, size in bytes, sha256 of its blob) of a shard, in key order.
 
-    Compare the ids, count and `ShardDigest` with the index to verify the shard.
+    Raises StoreError where the file is missing, cut off or damaged.
     """
-    environment = open_shard(folder, shard)
-    try:
-        with environment.begin(buffers=True) as transaction:
-            for key, value in transaction.cursor():
-                yield bytes(key).decode("utf-8"), hashlib.sha256(value).digest()
-    except lmdb.Error as error:
-        reason = str(error).rpartition(": ")[2]
-        raise StoreError(
-            f"a shard is damaged: {reason}",
-            where=f"{folder.name}/{shard.name}",
-            do="decode the data set again; it redoes only what is damaged",
-        ) from None
-    finally:
-        environment.close()
+    with _damage(f"{folder.name}/{shard.name}"), _handles.reading(folder, shard) as transaction:
+        for key, value in transaction.cursor():
+            name = bytes(key).decode("utf-8", "backslashreplace")
+            yield name, len(value), hashlib.sha256(value).digest()

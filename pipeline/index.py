@@ -1,7 +1,7 @@
-"""A store's index: one Parquet row per listed video and `index.json`, whose digest later stages use.
+"""A store's index: one Parquet row per listed video, and `index.json`, which later stages depend on.
 
-`index.json` holds no clock, host or path; it changes exactly when frames, labels, splits, classes or
-the decode policy change.
+`index.json` holds no clock, host or path; it changes exactly when frames, labels, splits, classes
+or the decode policy change.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class FrameIndex:
     def store(self) -> FrameStore:
         """The frames themselves."""
         shards = [ShardFile(**shard) for shard in self.about["shards"]]
-        return FrameStore(self.folder, shards, {v.video_id: v.shard for v in self.videos if v.usable})
+        places = {video.video_id: video.shard for video in self.videos if video.usable}
+        return FrameStore(self.folder, shards, places)
 
 
 def read_index(folder: Path) -> FrameIndex:
@@ -162,8 +163,8 @@ def write_index(
         "shards": [asdict(shard) for shard in shards],
         "rows_sha256": _rows_digest(videos),
     }
-    identity = [about["rows_sha256"], facts, [shard.content for shard in shards]]
-    about["content"] = sha256_json(identity)
+    contents = [shard.content for shard in shards]
+    about["content"] = sha256_json([about["rows_sha256"], facts["classes"], contents])
     write_json(folder / "index.json", about)
     return about
 

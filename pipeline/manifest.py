@@ -52,7 +52,8 @@ class Recipe(Strict):
     clip_norm: Annotated[float, Field(gt=0)] | None
     flip: Literal["label_aware", "plain", "none"]
     crop: Literal["multi_scale"]
-    sampling: Identifier
+    crop_px: Positive
+    sampling: Literal["segments_random", "dense"]
     partial_bn: bool
     group_rates: Literal["flat", "tsn"]
 
@@ -95,7 +96,7 @@ class Profile(Strict):
     title: str
     smoke: bool
     generated: bool
-    experiments: str
+    experiments_file: str
     datasets: list[Identifier]
     backbones: dict[Identifier, Scale]
     weights: Literal["imagenet", "none"]
@@ -125,10 +126,10 @@ def load_profile(manifests: Path, name: str) -> Profile:
 
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
-    path = manifests / profile.experiments
+    path = manifests / profile.experiments_file
     rows = load(Experiments, path).experiments
     for key, row in rows.items():
-        where = f"manifests/{profile.experiments}, experiments.{key}"
+        where = f"manifests/{profile.experiments_file}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)
         _known("backbone", row.backbone, list(profile.backbones), where)
     return rows

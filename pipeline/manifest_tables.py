@@ -1,66 +1,33 @@
-"""The published numbers and the layouts of the tables that show them.
+"""The layouts of the tables that show the claims, and numbers made from several runs.
 
-    manifests/claims.csv            one line per measured number printed in a table of the texts
-    manifests/tables/<d>_<t>.yaml   one layout per table: its rows, columns and where a cell's own
-                                    measurement comes from
-    manifests/combinations.yaml     numbers made from several runs: ensembles, streams, folds
-
-A cell's address is `document/table/row/column`; a claim has the same address, so a claim is placed
-by the layout that has its row and column, and nothing has to be linked by hand.
+manifests/tables/<d>_<t>.yaml   one layout per table: its rows, columns and where a cell's own
+                                measurement comes from
+manifests/combinations.yaml     ensembles, fused streams, averaged splits, pooled folds
 """
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.errors import ManifestError
-from pipeline.manifest_base import Identifier, Strict, load, nearest, read_yaml, validate
-
-DocumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-TableId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
-Unit = Literal["percent", "gflops", "views", "ms", "params"]
-
-CLAIM_COLUMNS = ("claim_id", "document", "table", "row", "column", "value", "unit", "note")
-CONFLICT = "claim-conflict "
-"""A note starting so names the claim that contradicts this one: `claim-conflict ID: why`."""
-
-
-class Claim(Strict):
-    """One printed number; `value` keeps the text, so that its last digit stays known."""
-
-    claim_id: str
-    document: DocumentId
-    table: TableId
-    row: Identifier
-    column: Identifier
-    value: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?$")]
-    unit: Unit
-    note: str = ""
-
-    @property
-    def address(self) -> str:
-        return f"{self.document}/{self.table}/{self.row}/{self.column}"
-
-    @property
-    def number(self) -> float:
-        return float(self.value)
-
-    @property
-    def last_digit(self) -> float:
-        """One unit of the last printed digit: 0.1 for '45.2', 1 for '33'."""
-        return 10.0 ** -len(self.value.partition(".")[2])
-
-    @property
-    def conflicts_with(self) -> str | None:
-        if not self.note.startswith(CONFLICT):
-            return None
-        return self.note[len(CONFLICT) :].partition(":")[0].strip()
+from pipeline.manifest_base import Identifier, Strict, load, nearest
+from pipeline.manifest_claims import (
+    Claim,
+    Document,
+    DocumentId,
+    ProseClaim,
+    TableId,
+    Unit,
+    load_claims as load_claims,
+    load_documents,
+    load_prose,
+)
 
 
 class Tolerance(Strict):
@@ -122,12 +89,16 @@ class CellSource(Strict):
 
 
 class Row(Strict):
-    """A printed row. Without `run`/`runs` it is only cited: a number that others measured."""
+    """A printed row. Without `run`/`runs` it is only cited: a number that others measured.
+
+    `runs` maps a column's `source` to a run; `protocol` replaces the columns' own.
+    """
 
     label: str
     settings: dict[Identifier, str] = Field(default_factory=dict)
     run: Identifier | None = None
     runs: dict[Identifier, Identifier] = Field(default_factory=dict)
+    protocol: Identifier | None = None
     cells: dict[Identifier, CellSource] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -135,6 +106,12 @@ class Row(Strict):
         if self.run is not None and self.runs:
             raise ValueError("give either 'run' or 'runs', not both")
         return self
+
+    @property
+    def named_runs(self) -> list[str]:
+        """The distinct runs this row names, in order, whether they exist or not."""
+        named = [self.run, *self.runs.values(), *(cell.run for cell in self.cells.values())]
+        return list(dict.fromkeys(run for run in named if run is not None))
 
     def run_for(self, column: str, source: str) -> str | None:
         """The run (or combination) behind this row's cell in `column`."""
@@ -145,7 +122,7 @@ class Row(Strict):
 
 
 class Layout(Strict):
-    """One printed table. `settings` (key: header) are printed beside the label and are no claims."""
+    """One printed table. `settings` (key: header) stand beside the label and are no claims."""
 
     document: DocumentId
     table: TableId
@@ -157,7 +134,6 @@ class Layout(Strict):
     columns: dict[Identifier, Column] = Field(min_length=1)
     ordering: list[Identifier]
     rows: dict[Identifier, Row] = Field(min_length=1)
-    profiles: list[Identifier] | None = None
 
     @field_validator("rows")
     @classmethod
@@ -215,53 +191,8 @@ class Combination(Strict):
         return self
 
 
-def load_claims(path: Path) -> dict[str, Claim]:
-    """Every claim by its id, in the file's order; a ManifestError names file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ManifestError(
-            f"there is no {path.name}", where="manifests/claims.csv", do="restore it from git"
-        ) from None
-    reader = csv.DictReader(text.splitlines())
-    if tuple(reader.fieldnames or ()) != CLAIM_COLUMNS:
-        raise ManifestError(
-            f"the header is {reader.fieldnames}",
-            where="manifests/claims.csv, line 1",
-            do=f"write: {','.join(CLAIM_COLUMNS)}",
-        )
-    claims: dict[str, Claim] = {}
-    for record in reader:
-        where = f"manifests/claims.csv, line {reader.line_num}"
-        claim = validate(Claim, record, where=where)
-        if claim.claim_id != claim.address:
-            raise ManifestError(
-                f"claim_id '{claim.claim_id}' is not the claim's address",
-                where=where,
-                do=f"write {claim.address}",
-            )
-        if claim.claim_id in claims:
-            raise ManifestError(
-                f"'{claim.claim_id}' is written twice", where=where, do="remove one of the lines"
-            )
-        claims[claim.claim_id] = claim
-    _check_conflicts(claims)
-    return claims
-
-
-def _check_conflicts(claims: Mapping[str, Claim]) -> None:
-    for claim in claims.values():
-        other = claim.conflicts_with
-        if other is not None and other not in claims:
-            raise ManifestError(
-                f"'{claim.claim_id}' conflicts with an unknown claim '{other}'",
-                where="manifests/claims.csv, column note",
-                do=nearest(other, list(claims)) or "name a claim_id",
-            )
-
-
-def load_layouts(folder: Path, profile: str | None = None) -> tuple[Layout, ...]:
-    """Every layout shown in `profile` (all when None), in the order of document and table."""
+def load_layouts(folder: Path) -> tuple[Layout, ...]:
+    """Every layout, in the order of file names."""
     layouts: list[Layout] = []
     for path in sorted(folder.glob("*.yaml")):
         layout = load(Layout, path)
@@ -272,8 +203,7 @@ def load_layouts(folder: Path, profile: str | None = None) -> tuple[Layout, ...]
                 where=f"manifests/tables/{path.name}",
                 do=f"name the file {name}.yaml",
             )
-        if profile is None or layout.profiles is None or profile in layout.profiles:
-            layouts.append(layout)
+        layouts.append(layout)
     return tuple(layouts)
 
 
@@ -285,7 +215,7 @@ def load_combinations(path: Path) -> dict[str, Combination]:
     class _File(Strict):
         combinations: dict[Identifier, Combination]
 
-    return dict(validate(_File, read_yaml(path), where="manifests/combinations.yaml").combinations)
+    return dict(load(_File, path).combinations)
 
 
 def check_placement(layouts: Sequence[Layout], claims: Mapping[str, Claim]) -> list[str]:
@@ -327,3 +257,36 @@ def _unit_problems(layouts: Sequence[Layout], claims: Mapping[str, Claim]) -> li
                         f"{claim.claim_id}: claimed in {claim.unit}, column in {column.unit}"
                     )
     return problems
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Everything the tables are laid out by, checked against each other."""
+
+    documents: Mapping[str, Document]
+    claims: Mapping[str, Claim]
+    prose: Mapping[str, ProseClaim]
+    layouts: tuple[Layout, ...]
+    combinations: Mapping[str, Combination]
+
+
+def load_all(manifests: Path) -> Manifests:
+    """The manifests of the tables; a ManifestError when one names an unknown document."""
+    found = Manifests(
+        documents=load_documents(manifests / "documents.yaml"),
+        claims=load_claims(manifests / "claims.csv"),
+        prose=load_prose(manifests / "prose_claims.csv"),
+        layouts=load_layouts(manifests / "tables"),
+        combinations=load_combinations(manifests / "combinations.yaml"),
+    )
+    named = [(f"claims.csv, {c.claim_id}", c.document) for c in found.claims.values()]
+    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in found.prose.values()]
+    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in found.layouts]
+    for where, document in named:
+        if document not in found.documents:
+            raise ManifestError(
+                f"unknown document '{document}'",
+                where=f"manifests/{where}",
+                do=nearest(document, list(found.documents)),
+            )
+    return found

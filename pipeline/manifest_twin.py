@@ -22,6 +22,7 @@ class Pair(Strict):
     kind: str
     """The motion: a name in `pipeline.mini.motions.KINDS`."""
     forward: str
+    """Class name; where the data set has templates, the template with its brackets."""
     backward: str
     mirrored: bool
     """True when a horizontal flip turns one class into the other."""
@@ -104,10 +105,15 @@ class Twin(Strict):
     """Clips per subset, as annotation files list them."""
 
     @property
-    def classes(self) -> list[str]:
-        """Class names in file order: forward and backward of each pair, then the stills."""
+    def templates(self) -> list[str]:
+        """Class names as written here: forward and backward of each pair, then the stills."""
         paired = [name for pair in self.pairs for name in (pair.forward, pair.backward)]
         return paired + [still.name for still in self.stills]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names as the data set's readers see them: templates without brackets."""
+        return [strip_brackets(name) for name in self.templates]
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Twin:
@@ -115,7 +121,8 @@ class Twin(Strict):
             raise ValueError("give either splits or groups")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
-        mirrored = [[p.forward, p.backward] for p in self.pairs if p.mirrored]
+        sides = [(p.forward, p.backward) for p in self.pairs if p.mirrored]
+        mirrored = [[strip_brackets(name) for name in side] for side in sides]
         if sorted(map(sorted, self.flip_pairs)) != sorted(map(sorted, mirrored)):
             raise ValueError(f"flip_pairs must name the mirrored pairs: {mirrored}")
         counted = self.count_clips()
@@ -136,3 +143,8 @@ class Twin(Strict):
             counts[f"train{number:02d}"] = (self.groups.count - len(test)) * per_group
             counts[f"test{number:02d}"] = len(test) * per_group
         return counts
+
+
+def strip_brackets(template: str) -> str:
+    """The label of a template: brackets removed, words kept."""
+    return template.replace("[", "").replace("]", "")

@@ -80,7 +80,7 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         }
         plans["decode", name] = {"dataset": facts}
     for key, row in rows.items():
-        where = f"manifests/{profile.experiments}, experiments.{key}"
+        where = f"manifests/{profile.experiments_file}, experiments.{key}"
         dataset = datasets[row.dataset]
         if row.fold not in dataset.folds:
             raise ManifestError(

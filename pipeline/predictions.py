@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.digests import canonical_json, write_atomic
+from pipeline.digests import canonical_json
 from pipeline.errors import DataError, RecordError
+from pipeline.parquet import write_table
 
 SCHEMA = "tdn.predictions/1"
 OK = "ok"
@@ -41,7 +42,7 @@ _ARROW = pa.schema(
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ViewLogits:
     """One view of one video: logits (K,), or None with the status that says why there are none."""
 
     video_id: str
@@ -86,7 +87,7 @@ class Predictions:
         return max(counts.values(), default=0)
 
 
-def collect(row: str, protocol: str, views: Sequence[Prediction]) -> Predictions:
+def collect(row: str, protocol: str, views: Sequence[ViewLogits]) -> Predictions:
     """Sorted, checked predictions; a DataError for a view given twice or logits that do not fit."""
     ordered = sorted(views, key=lambda view: (view.video_id, view.clip, view.crop))
     place = f"row {row}, protocol {protocol}"
@@ -163,17 +164,19 @@ def write(path: Path, predictions: Predictions) -> str:
         _lists(predictions.logits, predictions.ok),
         pa.array(predictions.statuses, pa.string()),
     ]
-    metadata = {"tdn.schema": SCHEMA, "tdn.content": content}
-    table = pa.Table.from_arrays(arrays, schema=_ARROW.with_metadata(metadata))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=["row", "protocol", "status"])
-    write_atomic(path, sink.getvalue().to_pybytes())
+    metadata = {
+        "tdn.schema": SCHEMA,
+        "tdn.content": content,
+        "tdn.row": predictions.row,
+        "tdn.protocol": predictions.protocol,
+    }
+    write_table(path, pa.Table.from_arrays(arrays, schema=_ARROW.with_metadata(metadata)))
     return content
 
 
-def write_predictions(path: Path, row: str, protocol: str, found: Sequence[Prediction]) -> str:
-    """`collect` and `write` in one: check, sort, write; the content digest."""
-    return write(path, collect(row, protocol, found))
+def write_predictions(path: Path, row: str, protocol: str, views: Sequence[ViewLogits]) -> str:
+    """`collect` and `write` in one; the content digest."""
+    return write(path, collect(row, protocol, views))
 
 
 def read(path: Path, *, verify: bool = False) -> Predictions:
@@ -231,8 +234,8 @@ def _from_table(table: pa.Table) -> Predictions:
     logits = np.zeros((count, n_classes), dtype=np.float32)
     logits[ok] = flat.reshape(n_ok, n_classes)
     return Predictions(
-        row=str(table["row"][0]) if count else "",
-        protocol=str(table["protocol"][0]) if count else "",
+        row=table.schema.metadata[b"tdn.row"].decode(),
+        protocol=table.schema.metadata[b"tdn.protocol"].decode(),
         video_ids=tuple(table["video_id"].to_pylist()),
         labels=tuple(tuple(labels) for labels in table["labels"].to_pylist()),
         clips=table["clip"].to_numpy(),

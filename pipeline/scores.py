@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.digests import write_atomic
 from pipeline.errors import RecordError
+from pipeline.parquet import write_table
 from pipeline.scoring import VideoScores, correct_at, predicted
 
 SCHEMA = "tdn.scores/1"
@@ -55,9 +55,7 @@ def write(path: Path, found: Outcomes) -> None:
             "correct5": pa.array(found.correct5),
         }
     ).replace_schema_metadata({"tdn.schema": SCHEMA})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    write_table(path, table)
 
 
 def read(path: Path) -> Outcomes | None:

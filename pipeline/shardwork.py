@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.blobs import pack
 from pipeline.digests import read_json, write_json
 from pipeline.errors import StoreError
-from pipeline.framestore import FrameStore, ShardFile, ShardWriter
+from pipeline.framestore import FrameStore, ShardFile, ShardWriter, writing
 from pipeline.manifest_dataset import DecodePolicy
 from pipeline.shards import Shard
 from pipeline.sources import Source
@@ -81,11 +81,11 @@ def write_shard(task: ShardTask) -> ShardRecord:
             if blob is not None:
                 outcome = replace(outcome, frames_sha256=writer.put(outcome.video_id, blob))
             outcomes.append(outcome)
-        earlier.close()
         record_path = task.folder / task.shard.record_name
         record_path.unlink(missing_ok=True)
         record = ShardRecord(task.identity, task.recipe, writer.close(), tuple(outcomes))
-    write_json(record_path, _to_json(record))
+    with writing(record_path):
+        write_json(record_path, _to_json(record))
     return record
 
 
@@ -189,7 +189,3 @@ class _Earlier:
         if hashlib.sha256(blob).hexdigest() != outcome.frames_sha256:
             return None
         return blob, outcome
-
-    def close(self) -> None:
-        if self._store is not None:
-            self._store.close()

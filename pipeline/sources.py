@@ -96,6 +96,7 @@ def check(
                 do=dataset.obtain,
             )
         listing = read(dataset, raw)
+        _fits(dataset, listing)
     except AbsentData as error:
         if not record_absent:
             raise
@@ -127,15 +128,31 @@ def refuse_if_bad(
     failures = [row for row in counted if row[1] in bad]
     if len(failures) <= dataset.max_failed_fraction * len(counted):
         return
-    lines = [f"{video_id}: {status}: {reason}" for video_id, status, reason in failures]
-    more = len(lines) - _MOST_SHOWN
-    shown = lines[:_MOST_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+    lines = [
+        f"{len(failures)} of {len(counted)} videos cannot be used, "
+        f"more than the allowed {100 * dataset.max_failed_fraction:g} %"
+    ]
+    lines += [f"{name}: {status}: {reason}" for name, status, reason in failures[:_MOST_SHOWN]]
+    if len(failures) > _MOST_SHOWN:
+        lines.append(f"… and {len(failures) - _MOST_SHOWN} more")
+    manifest = f"manifests/datasets/{dataset.name}.yaml"
     raise DataError(
-        f"{dataset.name}: {len(failures)} of {len(counted)} videos cannot be used, "
-        f"more than the allowed {100 * dataset.max_failed_fraction:g} %\n    " + "\n    ".join(shown),
+        f"{dataset.name}: " + "\n    ".join(lines),
         where=f"{step} {dataset.name}",
-        do=f"fetch them again, or raise max_failed_fraction in manifests/datasets/{dataset.name}.yaml",
+        do=f"fetch these videos again, or raise max_failed_fraction in {manifest}",
     )
+
+
+def _fits(dataset: Dataset, listing: Listing) -> None:
+    """DataError when the manifest's flip map names classes that the lists do not have."""
+    named = {name for pair in dataset.flip_pairs for name in pair}
+    unknown = sorted(named - set(listing.classes))
+    if unknown:
+        raise DataError(
+            f"{dataset.name}: flip_pairs names classes that are in no list: {'; '.join(unknown[:4])}",
+            where=f"manifests/datasets/{dataset.name}.yaml, flip_pairs",
+            do="correct the names, or get the complete lists",
+        )
 
 
 def _table(rows: list[Source]) -> pa.Table:
@@ -154,8 +171,13 @@ def _summary(dataset: Dataset, listing: Listing, raw: Path, rows: list[Source]) 
         }
     problems = list(listing.problems)[:_MOST_PROBLEMS]
     for name, count in splits.items():
-        if count["expected"] is not None and count["listed"] != count["expected"]:
-            problems.append(f"{name} lists {count['listed']} videos, officially {count['expected']}")
+        listed_count, official = count["listed"], count["expected"]
+        if official is not None and listed_count != official:
+            problems.append(f"{name} lists {listed_count} videos, officially {official}")
+    for name, fold in dataset.folds.items():
+        for split in (fold.train, fold.val):
+            if split not in splits:
+                problems.append(f"fold {name} uses the split {split}, in which no video is listed")
     identity = [
         [row.video_id, row.relpath, row.labels, row.splits, row.sha256, row.status, row.reason]
         for row in listed

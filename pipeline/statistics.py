@@ -65,12 +65,18 @@ def resample_weights(
 
 
 def resampled_means(values: Floats, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Floats:
-    """(B, R) means of `values` (V, R) over B bootstrap draws of the videos."""
+    """(B, R) means of `values` (V, R) over B bootstrap draws of the videos.
+
+    Drawing V videos with replacement draws each distinct line of `values` a multinomial number of
+    times, so the lines are counted first: outcomes are few, videos are many.
+    """
     n_videos = values.shape[0]
     if n_videos == 0:
         raise ValueError("a bootstrap needs at least one video")
-    blocks = resample_weights(n_videos, n_resamples=n_resamples, seed=seed)
-    return np.concatenate([weights @ values / n_videos for weights in blocks])
+    lines, counts = np.unique(values, axis=0, return_counts=True)
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(n_videos, counts / n_videos, size=n_resamples)
+    return np.asarray(drawn @ lines / n_videos)
 
 
 def percentile_interval(samples: Floats) -> Interval:

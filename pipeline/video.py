@@ -14,7 +14,6 @@ import re
 import selectors
 import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -174,11 +173,12 @@ def decode(
     try:
         if source.stat().st_size == 0:
             return failed("error", "the file is empty")
-        ran = _run(command(source, policy, program), policy.timeout_s)
-        if ran.killed_from_outside:
-            ran = _run(command(source, policy, program), policy.timeout_s)
     except OSError as error:
         return failed("error", f"cannot be read: {error.strerror}")
+    arguments = command(source, policy, program)
+    ran = _run(arguments, policy.timeout_s)
+    if ran.killed_from_outside:
+        ran = _run(arguments, policy.timeout_s)
     return _judge(ran, source)
 
 
@@ -197,14 +197,20 @@ class _Run:
 def _run(arguments: list[str], timeout_s: float) -> _Run:
     """Run to the end or the limit. Own process group: a Ctrl-C must not end a video early."""
     deadline = time.monotonic() + timeout_s
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=messages,
-            process_group=0,
-        )
+    with open(os.memfd_create("ffmpeg-messages"), "w+b") as messages:
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                process_group=0,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"ffmpeg cannot be started: {error.strerror}",
+                do="look at TDN_FFMPEG and at the machine's memory and process limits",
+            ) from None
         try:
             output, problem = _drain(process, deadline, timeout_s)
         finally:

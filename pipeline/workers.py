@@ -2,11 +2,12 @@
 
 `workers=0` runs tasks in this process, one after another. Otherwise a private Ray on this machine,
 listening on loopback only, or the cluster that RAY_ADDRESS names. A worker that dies is retried by
-Ray; one that keeps dying comes back as a `Crash`, so that the caller can find out which input did it.
+Ray; one that keeps dying comes back as a `Crash`, so that the caller can look for the culprit.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -84,7 +85,9 @@ class Pool:
     def _run_remote(
         self, function: Callable[[T], R], tasks: Sequence[T], retries: int
     ) -> Iterator[tuple[int, R | Crash]]:
-        ray = self._start()
+        if not tasks:
+            return
+        ray = self._start(len(tasks))
         remote = ray.remote(num_cpus=1, max_retries=retries)(_guarded)
         slots = int(ray.cluster_resources().get("CPU", 1))
         waiting = iter(enumerate(tasks))
@@ -113,7 +116,8 @@ class Pool:
             raise answer.error
         return answer.value
 
-    def _start(self) -> Any:
+    def _start(self, tasks: int) -> Any:
+        """Ray, with no more workers than there were tasks when the first ones came."""
         if self._ray is not None:
             return self._ray
         for name, value in _ENVIRONMENT.items():
@@ -122,18 +126,18 @@ class Pool:
         import ray
 
         if self.cluster:
-            ray.init(log_to_driver=False, logging_level="ERROR")
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
         else:
             # Socket paths are limited to 107 bytes, so the folder must be short.
             short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="tdn-", dir=short)
             ray.init(
                 address="local",
-                num_cpus=self.workers,
+                num_cpus=min(self.workers, tasks),
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 _temp_dir=self._folder,
             )
         self._ray = ray

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.digests import sha256_json, write_json
 from pipeline.workspace import Workspace
+from stages.rows import window_of
 from tdn_model.build import build
 from tdn_model.cost import measure
 
@@ -33,6 +34,6 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
             num_segments=spec["segments"],
             **spec["options"],
         )
-    size = (1, spec["segments"], model.window, 3, spec["side_px"], spec["side_px"])
+    size = (1, spec["segments"], window_of(model), 3, spec["side_px"], spec["side_px"])
     cost = measure(model, size)
     return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(size)}

@@ -43,12 +43,15 @@ def _ledger(work: Workspace, key: str) -> Path:
 
 
 def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    files = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
-    return {
-        **files,
-        "costs": work.reports / "costs.json",
+    files = {
         "claims": work.manifests / "claims.csv",
+        "combinations": work.manifests / "combinations.yaml",
+        "costs": work.reports / "costs.json",
     }
+    found = {row: work.metrics(row) for row in params["rows"]}
+    # A row that was never run is a cell that says so, not a broken table.
+    files |= {f"metrics:{row}": path for row, path in found.items() if path.is_file()}
+    return files
 
 
 STAGES: dict[str, Stage] = {

@@ -13,9 +13,18 @@ from torch import nn
 from pipeline.clips import normalise
 from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData
-from pipeline.predictions import Prediction, write_predictions
+from pipeline.predictions import ViewLogits, write_predictions
 from pipeline.workspace import Workspace
-from stages.rows import Row, absent_reason, batches, build_row, open_row, pick_device
+from stages.rows import (
+    Row,
+    absent_reason,
+    batches,
+    build_network,
+    open_index,
+    start,
+    test_clips,
+    window_of,
+)
 from tdn_model.engine import predict_step
 
 Params = dict[str, Any]
@@ -59,35 +68,33 @@ def _untrained(work: Workspace, key: str) -> str:
 
 
 def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Progress) -> None:
-    device = pick_device(params["compute"])
-    state = torch.load(
-        work.run(key) / "train" / "weights.pt", map_location=device, weights_only=True
-    )
-    model: nn.Module | None = None
+    device = start(params)
+    index = open_index(work, params)
+    model = build_network(params, len(index.classes)).to(device)
+    weights = work.run(key) / "train" / "weights.pt"
+    model.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+    model.eval()
     for name in params["protocols"]:
-        row = open_row(work, params, train=False, protocol=name)
-        if model is None:
-            model = build_row(params, row.num_classes).to(device)
-            model.load_state_dict(state)
-            model.eval()
-        found = _views(model, row, params, device, progress)
+        row = test_clips(work, params, index, window_of(model), name)
+        found = _views(model, row, params["compute"], device, progress)
         write_predictions(out / f"{name}.parquet", params["row"], name, found)
     names = list(params["protocols"])
     write_json(out / "outcome.json", {"status": "ok", "reason": "", "protocols": names})
 
 
 def _views(
-    model: nn.Module, row: Row, params: Params, device: torch.device, progress: Progress
-) -> list[Prediction]:
-    """One prediction per view of every usable video, then one without logits per unusable one."""
-    size = params["compute"]["eval_batch"]
+    model: nn.Module, row: Row, compute: Params, device: torch.device, progress: Progress
+) -> list[ViewLogits]:
+    """One entry per view of every usable video, then one without logits per unusable one."""
+    size = compute["eval_batch"]
     count = len(row.dataset)
     groups = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
-    found: list[Prediction] = []
-    for item in batches(row.dataset, groups, params["compute"]["loader_workers"]):
-        logits_BK = predict_step(model, normalise(item.frames.to(device))).cpu()
-        for number, logits_K in enumerate(logits_BK):
-            found.append(item.prediction(number, logits_K.tolist()))
+    found: list[ViewLogits] = []
+    for done, batch in enumerate(batches(row.dataset, groups, compute["loader_workers"]), start=1):
+        logits_BK = predict_step(model, normalise(batch.frames.to(device))).cpu().numpy()
+        views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)
+        found += [ViewLogits(*view) for view in views]
         if progress is not None:
-            progress(len(found), count)
-    return found + row.unusable
+            progress(min(done * size, count), count)
+    failed = [ViewLogits(v.video_id, tuple(v.labels), status=v.status) for v in row.unusable]
+    return found + failed

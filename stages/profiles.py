@@ -54,7 +54,7 @@ def sync(work: Workspace) -> Path:
     if work.profile != DEFAULT:
         profile = load_profile(work.manifests, work.profile)
         text = (work.root / "dvc.yaml").read_text(encoding="utf-8")
-        graph = derive(text, work.profile, profile.experiments, profile.generated)
+        graph = derive(text, work.profile, profile.experiments_file, profile.generated)
         write_atomic(path, graph.encode("utf-8"))
     return path
 

@@ -7,13 +7,9 @@ from typing import Any
 
 from pipeline.digests import write_atomic, write_json
 from pipeline.errors import ManifestError
-from pipeline.manifest_tables import (
-    check_placement,
-    load_claims,
-    load_combinations,
-    load_layouts,
-)
+from pipeline.manifest_tables import check_placement, load_all
 from pipeline.reporting.combine import add_combinations
+from pipeline.reporting.prose import check_rules, judge_prose
 from pipeline.reporting.results import load_results, orphans
 from pipeline.reporting.tables import Table, build_tables, frame
 from pipeline.reporting.writers import to_csv, to_latex, to_markdown
@@ -21,39 +17,64 @@ from pipeline.workspace import Workspace
 
 SCHEMA = "tdn.cells/1"
 SMOKE_REMARK = (
-    "Smoke results: measured on miniature data, never compared with the claims. "
-    "Columns that depend on no data are."
+    "Smoke: accuracies are measured on miniature data and never compared with the claims; "
+    "operations are counted at the paper's size and are."
 )
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
-    """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}`, cells.json, combinations.json.
+    """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}` and three JSON files.
+
+    cells.json has every cell with its lineage, combinations.json what was made from several runs,
+    prose.json the verdicts on sentences.
 
     Works with no result at all: every number of ours is then 'not-run'. Names orphaned metrics on
     stdout and removes tables whose layout is gone.
     """
-    claims = load_claims(work.manifests / "claims.csv")
-    layouts = load_layouts(work.manifests / "tables", work.profile)
+    given = load_all(work.manifests)
     results = load_results(work, params["rows"])
-    combined = add_combinations(
-        work, results, load_combinations(work.manifests / "combinations.yaml")
-    )
-    tables = build_tables(layouts, claims, results)
+    combined = add_combinations(work, results, given.combinations)
+    tables = build_tables(given.layouts, given.claims, results)
+    cells = {cell.cell_id: cell for table in tables for cell in table.cells.values()}
+    verdicts = judge_prose(given.prose, given.claims, cells, results)
     folder = work.reports / "tables"
     remark = SMOKE_REMARK if params["smoke"] else ""
     written = {path for table in tables for path in _write(folder, table, remark)}
-    _write_cells(folder, tables, params)
+    heading = {"profile": params["profile"], "smoke": params["smoke"]}
+    documents = {key: document.model_dump() for key, document in given.documents.items()}
+    write_json(
+        folder / "cells.json",
+        {
+            "schema": SCHEMA,
+            **heading,
+            "documents": documents,
+            "cells": {cell_id: cell.as_json() for cell_id, cell in cells.items()},
+            "tables": [table.as_json() for table in tables],
+        },
+    )
     write_json(folder / "combinations.json", combined)
-    for stale in sorted(set(folder.glob("*/*")) - written):
-        stale.unlink()
+    write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
+    _remove_others(folder, written)
     for orphan in orphans(work, params["rows"]):
         print(f"orphan: {orphan} belongs to no row of this profile; not shown")
 
 
+def _remove_others(folder: Path, written: set[Path]) -> None:
+    for document in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for stale in sorted(set(document.iterdir()) - written):
+            stale.unlink()
+        if not any(document.iterdir()):
+            document.rmdir()
+
+
 def check(work: Workspace) -> int:
-    """How many claims are placed; a ManifestError listing those placed nowhere or twice."""
-    claims = load_claims(work.manifests / "claims.csv")
-    problems = check_placement(load_layouts(work.manifests / "tables"), claims)
+    """How many claims are placed; a ManifestError listing those placed nowhere or twice.
+
+    Also refuses a rule of manifests/prose_claims.csv that names no cell.
+    """
+    given = load_all(work.manifests)
+    check_rules(given.prose, given.claims)
+    problems = check_placement(given.layouts, given.claims)
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
@@ -62,7 +83,7 @@ def check(work: Workspace) -> int:
             where="manifests/claims.csv, manifests/tables/",
             do="give every claim exactly one row and column of one layout",
         )
-    return len(claims)
+    return len(given.claims)
 
 
 def _write(folder: Path, table: Table, remark: str) -> list[Path]:
@@ -80,17 +101,3 @@ def _write(folder: Path, table: Table, remark: str) -> list[Path]:
         write_atomic(path, text.encode("utf-8"))
         paths.append(path)
     return paths
-
-
-def _write_cells(folder: Path, tables: tuple[Table, ...], params: dict[str, Any]) -> None:
-    cells = {cell.cell_id: cell.as_json() for table in tables for cell in table.cells.values()}
-    write_json(
-        folder / "cells.json",
-        {
-            "schema": SCHEMA,
-            "profile": params["profile"],
-            "smoke": params["smoke"],
-            "cells": cells,
-            "tables": [table.as_json() for table in tables],
-        },
-    )

@@ -1,6 +1,6 @@
 """Stage `train`: one row's network, trained on its fold's training split.
 
-Deterministic for a seed, a thread count and a machine: the order of clips, their crops and flips and
+Deterministic for a seed, a thread count and a machine: the order of clips, their crops, flips and
 the dropout masks are drawn from (seed, epoch) alone, so that a run resumed after a kill equals one
 that was never stopped.
 """
@@ -17,10 +17,19 @@ import torch
 from torch import nn
 
 from pipeline.clips import normalise
-from pipeline.digests import read_json, write_json
+from pipeline.digests import write_json
 from pipeline.errors import AbsentData, DataError
 from pipeline.workspace import Workspace
-from stages.rows import Row, absent_reason, batches, build_row, open_row, pick_device
+from stages.rows import (
+    Row,
+    absent_reason,
+    batches,
+    build_network,
+    open_index,
+    start,
+    train_clips,
+    window_of,
+)
 from tdn_model.engine import Step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 
@@ -50,8 +59,11 @@ def run(
             raise AbsentData(f"cannot train {key}: {reason}", do="put the data there, then retry")
         publish(out, {"status": "not-run", "reason": reason})
         return
-    row = open_row(work, params, train=True)
-    training = _prepare(params, row, build_row(params, row.num_classes), progress)
+    device = start(params)
+    index = open_index(work, params)
+    model = build_network(params, len(index.classes))
+    row = train_clips(work, params, index, window_of(model))
+    training = _prepare(params, row, model, device, progress)
     resume = work.run(key) / "resume" / "checkpoint.pt"
     training.restore(resume, identity)
     epochs = params["recipe"]["epochs"]
@@ -142,7 +154,7 @@ class _Training:
         self.row.dataset.set_epoch(epoch)
         workers = self.params["compute"]["loader_workers"]
         for item in batches(self.row.dataset, groups, workers):
-            yield item.frames, item.labels
+            yield item.frames, item.target
 
     def save(self, path: Path, identity: str) -> None:
         """Leave what a killed training needs to go on, in one file outside the stage's outputs."""
@@ -169,10 +181,11 @@ class _Training:
         self.history = list(state["history"])
 
 
-def _prepare(params: Params, row: Row, model: nn.Module, progress: Progress) -> _Training:
+def _prepare(
+    params: Params, row: Row, model: nn.Module, device: torch.device, progress: Progress
+) -> _Training:
     """The optimiser and schedule of a row; DataError when there is nothing to train on."""
     recipe = params["recipe"]
-    device = pick_device(params["compute"])
     batch = min(recipe["batch"], len(row.dataset))
     if batch == 0:
         raise DataError(

@@ -48,9 +48,10 @@ def geometry(
 ) -> Geometry:
     """The named backbone's geometry, narrowed or shortened where `width` or `blocks` say so."""
     check_choice("backbone", backbone, BLOCKS)
-    chosen = tuple(BLOCKS[backbone] if blocks is None else blocks)
-    if len(chosen) != 4 or not all(isinstance(n, int) and n >= 1 for n in chosen):
-        raise ValueError(f"blocks: got {list(chosen)}; it takes four integers of at least 1")
+    chosen = BLOCKS[backbone] if blocks is None else blocks
+    fits = isinstance(chosen, Sequence) and len(chosen) == 4
+    if not fits or not all(isinstance(n, int) and n >= 1 for n in chosen):
+        raise ValueError(f"blocks: got {blocks!r}; it takes four integers of at least 1")
     width = 64 if width is None else width
     check_at_least("width", width, 1)
     return Geometry(width, (chosen[0], chosen[1], chosen[2], chosen[3]))

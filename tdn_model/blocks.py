@@ -1,6 +1,7 @@
 """Parts shared by the segment networks whose residual blocks are not the plain bottleneck.
 
-Shapes: B videos, T segments, N = B·T rows with the segment index fastest, C channels, H, W, K classes.
+Shapes: B videos, T segments, N = B·T rows with the segment index fastest, C channels, H, W,
+K classes.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""bLVNet-TAM: big-little pairs of frames with temporal aggregation (Fan et al., "More Is Less: Learning
-Efficient Video Representations by Big-Little Network and Depthwise Temporal Aggregation", NeurIPS
-2019; details as released).
+"""bLVNet-TAM: big-little pairs of frames with temporal aggregation (Fan et al., "More Is Less:
+Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal Aggregation",
+NeurIPS 2019; details as released).
 
 Shapes: clips `(B, T, 1, C, H, W)` with T = 2n frames, named "n×2" in the tables; P = B·n pairs with
 the pair index fastest, logits `(B, K)`. The frames 0, 2, … are "little": full resolution, half the
 width, few blocks; the frames 1, 3, … are "big": half the resolution, full width.
 
-Full size (α = 2, β = 4, 174 classes): bLResNet-50 16×2 at 224² 47.6 G multiply-adds (printed 47.7),
+Full size (α = 2, β = 4, 174 classes): bLResNet-50 16×2 at 224² 47.7 G multiply-adds (printed 47.7),
 24×2 at 256² 93.4 G (the 48 frames of the Kinetics table, printed 93.4), bLResNet-101 32×2 at 224²
-128.5 G (printed 128.6).
+128.6 G (printed 128.6).
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class BigLittleBottleneck(nn.Module):
         return F.relu(y, inplace=True) if self.last_relu else y
 
 
-def chain(in_channels: int, out_channels: int, count: int, *, stride: int, last_relu: bool) -> nn.Module:
+def chain(
+    in_channels: int, out_channels: int, count: int, *, stride: int, last_relu: bool
+) -> nn.Module:
     """`count` bottlenecks; the first carries the stride, the last may end before its ReLU."""
     blocks = [
         BigLittleBottleneck(
@@ -262,7 +264,8 @@ def blvnet_tam(
     alpha: int = 2,
     beta: int = 4,
 ) -> nn.Module:
-    """bLVNet-TAM; `num_segments` counts frames and must be even. α narrows, β shortens the little branch.
+    """bLVNet-TAM; `num_segments` counts frames and must be even. α narrows, β shortens the
+    little branch.
 
     `backbone` is "blresnet50" or "blresnet101" (stages of 4, 8, 18, 3 blocks, not the plain
     ResNet-101's); the plain names mean the same.

@@ -53,8 +53,15 @@ def check_dropout(got: object) -> None:
         raise ValueError(f"dropout: got {got!r}; it takes a number from 0 up to, not including, 1")
 
 
+def check_flag(name: str, got: object) -> None:
+    if not isinstance(got, bool):
+        raise ValueError(f"{name}: got {got!r}; it takes true or false")
+
+
 def check_stages(name: str, got: Collection[int], allowed: Collection[int]) -> tuple[int, ...]:
     """`got` as a sorted tuple; refuses repeated stages and stages outside `allowed`."""
+    if isinstance(got, str) or not isinstance(got, Collection):
+        raise ValueError(f"{name}: got {got!r}; it takes a list of stages of {list(allowed)}")
     stages = tuple(got)
     if len(set(stages)) != len(stages) or not set(stages) <= set(allowed):
         raise ValueError(f"{name}: got {list(stages)}; it takes distinct stages of {list(allowed)}")

@@ -29,7 +29,7 @@ def train_step(
     clip_norm: float | None,
     precision: torch.dtype = torch.float32,
 ) -> Step:
-    """Cross-entropy on the consensus logits, gradients clipped by their total norm, one SGD step.
+    """The loss on the consensus logits, gradients clipped by their total norm, one SGD step.
 
     `precision` other than float32 runs the forward pass under autocast. Raises FloatingPointError
     when the loss is not finite: the weights are then still those before the step.
@@ -38,8 +38,7 @@ def train_step(
     with torch.autocast(
         clips_BTFCHW.device.type, dtype=precision, enabled=precision != torch.float32
     ):
-        logits_BK = model(clips_BTFCHW)
-    loss = functional.cross_entropy(logits_BK.float(), labels_B)
+        loss, logits_BK = _loss(model, clips_BTFCHW, labels_B)
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}")
     loss.backward()  # type: ignore[no-untyped-call]
@@ -49,6 +48,16 @@ def train_step(
     optimizer.step()
     correct = int((logits_BK.argmax(dim=1) == labels_B).sum())
     return Step(float(loss.detach()), correct, float(norm))
+
+
+def _loss(model: nn.Module, clips_BTFCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's own loss where it has one (two streams, two losses), else cross-entropy."""
+    own = getattr(model, "loss", None)
+    if own is not None:
+        loss, logits_BK = own(clips_BTFCHW, labels_B)
+        return loss, logits_BK
+    logits_BK = model(clips_BTFCHW)
+    return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from torch import nn
 
 from tdn_model.backbones import geometry
 from tdn_model.contract import check_at_least, check_choice
-from tdn_model.resnet3d import ALL_THREE, I3D_TIMES, ResNet3d, Times
+from tdn_model.resnet3d import ALL_THREE, I3D_TIMES, Attention, ResNet3d, Times
 
 NONLOCAL_RES3 = (1, 3)
 NONLOCAL_RES4 = (1, 3, 5)
@@ -89,7 +89,6 @@ def nl_i3d(
     nonlocal_res3: Collection[int] = NONLOCAL_RES3,
     nonlocal_res4: Collection[int] = NONLOCAL_RES4,
     nonlocal_form: str = "embedded_gaussian",
-    nonlocal_res3_groups: int = 1,
 ) -> nn.Module:
     """I3D with five non-local blocks, after every second block of res3 and res4.
 
@@ -110,12 +109,10 @@ def nl_i3d(
         dropout=dropout,
         in_channels=in_channels,
         res5_stride=check_stride("res5_stride", res5_stride),
-        nonlocal_after={
-            3: check_positions("nonlocal_res3", nonlocal_res3),
-            4: check_positions("nonlocal_res4", nonlocal_res4),
+        attention={
+            3: Attention(check_positions("nonlocal_res3", nonlocal_res3), nonlocal_form),
+            4: Attention(check_positions("nonlocal_res4", nonlocal_res4), nonlocal_form),
         },
-        nonlocal_form=nonlocal_form,
-        res3_groups=check_groups(nonlocal_res3_groups, num_segments, stem_stride, pool1),
     )
 
 
@@ -171,15 +168,3 @@ def check_positions(name: str, got: Collection[int]) -> tuple[int, ...]:
     if len(set(got)) != len(got):
         raise ValueError(f"{name}: got {list(got)}; it takes distinct block positions from 0")
     return tuple(sorted(got))
-
-
-def check_groups(groups: int, num_segments: int, stem_stride: int, pool1: int) -> int:
-    """Spans of time in res3's attention; refuses a number that does not divide its frames."""
-    check_at_least("num_segments", num_segments, 1)
-    check_at_least("nonlocal_res3_groups", groups, 1)
-    frames = -(-num_segments // stem_stride) // pool1 // 2
-    if frames % groups:
-        raise ValueError(
-            f"nonlocal_res3_groups: got {groups}; res3 has {frames} frames, it takes a divisor"
-        )
-    return groups

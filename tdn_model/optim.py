@@ -50,7 +50,7 @@ def parameter_groups(
         params = [p for p in model.parameters() if p.requires_grad]
         return [{"params": params, "lr_mult": 1.0, "weight_decay": weight_decay}]
     buckets: dict[tuple[float, float], list[Tensor]] = {}
-    classifier = _classifier(model)
+    classifiers = _classifiers(model)
     for module in model.modules():
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         for name, parameter in module.named_parameters(recurse=False):
@@ -58,7 +58,7 @@ def parameter_groups(
                 continue
             bias = name == "bias"
             mult = 2.0 if bias and not norm else 1.0
-            if module is classifier:
+            if module in classifiers:
                 mult = 10.0 if bias else 5.0
             decay = 0.0 if norm or bias else weight_decay
             buckets.setdefault((mult, decay), []).append(parameter)
@@ -82,8 +82,12 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def freeze_partial_bn(model: nn.Module) -> None:
     """Partial BN (TSN): every BatchNorm but the first keeps its statistics and affine terms.
 
-    Call after each `model.train()`.
+    Call after each `model.train()`. A network of several streams knows its own first ones.
     """
+    own = getattr(model, "freeze_partial_bn", None)
+    if own is not None:
+        own()
+        return
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms[1:]:
         norm.eval()
@@ -91,6 +95,8 @@ def freeze_partial_bn(model: nn.Module) -> None:
             parameter.requires_grad_(False)
 
 
-def _classifier(model: nn.Module) -> nn.Module | None:
+def _classifiers(model: nn.Module) -> list[nn.Module]:
+    """The linear layers that give class scores: those as wide as the number of classes."""
+    num_classes = getattr(model, "num_classes", None)
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    return linears[-1] if linears else None
+    return [m for m in linears if m.out_features == num_classes] or linears[-1:]

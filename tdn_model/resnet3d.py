@@ -7,15 +7,14 @@ may the stem's 7×7. Part names are those of `backbones.SegmentResNet`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.backbones import EXPANSION, Geometry, geometry
-from tdn_model.contract import check_at_least, check_choice
-from tdn_model.nonlocal_block import FORMS, NonLocal
+from tdn_model.backbones import EXPANSION, Geometry
+from tdn_model.nonlocal_block import NonLocal
 from tdn_model.volume import ConvBN3d, Triple, VolumeNetwork, conv3d
 
 RES = (2, 3, 4, 5)
@@ -31,7 +30,7 @@ class Times:
     """Kernel and stride along time of the max pool after the stem."""
     pool2: int = 1
     """Kernel and stride along time of a max pool after res2."""
-    kernels: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    kernels: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Kernels of the first convolution of each block, per stage; missing stages have 1."""
 
     def kernel(self, stage: int, index: int) -> int:
@@ -49,7 +48,10 @@ ALL_THREE = {stage: (3,) for stage in RES}
 
 
 class Bottleneck3d(nn.Module):
-    """k×1×1, 1×3×3 (with the spatial stride), 1×1×1, each with batch norm, and a shortcut."""
+    """k×1×1, 1×3×3 (with the spatial stride), 1×1×1, each with batch norm, and a shortcut.
+
+    `attend` stands behind the block: a non-local block, or nothing.
+    """
 
     CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
@@ -66,12 +68,14 @@ class Bottleneck3d(nn.Module):
         if stride != 1 or in_channels != out_channels:
             step: Triple = (1, stride, stride)
             self.shortcut = ConvBN3d(in_channels, out_channels, (1, 1, 1), step, relu=False)
+        self.attend: nn.Module = nn.Identity()
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x_BCTHW)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
-        return F.relu(y + self.shortcut(x_BCTHW), inplace=True)
+        y = self.attend(F.relu(y + self.shortcut(x_BCTHW), inplace=True))
+        return y
 
 
 class Stem3d(ConvBN3d):
@@ -87,6 +91,15 @@ class Stem3d(ConvBN3d):
         return F.max_pool3d(y, (self.pool, 3, 3), (self.pool, 2, 2), (0, 1, 1))
 
 
+@dataclass(frozen=True)
+class Attention:
+    """The non-local blocks of a stage: after which of its blocks (from 0), and of which kind."""
+
+    after: Collection[int]
+    form: str = "embedded_gaussian"
+    pool: Triple = (1, 2, 2)
+
+
 def make_stage3d(
     shape: Geometry,
     stage: int,
@@ -94,9 +107,7 @@ def make_stage3d(
     *,
     in_channels: int | None = None,
     stride: int | None = None,
-    nonlocal_after: Collection[int] = (),
-    nonlocal_form: str = "embedded_gaussian",
-    nonlocal_groups: int = 1,
+    attention: Attention | None = None,
 ) -> nn.Sequential:
     """Stage 2, 3, 4 or 5; `in_channels` and `stride` default to the ResNet's own."""
     planes = shape.width * 2 ** (stage - 2)
@@ -104,19 +115,18 @@ def make_stage3d(
         in_channels = shape.width if stage == 2 else planes * EXPANSION // 2
     if stride is None:
         stride = 1 if stage == 2 else 2
-    parts: list[nn.Module] = []
+    made = []
     for index in range(shape.blocks[stage - 2]):
-        parts.append(Bottleneck3d(in_channels, planes, times.kernel(stage, index), stride))
+        made.append(Bottleneck3d(in_channels, planes, times.kernel(stage, index), stride))
         in_channels, stride = planes * EXPANSION, 1
-        if index in nonlocal_after:
-            parts.append(NonLocal(in_channels, nonlocal_form, nonlocal_groups))
-    return nn.Sequential(*parts)
+        if attention is not None and index in attention.after:
+            made[-1].attend = NonLocal(in_channels, attention.form, attention.pool)
+    return nn.Sequential(*made)
 
 
 class ResNet3d(VolumeNetwork):
-    """A 3-D ResNet over one clip.
+    """A 3-D ResNet over one clip, with non-local blocks in the stages of `attention`.
 
-    `nonlocal_after` names, per stage, the blocks (from 0) after which a non-local block stands.
     `zero_last_norm` starts every residual branch at 0 (Goyal et al. 2017), as networks trained
     from scratch do.
     """
@@ -131,9 +141,7 @@ class ResNet3d(VolumeNetwork):
         dropout: float,
         in_channels: int,
         res5_stride: int = 2,
-        nonlocal_after: dict[int, Collection[int]] | None = None,
-        nonlocal_form: str = "embedded_gaussian",
-        res3_groups: int = 1,
+        attention: Mapping[int, Attention] | None = None,
         zero_last_norm: bool = False,
     ) -> None:
         super().__init__(
@@ -144,7 +152,7 @@ class ResNet3d(VolumeNetwork):
             in_channels=in_channels,
             min_frames=times.min_frames,
         )
-        after = nonlocal_after or {}
+        self.shape = shape
         self.times = times
         self.zero_last_norm = zero_last_norm
         self.stem = Stem3d(in_channels, shape.width, times)
@@ -154,9 +162,7 @@ class ResNet3d(VolumeNetwork):
                 stage,
                 times,
                 stride=res5_stride if stage == 5 else None,
-                nonlocal_after=after.get(stage, ()),
-                nonlocal_form=nonlocal_form,
-                nonlocal_groups=res3_groups if stage == 3 else 1,
+                attention=(attention or {}).get(stage),
             )
             for stage in RES
         ]

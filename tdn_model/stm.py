@@ -1,9 +1,9 @@
-"""STM: channel-wise spatio-temporal and channel-wise motion features side by side (Jiang et al., "STM:
-SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019).
+"""STM: channel-wise spatio-temporal and channel-wise motion features side by side (Jiang et al.,
+"STM: SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019).
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 
-Full size (ResNet-50, T = 8, 224², 174 classes): 24.0 M parameters, 32.9 G multiply-adds.
+Full size (ResNet-50, T = 8, 224², 174 classes): 24.0 M parameters, 33.1 G multiply-adds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.backbones import ConvBN, SegmentResNet, Site, geometry
+from tdn_model.backbones import Bottleneck, SegmentResNet, Site, geometry
 from tdn_model.blocks import use_blocks_
 from tdn_model.contract import check_at_least
 from tdn_model.temporal import TemporalConv, split_time
@@ -53,7 +53,7 @@ class ChannelMotion(nn.Module):
 
 
 def quarter_shift_(weight_C1K: Tensor) -> None:
-    """First quarter of the channels (1, 0, 0), last quarter (0, 0, 1), the half between (0, 1, 0)."""
+    """First quarter of the channels (1, 0, 0), last quarter (0, 0, 1), between (0, 1, 0)."""
     fold = weight_C1K.shape[0] // 4
     with torch.no_grad():
         weight_C1K.zero_()
@@ -62,35 +62,23 @@ def quarter_shift_(weight_C1K: Tensor) -> None:
         weight_C1K[weight_C1K.shape[0] - fold :, 0, 2] = 1
 
 
-class SpatioTemporalBlock(nn.Module):
-    """1×1, then CSTM (temporal convolution, 3×3) plus CMM, then 1×1, around a shortcut.
+class SpatioTemporalBlock(Bottleneck):
+    """Bottleneck whose 3×3 (CSTM) follows a temporal convolution and gets CMM added behind it.
 
-    The temporal convolution is depthwise with three taps; it begins as a shift: the first quarter of
-    the channels comes from t-1, the last from t+1.
+    The temporal convolution is depthwise with three taps; it begins as a shift: the first quarter
+    of the channels comes from t-1, the last from t+1.
     """
 
-    CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
-
     def __init__(self, site: Site, num_segments: int) -> None:
-        super().__init__()
-        planes, out_channels = site.planes, site.out_channels
-        self.conv1 = nn.Conv2d(site.in_channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.temporal = TemporalConv(planes, num_segments)
-        quarter_shift_(self.temporal.weight)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride=site.stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.motion = ChannelMotion(planes, num_segments, stride=site.stride)
-        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if site.stride != 1 or site.in_channels != out_channels:
-            self.shortcut = ConvBN(site.in_channels, out_channels, 1, stride=site.stride, bias=False)
+        temporal = TemporalConv(site.planes, num_segments)
+        quarter_shift_(temporal.weight)
+        super().__init__(site, slots={"after_conv1": temporal})
+        self.before_conv3 = ChannelMotion(site.planes, num_segments, stride=site.stride)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(self.temporal(h))), inplace=True) + self.motion(h)
-        y = self.bn3(self.conv3(y))
+        y = F.relu(self.bn2(self.conv2(self.after_conv1(h))), inplace=True)
+        y = self.bn3(self.conv3(y + self.before_conv3(h)))
         return F.relu(y + self.shortcut(x_NCHW), inplace=True)
 
 

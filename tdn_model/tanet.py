@@ -1,5 +1,5 @@
-"""TANet: the Temporal Adaptive Module in a ResNet (Liu et al., "TAM: Temporal Adaptive Module for Video
-Recognition", ICCV 2021; its supplement for the four positions).
+"""TANet: the Temporal Adaptive Module in a ResNet (Liu et al., "TAM: Temporal Adaptive Module for
+Video Recognition", ICCV 2021; its supplement for the four positions).
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 
@@ -30,11 +30,13 @@ BRANCHES = ("both", "local", "global")
 TAPS = 3
 
 KEYS = {
-    "tam.L.": "importance.",
-    "tam.G.": "kernel.",
+    "net.": "",
+    "tam.L.": "after_conv1.importance.",
+    "tam.G.": "after_conv1.kernel.",
+    "downsample.0.": "shortcut.conv.",
+    "downsample.1.": "shortcut.bn.",
 }
-"""A block's published keys → the same below our slot (`after_conv1` at position b); both branches are
-`Sequential`s with the authors' indices, so `tam.L.0.weight` is `after_conv1.importance.0.weight`."""
+"""A block's published keys (position b) → ours, by prefix; the two branches keep their indices."""
 
 
 class TemporalAdaptive(nn.Module):
@@ -94,18 +96,19 @@ class TemporalAdaptive(nn.Module):
             v_BTC = self.importance(u_BCT).transpose(1, 2)
             y = y * v_BTC[..., None, None]
         if self.kernel is not None:
-            theta_BCK = self.kernel(u_BCT.flatten(0, 1)).unflatten(0, u_BCT.shape[:2])
+            theta_BCK = self.kernel(u_BCT.flatten(0, 1)).view(-1, self.channels, TAPS)
             y = aggregate(y, theta_BCK)
         return y.flatten(0, 1)
 
 
 def aggregate(x_BTCHW: Tensor, kernel_BCK: Tensor) -> Tensor:
     """Each video's channels convolved over time with their own three taps (eq. 3)."""
-    before, here, after = kernel_BCK[:, None, :, :, None, None].unbind(3)
-    y = x_BTCHW * here
-    y[:, 1:] += before * x_BTCHW[:, :-1]
-    y[:, :-1] += after * x_BTCHW[:, 1:]
-    return y
+    taps = kernel_BCK.to(x_BTCHW.dtype)[:, None, :, :, None, None]
+    before, here, after = taps.unbind(3)
+    y_BTCHW = x_BTCHW * here
+    y_BTCHW[:, 1:].addcmul_(x_BTCHW[:, :-1], before)
+    y_BTCHW[:, :-1].addcmul_(x_BTCHW[:, 1:], after)
+    return y_BTCHW
 
 
 @dataclass
@@ -135,7 +138,7 @@ def capture_kernels(model: nn.Module) -> Iterator[dict[str, Kernels]]:
             found[name].importance = v_BCT.detach()
 
         def whole(_module: nn.Module, _inputs: tuple[Tensor, ...], theta_RK: Tensor) -> None:
-            found[name].kernel = theta_RK.detach().unflatten(0, (-1, tam.channels))
+            found[name].kernel = theta_RK.detach().view(-1, tam.channels, TAPS)
 
         if tam.importance is not None:
             handles.append(tam.importance.register_forward_hook(local))
@@ -164,11 +167,12 @@ def tanet(
     position: str = "b",
     branches: str = "both",
 ) -> nn.Module:
-    """TANet-a, -b, -c or -d: a module before the first, after the first, second or third convolution.
+    """TANet-a to -d: a module before the first, or after the first, second or third convolution.
 
-    "After" is after the convolution's batch norm and ReLU; position d, after the third's batch norm,
-    stands before the addition. Every block of every stage has one. `branches` is "both", "local" or
-    "global". The module is no identity at the start: framework defaults, as in the release.
+    "After" is after the convolution's batch norm and ReLU; position d, after the third's batch
+    norm, stands before the addition. Every block of every stage has one. `branches` is "both",
+    "local" or "global". The module is no identity at the start: it keeps the framework's initial
+    values, as in the release.
     """
     shape = geometry(backbone, width, blocks)
     check_at_least("num_segments", num_segments, 1)

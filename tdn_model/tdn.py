@@ -27,7 +27,7 @@ from tdn_model.backbones import (
     init_convolutions_,
     to_rows,
 )
-from tdn_model.contract import check_at_least, check_choice, check_stages
+from tdn_model.contract import check_at_least, check_choice, check_flag, check_stages
 from tdn_model.tdm import (
     CENTRE,
     FORMS,
@@ -47,18 +47,23 @@ S_TDM_STAGES = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Design:
-    """A checked set of TDN's switches; `tdn` gives their meaning."""
+    """A checked set of TDN's switches, by default those of the release; `tdn` explains them."""
 
-    reading: Reading
-    s_tdm_stages: tuple[int, ...]
-    s_tdm_fusion: str
-    s_tdm_full_resolution: bool
-    l_tdm_stages: tuple[int, ...]
-    l_tdm_form: str
-    l_tdm_scales: int
-    l_tdm_reduction: int
-    bidirectional: bool
-    temporal_conv_stages: tuple[int, ...]
+    reading: Reading = READINGS["released"]
+    s_tdm_stages: tuple[int, ...] = (1, 2)
+    s_tdm_fusion: str = "add"
+    s_tdm_full_resolution: bool = False
+    l_tdm_stages: tuple[int, ...] = (3, 4, 5)
+    l_tdm_form: str = "attention"
+    l_tdm_scales: int = 3
+    l_tdm_reduction: int = 16
+    bidirectional: bool = True
+    temporal_conv_stages: tuple[int, ...] = (3, 4, 5)
+
+    @property
+    def is_released(self) -> bool:
+        """Whether every switch is as in the published networks."""
+        return self == Design()
 
     @property
     def min_size_px(self) -> int:
@@ -195,6 +200,9 @@ def tdn(
     check_at_least("l_tdm_scales", l_tdm_scales, 1)
     check_at_least("l_tdm_reduction", l_tdm_reduction, 1)
     check_at_least("num_segments", num_segments, 1)
+    check_flag("s_tdm_full_resolution", s_tdm_full_resolution)
+    check_flag("multi_scale", multi_scale)
+    check_flag("bidirectional", bidirectional)
     short = check_stages("s_tdm_stages", s_tdm_stages, S_TDM_STAGES)
     if short != S_TDM_STAGES[: len(short)]:
         raise ValueError(f"s_tdm_stages: got {list(short)}; it takes the first n stages of 1, 2, 3")

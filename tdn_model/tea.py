@@ -1,10 +1,11 @@
 """TEA: motion excitation and multiple temporal aggregation in a Res2Net (Li et al., "TEA: Temporal
 Excitation and Aggregation for Action Recognition", CVPR 2020; details as released).
 
-Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, w channels in each of
-the four chunks of a block, logits `(B, K)`.
+Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, w channels in each
+of the four chunks of a block, logits `(B, K)`.
 
-Full size (Res2Net-50 26w×4s, T = 8, 224², 174 classes): 24,456,280 parameters, 34.54 G multiply-adds.
+Full size (Res2Net-50 26w×4s, T = 8, 224², 174 classes): 24,456,280 parameters, 34.54 G
+multiply-adds (the tables print 35).
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ BASE_WIDTH = 26
 CHUNKS = 4
 
 KEYS = {
-    "me.conv1.": "motion.reduce.",
-    "me.bn1.": "motion.reduce_bn.",
-    "me.conv2.": "motion.align.",
-    "me.conv3.": "motion.expand.",
-    "me.bn3.": "motion.expand_bn.",
+    "me.conv1.": "after_conv1.reduce.",
+    "me.bn1.": "after_conv1.reduce_bn.",
+    "me.conv2.": "after_conv1.align.",
+    "me.conv3.": "after_conv1.expand.",
+    "me.bn3.": "after_conv1.expand_bn.",
     "downsample.0.": "shortcut.conv.",
     "downsample.1.": "shortcut.bn.",
-    "shifts.0.conv.": "shifts.0.",
-    "shifts.1.conv.": "shifts.1.",
-    "shifts.2.conv.": "shifts.2.",
-    "shifts.3.conv.": "shifts.3.",
+    "shifts.0.conv.": "before_convs.0.",
+    "shifts.1.conv.": "before_convs.1.",
+    "shifts.2.conv.": "before_convs.2.",
+    "shifts.3.conv.": "before_convs.3.",
 }
-"""A block's published keys → ours, by prefix; `conv1, bn1, convs, bns, conv3, bn3` keep their names."""
+"""A block's published keys → ours, by prefix; `conv1, bn1, convs, bns, conv3, bn3` stay."""
 
 
 class MotionExcitation(nn.Module):
@@ -66,15 +67,17 @@ class MotionExcitation(nn.Module):
         change = (s[:, 1:] - b[:, :-1]).mean((3, 4), keepdim=True)
         change = F.pad(change, (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
         gate = self.expand_bn(self.expand(change)).sigmoid()
-        return x_NCHW * (gate + 0.5)
+        y: Tensor = x_NCHW * (gate + 0.5)
+        return y
 
 
 class Res2Block(nn.Module):
     """1×1, ME, then four chunks that see ever more of time and space (MTA), 1×1.
 
-    Chunks 0-2: the previous chunk's output added (not in a stage's first block), temporal convolution
-    that begins as the identity, 3×3 with the block's stride, batch norm, ReLU. Chunk 3: temporal
-    convolution that begins as a full shift, and in a stage's first block a 3×3 average pool.
+    Chunks 0-2: the previous chunk's output added (not in a stage's first block), temporal
+    convolution that begins as the identity, 3×3 with the block's stride, batch norm, ReLU. Chunk 3:
+    temporal convolution that begins as a full shift, and in a stage's first block a 3×3 average
+    pool.
     """
 
     CONV_BN = (("conv1", "bn1"), ("conv3", "bn3"))
@@ -87,8 +90,8 @@ class Res2Block(nn.Module):
         self.stride = site.stride
         self.conv1 = nn.Conv2d(site.in_channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.motion = MotionExcitation(inner, num_segments)
-        self.shifts = nn.ModuleList(TemporalConv(chunk, num_segments) for _ in range(CHUNKS))
+        self.after_conv1 = MotionExcitation(inner, num_segments)
+        self.before_convs = nn.ModuleList(TemporalConv(chunk, num_segments) for _ in range(CHUNKS))
         self.convs = nn.ModuleList(
             nn.Conv2d(chunk, chunk, 3, stride=site.stride, padding=1, bias=False)
             for _ in range(CHUNKS - 1)
@@ -104,7 +107,7 @@ class Res2Block(nn.Module):
         self.reset_shifts(chunk)
 
     def reset_shifts(self, chunk: int) -> None:
-        *identities, last = self.shifts
+        *identities, last = self.before_convs
         for shift in identities:
             shift_init_(shift.weight, divisor=chunk + 1)  # type: ignore[arg-type]
         shift_init_(last.weight, divisor=2)  # type: ignore[arg-type]
@@ -115,15 +118,15 @@ class Res2Block(nn.Module):
         done: list[Tensor] = []
         for i, (conv, bn) in enumerate(zip(self.convs, self.bns, strict=True)):
             y = chunks[i] + done[-1] if self.chained and done else chunks[i]
-            done.append(F.relu(bn(conv(self.shifts[i](y))), inplace=True))
-        last = self.shifts[-1](chunks[-1])
+            done.append(F.relu(bn(conv(self.before_convs[i](y))), inplace=True))
+        last = self.before_convs[-1](chunks[-1])
         if not self.chained:
             last = F.avg_pool2d(last, 3, stride=self.stride, padding=1)
         return torch.cat([*done, last], 1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
-        y = self.aggregate(self.motion(y))
+        y = self.aggregate(self.after_conv1(y))
         y = self.bn3(self.conv3(y))
         return F.relu(y + self.shortcut(x_NCHW), inplace=True)
 
@@ -138,7 +141,7 @@ def tea(
     dropout: float = 0.5,
     in_channels: int = 3,
 ) -> nn.Module:
-    """TEA. `backbone` is "res2net50" (26 w × 4 s); "resnet50", as tables call it, means the same."""
+    """TEA on "res2net50" (26 w × 4 s); "resnet50", as the tables call it, means the same."""
     check_choice("backbone", backbone, BACKBONES)
     check_at_least("num_segments", num_segments, 1)
     network = SegmentResNet(

@@ -6,7 +6,8 @@ Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest
 No release by the authors is known. The paper's parameter count fixes what its text leaves open: the
 module works at each block's input width, so it stands before the first 1×1 of the residual branch.
 
-Full size (ResNet-50, T = 8, 224², 400 classes): 30.3 M parameters, 32.8 G multiply-adds.
+Full size (ResNet-50, T = 8, 224², 400 classes): 30.34 M parameters (printed 30.4), 32.9 G
+multiply-adds (printed 33).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MotionEnhanced(nn.Module):
         here = split_time(self.current(pooled), self.num_segments)[:, :-1]
         after = split_time(self.following(pooled), self.num_segments)[:, 1:]
         gate = self.expand((after - here).flatten(0, 1)).sigmoid()
-        gate = gate.unflatten(0, (-1, self.num_segments - 1))
+        gate = split_time(gate, self.num_segments - 1)
         gate = torch.cat([gate, gate.new_ones(gate.shape[0], 1, *gate.shape[2:])], 1)
         return x_NCHW * gate.flatten(0, 1)
 

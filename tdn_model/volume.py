@@ -139,22 +139,30 @@ def check_width(width: int | None, multiple: int = 1) -> int:
     return chosen
 
 
-def check_no_blocks(blocks: Sequence[int] | None) -> None:
-    """Refuse `blocks` where a network has no stages of repeated blocks."""
-    if blocks is not None:
+def check_backbone(got: str, own: str) -> None:
+    """Refuse a backbone other than the network's only one, or `build`'s default, which it is."""
+    check_choice("backbone", got, (own, "resnet50"))
+
+
+def check_units(
+    blocks: Sequence[int] | None, published: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Units per stage of a network whose units differ: at most the published ones."""
+    got = tuple(published if blocks is None else blocks)
+    if len(got) != 4 or any(
+        n not in range(1, most + 1) for n, most in zip(got, published, strict=True)
+    ):
         raise ValueError(
-            f"blocks: got {list(blocks)}; this network has no stages of blocks and takes None"
+            f"blocks: got {list(got)}; it takes four integers from 1 up to {list(published)}"
         )
+    return (got[0], got[1], got[2], got[3])
 
 
 def check_blocks(
-    backbone: str,
-    blocks: Sequence[int] | None,
-    known: dict[str, tuple[int, int, int, int]],
+    blocks: Sequence[int] | None, published: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
-    """Blocks per stage: `blocks`, or those of the named backbone."""
-    check_choice("backbone", backbone, known)
-    chosen = tuple(known[backbone] if blocks is None else blocks)
-    if len(chosen) != 4 or not all(isinstance(n, int) and n >= 1 for n in chosen):
-        raise ValueError(f"blocks: got {list(chosen)}; it takes four integers of at least 1")
-    return (chosen[0], chosen[1], chosen[2], chosen[3])
+    """Blocks in stages 2 to 5: `blocks`, or the published ones."""
+    got = tuple(published if blocks is None else blocks)
+    if len(got) != 4 or not all(isinstance(n, int) and n >= 1 for n in got):
+        raise ValueError(f"blocks: got {list(got)}; it takes four integers of at least 1")
+    return (got[0], got[1], got[2], got[3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.datasets import something, splits
+from pipeline.datasets import kinetics, lists, something, splits
 from pipeline.datasets.listing import Item, Listing
 from pipeline.manifest_dataset import Dataset
 
@@ -14,9 +14,11 @@ Reader = Callable[[Dataset, Path], Listing]
 READERS: dict[str, Reader] = {
     "ssv1": something.read_v1,
     "ssv2": something.read_v2,
+    "kinetics": kinetics.read_kinetics,
     "ucf101": splits.read_ucf101,
     "hmdb51": splits.read_hmdb51,
     "weizmann": splits.read_weizmann,
+    "list": lists.read_list,
 }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.digests import sha256_file, sha256_json, write_atomic
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
-from pipeline.manifest_twin import Twin
+from pipeline.manifest_twin import Twin, strip_brackets
 from pipeline.mini.encode import encode, write_frames
 from pipeline.mini.layouts import LAYOUTS, Layout
 from pipeline.mini.plan import Take, scene, takes
@@ -75,7 +75,7 @@ def generate(
         "bytes": size,
         "clips": total,
         "subsets": twin.count_clips(),
-        "classes": dict(sorted(Counter(clip.label for clip in clips).items())),
+        "classes": dict(sorted(Counter(strip_brackets(clip.label) for clip in clips).items())),
     }
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.manifest_twin import Twin
+from pipeline.manifest_twin import Twin, strip_brackets
 from pipeline.mini.plan import Clip
 
 Lists = dict[str, bytes]
@@ -49,15 +49,14 @@ def _ssv2_place(clip: Clip) -> str:
 
 def _ssv2_lists(twin: Twin, clips: Sequence[Clip]) -> Lists:
     """Labels sorted, numbers as strings; templates in brackets; test has ids and an answer file."""
-    plain = {name: strip_brackets(name) for name in twin.classes}
-    labels = {name: str(index) for index, name in enumerate(sorted(plain.values()))}
+    labels = {name: str(index) for index, name in enumerate(sorted(twin.classes))}
     lists = {"labels/labels.json": _json_lines(labels)}
     for subset, split in twin.splits.items():
         items = [_ssv2_item(clip, split.labelled) for clip in _by_id(clips, subset)]
         rows = ",\n".join(json.dumps(item, separators=(",", ":")) for item in items)
         lists[f"labels/{subset}.json"] = f"[\n{rows}\n]\n"
         if not split.labelled:
-            answers = (f"{c.clip_id};{plain[c.label]}\n" for c in _by_id(clips, subset))
+            answers = (f"{c.clip_id};{strip_brackets(c.label)}\n" for c in _by_id(clips, subset))
             lists[f"labels/{subset}-answers.csv"] = "".join(answers)
     return {name: text.encode() for name, text in lists.items()}
 
@@ -77,11 +76,6 @@ def _ssv2_item(clip: Clip, labelled: bool) -> dict[str, object]:
         "template": clip.label,
         "placeholders": [f"a {filler}" for filler in fillers],
     }
-
-
-def strip_brackets(template: str) -> str:
-    """The label of a template: brackets removed, words kept."""
-    return template.replace("[", "").replace("]", "")
 
 
 def _ucf101_place(clip: Clip) -> str:

@@ -128,7 +128,7 @@ def appear(stage: Stage) -> Action:
     """An object fades in; amount: the part of the clip the fade takes."""
     actor = _actor(stage, form="disc", skin="cloud")
     length = stage.draw()
-    start = stage.rng.uniform(0.1, 0.9 - length)
+    start = stage.rng.uniform(0.0, 1.0 - length)
     return _one(stage, replace(actor, opacity=np.clip((stage.tau - start) / length, 0, 1)))
 
 
@@ -155,6 +155,76 @@ def cover(stage: Stage) -> Action:
     x = below.x_px + np.cos(heading) * way
     y = below.y_px + np.sin(heading) * way * 0.8
     return Action((below, replace(above, x_px=x, y_px=y)), stage.flat(1.0))
+
+
+def saw(stage: Stage) -> Action:
+    """An object trembles in a sawtooth while it climbs; amount: way as a fraction of the height.
+
+    Between neighbouring frames the tremor is faster than the climb, and as often against it.
+    """
+    actor = _actor(stage, form="star", skin="plain")
+    climb = (stage.tau - 0.5) * stage.draw() * stage.height_px
+    period, size = stage.rng.uniform(3.3, 5.5), stage.height_px * stage.rng.uniform(0.12, 0.18)
+    tooth = (np.arange(stage.frames) / period + stage.rng.uniform(0, 1)) % 1.0 - 0.5
+    y = actor.y_px - climb + stage.sign() * size * tooth
+    return _one(stage, replace(actor, y_px=y))
+
+
+def _crowd(stage: Stage, count: int, form: str, skin: str) -> list[Actor]:
+    """Objects at rest, spread over the frame, all alike; the first is the nearest to the middle."""
+    angle = stage.rng.uniform(0, 2 * np.pi)
+    found = []
+    for index in range(count):
+        actor = _actor(stage, (0.14, 0.18), form, skin)
+        turned = angle + 2 * np.pi * index / (count - 1)
+        far = 0.0 if index == 0 else 1.0
+        x = stage.width_px * (0.5 + 0.3 * far * np.cos(turned))
+        y = stage.height_px * (0.5 + 0.33 * far * np.sin(turned))
+        found.append(replace(actor, x_px=stage.flat(x), y_px=stage.flat(y)))
+    return found
+
+
+def crowdlift(stage: Stage) -> Action:
+    """One of several alike objects climbs; amount: way as a fraction of the height."""
+    crowd = _crowd(stage, 4, "disc", "checks")
+    which = int(stage.rng.integers(4))
+    way = (_ramp(stage) - 0.5) * stage.draw() * stage.height_px
+    crowd[which] = replace(crowd[which], y_px=crowd[which].y_px - way)
+    return Action(tuple(crowd), stage.flat(1.0))
+
+
+def crowdgrow(stage: Stage) -> Action:
+    """One of several alike objects grows; amount: final over first size."""
+    crowd = _crowd(stage, 4, "blob", "plain")
+    which = int(stage.rng.integers(4))
+    scale = crowd[which].scale * stage.draw() ** (_ramp(stage) - 0.5)
+    crowd[which] = replace(crowd[which], scale=scale)
+    return Action(tuple(crowd), stage.flat(1.0))
+
+
+def camo(stage: Stage) -> Action:
+    """A piece of the background slides to the right; amount: distance as a fraction of width."""
+    actor = _actor(stage, (0.32, 0.42), "disc", "camouflage")
+    way = (_ramp(stage) - 0.5) * stage.draw() * stage.width_px
+    return _one(stage, replace(actor, x_px=actor.x_px + way))
+
+
+def bounce(stage: Stage) -> Action:
+    """An object goes down and up three times; amount: way as a fraction of the height."""
+    actor = _actor(stage, form="blob", skin="checks")
+    wave = np.cos(2 * np.pi * (3 * stage.tau + stage.rng.uniform(0, 1))) / 2
+    return _one(stage, replace(actor, y_px=actor.y_px + wave * stage.draw() * stage.height_px))
+
+
+def pace(stage: Stage) -> Action:
+    """Two objects swing to the left and right together; amount: way as a fraction of the width."""
+    wave = np.cos(2 * np.pi * (2 * stage.tau + stage.rng.uniform(0, 1))) / 2
+    way = wave * stage.draw() * stage.width_px
+    actors = []
+    for index, side in enumerate((0.3, 0.7)):
+        actor = _actor(stage, (0.14, 0.19), "blob", "stripes")
+        actors.append(replace(actor, x_px=side * stage.width_px + way, wears=index))
+    return Action(tuple(actors), stage.flat(1.0))
 
 
 def whirl(stage: Stage) -> Action:
@@ -202,6 +272,12 @@ KINDS: dict[str, Callable[[Stage], Action]] = {
     "appear": appear,
     "meet": meet,
     "cover": cover,
+    "saw": saw,
+    "crowdlift": crowdlift,
+    "crowdgrow": crowdgrow,
+    "camo": camo,
+    "bounce": bounce,
+    "pace": pace,
     "whirl": whirl,
     "belt": belt,
     "ripple": ripple,

@@ -82,8 +82,11 @@ def _looks(
     """The object's own picture (S, S, 3) and mask (S, S) at frame t."""
     number = scene.textures[actor.wears]
     if actor.pattern == "texture":
+        if actor.skin == "camouflage":
+            tile = pools.background(scene.background, scene.clutter)
+            return tile[: pools.SIDE_PX, : pools.SIDE_PX], pools.outline(number, actor.form)
         skin = pools.texture(number, actor.skin)
-        return skin, pools.outline(scene.outlines[index], actor.form)
+        return skin, pools.outline(scene.outlines[index % 2], actor.form)
     first, second = pools.palette(number)
     cycles = pools.phase_map(actor.pattern, actor.repeats) - np.float32(actor.phase[t])
     weight = (0.5 + 0.5 * np.cos(2 * np.pi * cycles))[..., None]

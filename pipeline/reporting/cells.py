@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipeline.manifest_tables import Claim, Column
+from pipeline.manifest_claims import Claim
+from pipeline.manifest_tables import Column
 
 
 class Status(StrEnum):
@@ -83,6 +84,7 @@ class Measurement:
     smoke: bool = False
     n_expected: int | None = None
     n_scored: int | None = None
+    machine: str = ""
     lineage: Lineage = field(default_factory=Lineage)
 
 
@@ -128,7 +130,7 @@ def judge(claim: Claim | None, found: Measurement, column: Column) -> tuple[Stat
     if claim is None:
         return Status.MEASURED, "the texts print no number here"
     if column.measure.kind == "timing":
-        return Status.MEASURED, "a time on this machine, not on the authors'"
+        return Status.MEASURED, f"a time belongs to its machine, here: {found.machine}"
     distance = abs(found.value - claim.number)
     allowed = column.tolerance.allowed(claim)
     words = f"{distance:.{column.decimals}f} away, {allowed:.{column.decimals}f} allowed"

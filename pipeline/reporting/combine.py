@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import predictions, scores, scoring
+from pipeline.errors import ManifestError
 from pipeline.manifest_tables import Combination
 from pipeline.reporting.results import Results, RunResult
 from pipeline.scores import Outcomes
@@ -22,12 +23,26 @@ def add_combinations(
 ) -> dict[str, Any]:
     """Score every combination whose members are rows here, add it to `results`; their metrics.
 
-    A member without a result makes the combination 'not-run' and is named.
+    A member without a result makes the combination 'not-run' and is named. Combinations may be
+    averaged over splits once they are made, so they stand before their mean in the manifest.
     """
     made: dict[str, Any] = {}
     for key, rule in combinations.items():
+        if key in results.runs:
+            raise ManifestError(
+                f"'{key}' is also a trained row",
+                where=f"manifests/combinations.yaml, combinations.{key}",
+                do="give the combination another name",
+            )
         if any(member not in results.runs for member in rule.members):
             continue
+        nested = [member for member in rule.members if member in combinations]
+        if nested and rule.rule != "mean_of_folds":
+            raise ManifestError(
+                f"{rule.rule} needs trained rows, '{nested[0]}' is a combination",
+                where=f"manifests/combinations.yaml, combinations.{key}",
+                do="name rows; only mean_of_folds may average combinations",
+            )
         missing = _missing_member(results, rule)
         if missing:
             results.runs[key] = RunResult(None, (), tuple(rule.members), rule.rule, missing)

@@ -34,23 +34,37 @@ class RunResult:
 
 @dataclass
 class Results:
-    """Every result a table may need. `runs` holds exactly the rows and combinations in use."""
+    """Every result a table may need. `runs` holds exactly the rows and combinations in use.
+
+    `costs`: {network: {params, gmacs}} at the paper's size. `timings`: {row: {protocol:
+    {ms_per_video, machine}}}, true of one machine.
+    """
 
     runs: dict[str, RunResult]
     costs: Mapping[str, Mapping[str, Any]]
     cost_source: Source | None
+    timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
 
     def measure(self, run: str | None, column: Column, protocol: str | None) -> Measurement:
-        """The measurement behind a cell of `column`; unknown rows are not `known`."""
-        if run is None or run not in self.runs:
+        """The measurement behind a cell of `column`; unknown rows are not `known`.
+
+        A network may be counted without being a row of the profile: its accuracy is then cited and
+        its cost is not.
+        """
+        if run is None or (run not in self.runs and run not in self.costs):
             return Measurement(known=False)
         if column.measure.kind == "cost":
             return self._cost(run, column)
+        if run not in self.runs:
+            return Measurement(known=False)
+        if column.measure.kind == "timing":
+            return self._timing(run, column, protocol or "")
         return self._metric(run, column, protocol or "")
 
     def _cost(self, run: str, column: Column) -> Measurement:
-        result = self.runs[run]
+        result = self.runs.get(run, RunResult(None, (), (run,)))
         entries = [self.costs.get(member) for member in result.members]
         present = [entry[column.measure.name] for entry in entries if entry is not None]
         if not present or len(present) != len(entries) or self.cost_source is None:
@@ -66,6 +80,20 @@ class Results:
             sources=(self.cost_source,),
         )
         return Measurement(known=True, value=round(value, column.decimals), lineage=lineage)
+
+    def _timing(self, run: str, column: Column, protocol: str) -> Measurement:
+        found = self.timings.get(run, {}).get(protocol)
+        if found is None or self.timing_source is None:
+            return Measurement(known=True, missing="not timed on this machine")
+        lineage = Lineage(
+            run=run,
+            runs=(run,),
+            protocol=protocol,
+            metric=column.measure.name,
+            sources=(self.timing_source,),
+        )
+        value = float(found[column.measure.name])
+        return Measurement(known=True, value=value, machine=str(found["machine"]), lineage=lineage)
 
     def _metric(self, run: str, column: Column, protocol: str) -> Measurement:
         result = self.runs[run]
@@ -124,14 +152,13 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             found = scores.read(work.run(row) / "scores" / f"{protocol}.parquet")
             if found is not None:
                 outcomes[row, protocol] = found
-    costs_path = work.reports / "costs.json"
-    has_costs = costs_path.is_file()
-    return Results(
-        runs=runs,
-        costs=_read(work, costs_path) if has_costs else {},
-        cost_source=source(work, costs_path) if has_costs else None,
-        outcomes=outcomes,
-    )
+    costs, cost_source = _optional(work, work.reports / "costs.json")
+    timings, timing_source = _optional(work, work.reports / "timings.json")
+    return Results(runs, costs, cost_source, timings, timing_source, outcomes)
+
+
+def _optional(work: Workspace, path: Path) -> tuple[dict[str, Any], Source | None]:
+    return (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
 
 
 def orphans(work: Workspace, rows: Sequence[str]) -> list[str]:

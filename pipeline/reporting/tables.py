@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.manifest_tables import Claim, Column, Layout
+from pipeline.manifest_claims import Claim
+from pipeline.manifest_tables import Column, Layout
 from pipeline.reporting.cells import Cell, Measurement, Status, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.reporting.results import Results
@@ -33,17 +34,20 @@ class Table:
             "caption": layout.caption,
             "place": layout.place,
             "note": layout.note,
-            "settings": dict(layout.settings),
-            "columns": {
-                key: {
+            "label_title": layout.label_title,
+            "settings": [{"key": key, "label": label} for key, label in layout.settings.items()],
+            "columns": [
+                {
+                    "key": key,
                     "label": column.label,
                     "unit": column.unit,
                     "decimals": column.decimals,
                     "kind": column.measure.kind,
+                    "protocol": column.measure.protocol,
                     "tolerance": column.tolerance.model_dump(),
                 }
                 for key, column in layout.columns.items()
-            },
+            ],
             "rows": [
                 {
                     "row": key,
@@ -81,7 +85,9 @@ def _measurement(
 ) -> Measurement:
     row = layout.rows[row_key]
     own = row.cells.get(name)
-    protocol = own.protocol if own is not None and own.protocol else column.measure.protocol
+    protocol = row.protocol or column.measure.protocol
+    if own is not None and own.protocol is not None:
+        protocol = own.protocol
     if own is not None and own.name is not None:
         measure = column.measure.model_copy(update={"name": own.name})
         column = column.model_copy(update={"measure": measure})
@@ -91,8 +97,26 @@ def _measurement(
 def build_tables(
     layouts: Sequence[Layout], claims: Mapping[str, Claim], results: Results
 ) -> tuple[Table, ...]:
-    """Every layout, filled, in order."""
-    return tuple(build_table(layout, claims, results) for layout in layouts)
+    """The layouts that concern this profile, filled: printed tables in the order of their claims.
+
+    A profile that runs any row of the papers' tables shows all of them, so that every claim has its
+    cell; one that runs none (someone's own videos) shows only the tables that name its runs.
+    """
+    printed = {claim.document for claim in claims.values()}
+    named = [layout for layout in layouts if _names_any(layout, results)]
+    all_printed = any(layout.document in printed for layout in named)
+    shown = [
+        layout
+        for layout in layouts
+        if layout in named or (all_printed and layout.document in printed)
+    ]
+    places = list(dict.fromkeys(f"{c.document}/{c.table}" for c in claims.values()))
+    shown.sort(key=lambda x: places.index(x.table_id) if x.table_id in places else len(places))
+    return tuple(build_table(layout, claims, results) for layout in shown)
+
+
+def _names_any(layout: Layout, results: Results) -> bool:
+    return any(run in results.runs for row in layout.rows.values() for run in row.named_runs)
 
 
 def frame(table: Table) -> pd.DataFrame:

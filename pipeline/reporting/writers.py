@@ -100,7 +100,7 @@ def _compact(
     frame: pd.DataFrame, layout: Layout, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows for reading: per column claim, measurement with its interval, status."""
-    head = ["", *(escape(label) for label in layout.settings.values())]
+    head = [escape(layout.label_title), *(escape(label) for label in layout.settings.values())]
     for column in layout.columns.values():
         unit = UNIT_TEXT[column.unit]
         title = f"{column.label} ({unit})" if unit else column.label

@@ -63,7 +63,7 @@ def test_the_committed_graphs_are_the_derived_ones() -> None:
         name = path.parent.name
         profile = profiles.load_profile(ROOT / "manifests", name)
         text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-        derived = profiles.derive(text, name, profile.experiments, profile.generated)
+        derived = profiles.derive(text, name, profile.experiments_file, profile.generated)
         assert path.read_text(encoding="utf-8") == derived, f"run `tdn profile use {name}`"
 
 

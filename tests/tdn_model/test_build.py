@@ -147,11 +147,12 @@ def test_the_smallest_stated_size_works_and_one_pixel_less_is_refused() -> None:
 @pytest.mark.parametrize(
     ("architecture", "chosen", "says"),
     [
-        ("tnd", {}, "unknown architecture 'tnd'; did you mean 'tdn'"),
+        ("tdnn", {}, "unknown architecture 'tdnn'; did you mean 'tdn'"),
         ("tdn", {"biderectional": True}, "'biderectional'; did you mean 'bidirectional'"),
         ("tsn", {"s_tdm_stages": [1]}, "unknown option of 'tsn' 's_tdm_stages'"),
         ("tdn", {"backbone": "resnet34"}, "backbone: got 'resnet34'"),
         ("tdn", {"blocks": (1, 1, 1)}, "blocks: got"),
+        ("tdn", {"blocks": 5}, "blocks: got 5"),
         ("tdn", {"width": 0}, "width: got 0"),
         ("tdn", {"dropout": 1.0}, "dropout: got 1.0"),
         ("tdn", {"num_segments": 0}, "num_segments: got 0"),
@@ -159,6 +160,8 @@ def test_the_smallest_stated_size_works_and_one_pixel_less_is_refused() -> None:
         ("tdn", {"s_tdm_stages": [2]}, "s_tdm_stages: got"),
         ("tdn", {"s_tdm_stages": [1, 4]}, "s_tdm_stages: got"),
         ("tdn", {"l_tdm_stages": [1]}, "l_tdm_stages: got"),
+        ("tdn", {"l_tdm_stages": 3}, "l_tdm_stages: got 3"),
+        ("tdn", {"multi_scale": "no"}, "multi_scale: got 'no'"),
         ("tdn", {"l_tdm_form": "gate"}, "l_tdm_form: got 'gate'"),
         ("tdn", {"s_tdm_fusion": "concat", "s_tdm_stages": []}, "s_tdm_fusion: got 'concat'"),
         ("tdn", {"l_tdm_scales": 0}, "l_tdm_scales: got 0"),
@@ -172,7 +175,7 @@ def test_wrong_options_are_named(architecture: str, chosen: dict[str, Any], says
     assert says in str(refused.value)
 
 
-@pytest.mark.parametrize("architecture", sorted(MODELS))
+@pytest.mark.parametrize("architecture", ["tdn", "tsn"])
 def test_a_network_loads_no_other_network(architecture: str) -> None:
     home = MODELS[architecture].partition(":")[0]
     others = {path.partition(":")[0] for path in MODELS.values()} - {home}

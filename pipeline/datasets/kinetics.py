@@ -1,0 +1,119 @@
+"""Kinetics-400: official csv lists, and videos under any of the names and folders people have.
+
+A row's video is looked for as `<id>_<start:06d>_<end:06d>`, `<id>_<start>_<end>` and `<id>`, in any
+folder. Class folders match on letters and digits alone, so `massaging_person's_head` and
+`massaging persons head` are both the class. A file in a folder whose name holds `replacement` comes
+before its namesake elsewhere.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from pipeline.datasets.listing import (
+    Inventory,
+    Lister,
+    Listing,
+    annotation,
+    needed,
+    read_lines,
+    video_folder,
+)
+from pipeline.errors import AbsentData
+from pipeline.manifest_dataset import Dataset
+
+SPLITS = {"train": "train", "val": "validate", "validate": "validate", "test": "test"}
+_FILES = {
+    split: [f"{prefix}{word}.csv" for prefix in ("", "kinetics_", "kinetics-400_", "kinetics400_")
+            for word in words]
+    for split, words in {
+        "train": ("train",), "validate": ("validate", "val"), "test": ("test",)
+    }.items()
+}  # fmt: skip
+
+
+def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
+    """`{train,validate|val,test}.csv`: `label,youtube_id,time_start,time_end,split[,is_cc]`.
+
+    Ids are `<youtube id>_<start:06d>_<end:06d>`; splits `train`, `validate`, `test`.
+    """
+    paths = {split: annotation(raw, names) for split, names in _FILES.items()}
+    if not any(paths.values()):
+        needed(dataset, raw, _FILES["train"])
+    folder = video_folder(dataset, raw)
+    rows = {split: _rows(path) for split, path in paths.items() if path is not None}
+    classes = tuple(sorted({row[0] for found in rows.values() for row in found if row[0]}))
+    files = _Files(raw, folder, classes)
+    if not files.names:
+        raise AbsentData(
+            f"{dataset.name}: there is no video file",
+            where=f"the raw folder of {dataset.name}",
+            do=dataset.obtain,
+        )
+    lister = Lister(dataset, raw, classes, files)
+    for split, found in rows.items():
+        path = paths[split]
+        if path is not None:
+            lister.read(path)
+        for label, youtube_id, start, end, word in found:
+            video_id, stems = _names(youtube_id, start, end)
+            places = [f"{label}/{stem}.mp4" for stem in stems]
+            lister.add(video_id, places, [label] if label else [], SPLITS.get(word, split))
+    return lister.finish()
+
+
+def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
+    """(label, id, start, end, split) of each line; the header is left out."""
+    rows = []
+    for cells in csv.reader(read_lines(path)):
+        filled = [*(cell.strip() for cell in cells), "", "", "", "", ""][:5]
+        if filled[0] == "label" and filled[1] == "youtube_id":
+            continue
+        if filled[0] == "youtube_id":  # lists of the test videos without labels
+            continue
+        rows.append((filled[0], filled[1], filled[2], filled[3], filled[4]))
+    return rows
+
+
+def _names(youtube_id: str, start: str, end: str) -> tuple[str, list[str]]:
+    """The video's id and the stems its file may have, likeliest first."""
+    raw_times = f"{youtube_id}_{start}_{end}"
+    try:
+        official = f"{youtube_id}_{int(float(start)):06d}_{int(float(end)):06d}"
+    except (ValueError, OverflowError):
+        return raw_times, [raw_times, youtube_id]
+    plain = f"{youtube_id}_{int(float(start))}_{int(float(end))}"
+    return official, [official, raw_times, plain, youtube_id]
+
+
+def _bare(name: str) -> str:
+    """Letters and digits of a name, lower case: how class folders are compared."""
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+class _Files(Inventory):
+    """Video files by stem, whatever their folder."""
+
+    def __init__(self, raw: Path, folder: str, classes: Iterable[str]) -> None:
+        super().__init__(raw, folder)
+        self._classes = {_bare(name) for name in classes}
+        self._by_stem: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            self._by_stem.setdefault(PurePosixPath(name).stem, []).append(name)
+
+    def find(self, names: Iterable[str]) -> str | None:
+        """The best file for `<class>/<stem>.mp4` names; one in another class's folder is not it."""
+        for name in names:
+            label, _, file = name.rpartition("/")
+            fits = [p for p in self._by_stem.get(file[:-4], []) if self._fits(p, _bare(label))]
+            if fits:
+                fits.sort(key=lambda p: ("replacement" not in p, _bare(label) not in _bare(p), p))
+                self.names.difference_update(fits[1:])  # its older or doubled copies
+                return fits[0]
+        return None
+
+    def _fits(self, path: str, label: str) -> bool:
+        folders = [_bare(part) for part in PurePosixPath(path).parts[:-1]]
+        return label in folders or not any(part in self._classes for part in folders)

@@ -1,0 +1,87 @@
+"""Test protocols: `manifests/protocols.yaml`, checked, and the views that each one means.
+
+A protocol is a set of views (clips × crops) of a video and the way their logits become one score.
+Sizes are the papers'; a profile may map them to its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.manifest_base import Identifier, Strict, load
+from pipeline.sampling import Indices, SamplingKind, rng_for, starts, windows
+
+Crops = Literal["center", "three", "ten", "full"]
+Aggregate = Literal["mean_logits", "mean_softmax"]
+_ONE_CLIP = ("segments_center", "segments_center_unguarded")
+
+
+class Protocol(Strict):
+    """One named way to test."""
+
+    title: str
+    sampling: SamplingKind
+    clips: Annotated[int, Field(ge=1, le=100)]
+    crops: Crops
+    """`center`; `three` along x (left, right, centre); `ten` (corners and centre, each mirrored
+    too); `full`: the whole frame squeezed into the square."""
+    resize_px: Annotated[int, Field(ge=8)] | None
+    """Shorter side after resizing; null takes frames as they are stored."""
+    crop_px: Annotated[int, Field(ge=8)]
+    aggregate: Aggregate
+    segments: Annotated[int, Field(ge=1)] | None = None
+    """Fixes T, whatever the network was trained with (25 snippets); null takes the row's own."""
+    stride: Annotated[int, Field(ge=1)] = 1
+    """Sampling `spans` only: frames from one segment to the next."""
+    seeded: bool = False
+    """True when frames are drawn at random: from (seed, video, clip), so that they repeat."""
+    source: str
+    """Whose protocol this is, and where it departs from their code."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Protocol:
+        if self.sampling in _ONE_CLIP and self.clips != 1:
+            raise ValueError(f"sampling {self.sampling} has one clip")
+        if self.sampling == "twice" and self.clips != 2:
+            raise ValueError("sampling twice has two clips")
+        if self.seeded != (self.sampling in ("segments_random", "snippets_random")):
+            raise ValueError("seeded is true exactly for the random samplings")
+        if self.resize_px is not None and self.resize_px < self.crop_px and self.crops != "full":
+            raise ValueError("crop_px is larger than resize_px")
+        return self
+
+
+class Protocols(Strict):
+    protocols: dict[Identifier, Protocol]
+
+
+def load_protocols(manifests: Path) -> dict[str, Protocol]:
+    """The named protocols."""
+    return load(Protocols, manifests / "protocols.yaml").protocols
+
+
+def views(
+    protocol: Protocol, n: int, T: int, F: int, video_id: str, seed: int
+) -> list[tuple[int, Indices]]:
+    """(clip, frame indices (T, F)) of every clip of a video of n frames, 0-based.
+
+    T gives way to the protocol's own `segments` where it has some.
+    """
+    segments = protocol.segments or T
+    found = []
+    for clip in range(protocol.clips):
+        first = starts(
+            protocol.sampling,
+            n,
+            segments,
+            F,
+            clip=clip,
+            clips=protocol.clips,
+            rng=rng_for(seed, video_id, clip),
+            stride=protocol.stride,
+        )
+        found.append((clip, windows(first, F, n)))
+    return found

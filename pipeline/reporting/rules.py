@@ -1,0 +1,188 @@
+"""Small expressions over cells: what a sentence of a paper says, in a form that can be checked.
+
+    'table/row/column'          a cell of the sentence's document ('document:table/…' of another)
+    near(x, 4.4)                x rounds to the printed 4.4
+    around(x, 9)                x is within a fifth of 9 (the texts' "around")
+    highest('1a/*/top1', 'f_plus_h')   the highest of a column but for the named rows; also lowest
+    rising(a, b, c)             each is above the one before
+    + - * / < <= > >= and or not, numbers, abs(x), (a > b) + (c > d) >= 1 to count
+
+The syntax is Python's, read with `ast` and never executed. A value may be a number or an array of
+bootstrap draws (B,): then the result is an array of truth values.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ManifestError
+
+Lookup = Callable[[str], Any]
+"""From a cell's address to its value."""
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_FUNCTIONS = ("near", "around", "highest", "lowest", "rising", "abs")
+AROUND_PCT = 20.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A parsed rule of a sentence in `document`; wildcards range over `addresses`."""
+
+    text: str
+    tree: ast.expr
+    document: str
+    addresses: tuple[str, ...]
+
+    def cells(self) -> list[str]:
+        """The addresses the rule reads, in order, wildcards resolved."""
+        found: list[str] = []
+
+        def record(address: str) -> float:
+            found.append(address)
+            return 1.0
+
+        _Evaluation(self, record).of(self.tree)
+        return list(dict.fromkeys(found))
+
+    def evaluate(self, lookup: Lookup) -> Any:
+        """The rule's truth (a bool or an array of them)."""
+        return _Evaluation(self, lookup).of(self.tree)
+
+
+def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> Rule:
+    """A checked rule; a ManifestError names what it does not understand or know."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        rule = Rule(text.strip(), tree, document, tuple(addresses))
+        named = rule.cells()
+    except (SyntaxError, _NotARule) as error:
+        raise ManifestError(
+            f"not a rule: {error}", where=where, do="see pipeline/reporting/rules.py"
+        ) from None
+    for address in named:
+        if address not in rule.addresses:
+            raise ManifestError(
+                f"the rule names '{address}', which no table has",
+                where=where,
+                do="write 'table/row/column' as in manifests/claims.csv",
+            )
+    return rule
+
+
+class _NotARule(Exception):
+    pass
+
+
+class _Evaluation:
+    def __init__(self, rule: Rule, lookup: Lookup) -> None:
+        self.rule = rule
+        self.lookup = lookup
+
+    def of(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Constant):
+            return self._constant(node)
+        if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+            left, right = self.of(node.left), self.of(node.right)
+            return _BINARY[type(node.op)](_number(left), _number(right))
+        if isinstance(node, ast.UnaryOp):
+            return self._unary(node)
+        if isinstance(node, ast.BoolOp):
+            combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+            return combine.reduce([self.of(value) for value in node.values])
+        if isinstance(node, ast.Compare):
+            return self._compare(node)
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        raise _NotARule(f"'{ast.unparse(node)}'")
+
+    def _constant(self, node: ast.Constant) -> Any:
+        if isinstance(node.value, str):
+            return self.lookup(self._address(node.value))
+        if isinstance(node.value, int | float) and not isinstance(node.value, bool):
+            return node.value
+        raise _NotARule(f"{node.value!r}")
+
+    def _unary(self, node: ast.UnaryOp) -> Any:
+        value = self.of(node.operand)
+        if isinstance(node.op, ast.Not):
+            return np.logical_not(value)
+        if isinstance(node.op, ast.USub):
+            return -value
+        raise _NotARule(f"'{ast.unparse(node)}'")
+
+    def _compare(self, node: ast.Compare) -> Any:
+        values = [self.of(part) for part in (node.left, *node.comparators)]
+        truth: Any = True
+        for op, left, right in zip(node.ops, values[:-1], values[1:], strict=True):
+            if type(op) not in _COMPARE:
+                raise _NotARule(f"'{ast.unparse(node)}'")
+            truth = np.logical_and(truth, _COMPARE[type(op)](left, right))
+        return truth
+
+    def _call(self, node: ast.Call) -> Any:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name not in _FUNCTIONS or node.keywords or not node.args:
+            raise _NotARule(f"'{ast.unparse(node)}' (functions: {', '.join(_FUNCTIONS)})")
+        if name in ("highest", "lowest"):
+            values = [self.lookup(address) for address in self._column(node.args)]
+            pick = np.maximum if name == "highest" else np.minimum
+            return pick.reduce(values)
+        values = [self.of(argument) for argument in node.args]
+        if name == "abs":
+            return np.abs(values[0])
+        if name == "rising":
+            rises = [later > before for before, later in pairwise(values)]
+            return np.logical_and.reduce(rises)
+        if len(node.args) != 2 or not isinstance(node.args[1], ast.Constant):
+            raise _NotARule(f"'{ast.unparse(node)}' (the second argument is the printed number)")
+        printed = ast.get_source_segment(self.rule.text, node.args[1]) or ""
+        half = 0.5 * 10.0 ** -len(printed.partition(".")[2])
+        allowed = half if name == "near" else max(half, AROUND_PCT / 100 * abs(values[1]))
+        return np.abs(values[0] - values[1]) <= allowed + 1e-9
+
+    def _address(self, text: str) -> str:
+        document, colon, rest = text.partition(":")
+        return f"{document}/{rest}" if colon else f"{self.rule.document}/{text}"
+
+    def _column(self, arguments: Sequence[ast.expr]) -> list[str]:
+        texts = [a.value for a in arguments if isinstance(a, ast.Constant)]
+        if len(texts) != len(arguments) or not all(isinstance(text, str) for text in texts):
+            raise _NotARule("highest and lowest take texts")
+        pattern, *but = [str(text) for text in texts]
+        head, star, tail = self._address(pattern).partition("*")
+        found = [
+            address
+            for address in self.rule.addresses
+            if star
+            and address.startswith(head)
+            and address.endswith(tail)
+            and "/" not in (row := address[len(head) : len(address) - len(tail)])
+            and row not in but
+        ]
+        if not found:
+            raise _NotARule(f"'{pattern}' names no cells")
+        return found
+
+
+def _number(value: Any) -> Any:
+    """Truth counts as 0 and 1 in sums."""
+    return value + 0 if isinstance(value, np.ndarray | np.bool_) else value

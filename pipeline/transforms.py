@@ -1,0 +1,167 @@
+"""Crops, flips and sizes: uint8 frames in, uint8 frames out; normalised later, on the device.
+
+Parameters are drawn once per clip and applied to every frame alike. Frames are (C, H, W) uint8
+tensors that lie channels-last in memory, as the JPEG decoder leaves them; each is resized by itself
+on that layout, which is the fast path (stacking first would copy it away).
+
+    N  frames of a clip (T·F)      V  views (crops) of a clip      C, H, W  channels, height, width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+SCALES = (1.0, 0.875, 0.75, 0.66)
+MAX_SCALE_STEPS = 1
+_NEAR_PX = 3
+# (x, y) in quarters of the free space: corners, centre, edge middles, quarter points.
+_PLACES = (
+    (0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0),
+    (1, 1), (3, 1), (1, 3), (3, 3),
+)  # fmt: skip
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+Flip = Literal["none", "plain", "label_aware"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of the frame, in pixels, and whether it is mirrored."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    mirrored: bool = False
+
+
+def multi_scale_crop(
+    width: int, height: int, size_px: int, flip: bool, rng: np.random.Generator
+) -> Crop:
+    """TSN's training crop: one of four sizes per axis, at one of thirteen places (`models.md` 6.2).
+
+    Sizes are int(s · shorter side); one within 2 px of `size_px` becomes it; the two axes' scales
+    are at most one step apart. `flip` mirrors with probability ½.
+    """
+    base = min(width, height)
+    sizes = [int(base * scale) for scale in SCALES]
+    sizes = [size_px if abs(side - size_px) < _NEAR_PX else side for side in sizes]
+    sizes = [min(side, base) for side in sizes]
+    pairs = [
+        (w, h)
+        for j, h in enumerate(sizes)
+        for i, w in enumerate(sizes)
+        if abs(i - j) <= MAX_SCALE_STEPS
+    ]
+    crop_w, crop_h = pairs[int(rng.integers(len(pairs)))]
+    across, down = _PLACES[int(rng.integers(len(_PLACES)))]
+    left = across * ((width - crop_w) // 4)
+    top = down * ((height - crop_h) // 4)
+    return Crop(left, top, crop_w, crop_h, bool(flip and rng.random() < 0.5))
+
+
+def center_crop(width: int, height: int, size_px: int) -> list[Crop]:
+    """The square in the middle, as torchvision places it."""
+    left, top = round((width - size_px) / 2), round((height - size_px) / 2)
+    return [Crop(left, top, size_px, size_px)]
+
+
+def three_crops(width: int, height: int, size_px: int) -> list[Crop]:
+    """Left, right and centre squares, in this order, all along x (TSN's full-resolution test).
+
+    The step is a quarter of the free width, rounded down, so that the right one may miss the edge
+    by up to 3 px; a portrait video gets the same square three times.
+    """
+    step_x, step_y = (width - size_px) // 4, (height - size_px) // 4
+    return [Crop(x * step_x, 2 * step_y, size_px, size_px) for x in (0, 4, 2)]
+
+
+def ten_crops(width: int, height: int, size_px: int) -> list[Crop]:
+    """Four corners and the centre, each followed by its mirror image (TSN)."""
+    step_x, step_y = (width - size_px) // 4, (height - size_px) // 4
+    return [
+        Crop(x * step_x, y * step_y, size_px, size_px, mirrored)
+        for x, y in _PLACES[:5]
+        for mirrored in (False, True)
+    ]
+
+
+CROPS = {"center": center_crop, "three": three_crops, "ten": ten_crops}
+
+
+def scaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
+    """(width, height) with the shorter side at `short_side_px`, the longer rounded down."""
+    if width <= height:
+        return short_side_px, int(short_side_px * height / width)
+    return int(short_side_px * width / height), short_side_px
+
+
+def resize(frame: Tensor, width: int, height: int) -> Tensor:
+    """A (C, H, W) uint8 frame at another size: bilinear with antialias, as PIL does it."""
+    if frame.shape[-1] == width and frame.shape[-2] == height:
+        return frame
+    small = interpolate(
+        frame.unsqueeze(0), size=(height, width), mode="bilinear", antialias=True
+    )  # uint8 in, uint8 out, channels-last kept
+    return small.squeeze(0)
+
+
+def train_view(frames: Sequence[Tensor], crop: Crop, size_px: int) -> Tensor:
+    """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
+    out = torch.empty((len(frames), size_px, size_px, frames[0].shape[0]), dtype=torch.uint8)
+    for row, frame in zip(out, frames, strict=True):
+        part = frame[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        row.copy_(resize(part, size_px, size_px).permute(1, 2, 0))
+    view = out.permute(0, 3, 1, 2)
+    return view.flip(-1) if crop.mirrored else view
+
+
+def test_views(frames: Sequence[Tensor], crops: str, resize_px: int | None, crop_px: int) -> Tensor:
+    """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
+
+    Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
+    than the crop). `full` squeezes the whole frame into the square.
+    """
+    height, width = frames[0].shape[-2:]
+    if crops == "full":
+        return train_view(frames, Crop(0, 0, width, height), crop_px).unsqueeze(0)
+    short = resize_px if resize_px is not None else max(crop_px, min(width, height))
+    width, height = scaled_size(width, height, short)
+    rectangles = CROPS[crops](width, height, crop_px)
+    shape = (len(rectangles), len(frames), crop_px, crop_px, frames[0].shape[0])
+    out = torch.empty(shape, dtype=torch.uint8)
+    for number, frame in enumerate(frames):
+        whole = resize(frame, width, height)
+        for view, box in zip(out, rectangles, strict=True):
+            part = whole[:, box.top : box.top + crop_px, box.left : box.left + crop_px]
+            part = part.flip(-1) if box.mirrored else part
+            view[number].copy_(part.permute(1, 2, 0))
+    return out.permute(0, 1, 4, 2, 3)
+
+
+def flip_map(classes: Sequence[str], flip_pairs: Sequence[Sequence[str]]) -> list[int]:
+    """For each class, the class a mirrored clip shows; a pair's unknown name is a ValueError."""
+    index = {name: number for number, name in enumerate(classes)}
+    table = list(range(len(classes)))
+    for one, other in flip_pairs:
+        if one not in index or other not in index:
+            missing = one if one not in index else other
+            raise ValueError(f"flip_pairs names '{missing}', which is no class")
+        table[index[one]], table[index[other]] = index[other], index[one]
+    return table
+
+
+def normalise(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 frames (…, C, H, W) as floats of ImageNet's mean and deviation, on their own device."""
+    mean = torch.tensor(MEAN, device=frames.device, dtype=dtype).mul(255).view(3, 1, 1)
+    scale = torch.tensor(STD, device=frames.device, dtype=dtype).mul(255).reciprocal().view(3, 1, 1)
+    return frames.to(dtype).sub_(mean).mul_(scale)

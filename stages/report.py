@@ -1,0 +1,21 @@
+"""Stage `report`: one page over everything a profile measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.digests import write_atomic
+from pipeline.errors import AbsentData
+from pipeline.reporting.report import render
+from pipeline.workspace import Workspace
+
+
+def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+    """Write `reports/P/index.html`. Raises AbsentData when the tables were not made."""
+    if not (work.reports / "tables" / "cells.json").is_file():
+        raise AbsentData(
+            "there are no tables to report",
+            where=work.relative(work.reports / "tables"),
+            do=f"run `tdn tables --profile {work.profile}`",
+        )
+    write_atomic(work.reports / "index.html", render(work, params).encode("utf-8"))

@@ -1,0 +1,156 @@
+"""What training and predicting a row have in common: its clips, its network, its device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pipeline.clips import Batch, ClipDataset, TestRule, TrainRule, collate
+from pipeline.digests import read_json
+from pipeline.errors import UsageError
+from pipeline.index import FrameIndex, Video, read_index
+from pipeline.manifest_protocol import Protocol
+from pipeline.workspace import Workspace
+from tdn_model.build import build
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The clips of one split under one rule, and the videos that have none."""
+
+    dataset: ClipDataset
+    unusable: list[Video]
+
+
+def absent_reason(work: Workspace, dataset: str) -> str:
+    """Why a data set has no frames here; empty when it has."""
+    path = work.frames(dataset) / "index.json"
+    if not path.is_file():
+        return f"{dataset} is not decoded (no {work.relative(path)})"
+    about = read_json(path)
+    return "" if about["status"] != "absent" else f"{dataset} is absent: {about['reason']}"
+
+
+def start(params: Params) -> torch.device:
+    """Set threads and determinism for this process; returns the device to compute on."""
+    compute = params["compute"]
+    if compute["threads"]:
+        torch.set_num_threads(compute["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if compute["device"] == "auto" and torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def build_network(params: Params, num_classes: int) -> nn.Module:
+    """The row's network at the profile's scale, initialised from the row's seed.
+
+    Raises UsageError naming the row when the network refuses its options.
+    """
+    model = params["model"]
+    torch.manual_seed(params["seed"])
+    try:
+        return build(
+            model["architecture"],
+            backbone=model["backbone"],
+            num_classes=num_classes,
+            num_segments=model["segments"],
+            width=model["width"],
+            blocks=model["blocks"],
+            dropout=params.get("recipe", {}).get("dropout", 0.0),
+            **model["options"],
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"{params['row']}: {error}", where="manifests/", do="correct the row's options"
+        ) from None
+
+
+def window_of(model: nn.Module) -> int:
+    """F, the consecutive frames that the network takes per segment."""
+    window = model.window
+    assert isinstance(window, int)
+    return window
+
+
+def train_clips(work: Workspace, params: Params, index: FrameIndex, window: int) -> Row:
+    """The row's training clips."""
+    recipe = params["recipe"]
+    rule = TrainRule(
+        segments=params["model"]["segments"],
+        window=window,
+        sampling=recipe["sampling"],
+        crop_px=_size(params, recipe["crop_px"]),
+        flip=recipe["flip"],
+        flip_pairs=tuple((a, b) for a, b in params["data"]["flip_pairs"]),
+    )
+    return _row(params, index, params["data"]["train"], rule, params["compute"]["cache_mb"])
+
+
+def test_clips(
+    work: Workspace, params: Params, index: FrameIndex, window: int, protocol: str
+) -> Row:
+    """The row's test clips under one of its protocols."""
+    rules = Protocol.model_validate(params["protocols"][protocol])
+    rule = TestRule(
+        segments=params["model"]["segments"],
+        window=window,
+        protocol=rules,
+        resize_px=None if rules.resize_px is None else _size(params, rules.resize_px),
+        crop_px=_size(params, rules.crop_px),
+    )
+    return _row(params, index, params["data"]["val"], rule, 0)
+
+
+def batches(dataset: ClipDataset, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+    """The clips of each group of positions as one batch, in order."""
+    loader = DataLoader(
+        dataset,
+        batch_sampler=groups,
+        collate_fn=collate,
+        num_workers=workers,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    yield from loader
+
+
+def open_index(work: Workspace, params: Params) -> FrameIndex:
+    """The frame store of the row's data set."""
+    return read_index(work.frames(params["data"]["name"]))
+
+
+def _row(
+    params: Params, index: FrameIndex, split: str, rule: TrainRule | TestRule, cache_mb: int
+) -> Row:
+    listed = index.split(split)
+    dataset = ClipDataset(
+        store=index.store(),
+        videos=[video for video in listed if video.usable],
+        classes=index.classes,
+        rule=rule,
+        seed=params["seed"],
+        multi_label=params["data"]["multi_label"],
+        cache_mb=cache_mb,
+    )
+    return Row(dataset, [video for video in listed if not video.usable])
+
+
+def _size(params: Params, paper_px: int) -> int:
+    """A paper's size in pixels as this profile has it."""
+    pixels = params["sizes_px"].get(str(paper_px))
+    if pixels is None:
+        raise UsageError(
+            f"{params['row']}: the profile has no size for the papers' {paper_px} px",
+            where=f"manifests/profiles/{params['profile']}.yaml, sizes_px",
+            do=f"add {paper_px}: its size in this profile",
+        )
+    return int(pixels)

@@ -1,0 +1,92 @@
+"""Kendall's tau against the claims, and which pairs the data support."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.manifest_base import validate
+from pipeline.manifest_claims import Claim
+from pipeline.manifest_tables import Column
+from pipeline.reporting.cells import Cell, Lineage, Measurement, make_cell
+from pipeline.reporting.ordering import Ordering, find_ordering
+from pipeline.scores import Outcomes
+from tests.pipeline.reporting.fakes import TOP1
+
+COLUMN = validate(Column, TOP1, where="here")
+
+
+def cell(row: str, claimed: str | None, value: float) -> Cell:
+    place = {"document": "d", "table": "1", "row": row, "column": "top1"}
+    record = {"claim_id": f"d/1/{row}/top1", **place, "value": claimed, "unit": "percent"}
+    given = None if claimed is None else validate(Claim, record, where="here")
+    lineage = Lineage(run=row, protocol="center", metric="top1_pct")
+    found = Measurement(known=True, value=value, smoke=True, lineage=lineage)
+    return make_cell(("d/1", row, "top1"), given, found, COLUMN)
+
+
+def outcome(right: int, of: int = 400, start: int = 0) -> Outcomes:
+    correct = np.arange(of) < right
+    ids = tuple(f"v{start + i:04d}" for i in range(of))
+    labels = np.zeros(of, dtype=np.int32)
+    return Outcomes(ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
+
+
+def ordering(rows: dict[str, tuple[str | None, int]]) -> Ordering:
+    cells = [cell(row, claimed, right / 4) for row, (claimed, right) in rows.items()]
+    outcomes = {(row, "center"): outcome(right) for row, (_, right) in rows.items()}
+    found = find_ordering("top1", cells, outcomes)
+    assert found is not None
+    return found
+
+
+def test_the_same_order_is_one_and_the_reverse_minus_one() -> None:
+    same = ordering({"a": ("40.0", 100), "b": ("50.0", 200), "c": ("60.0", 300)})
+    assert (same.tau, same.tau_low, same.tau_high) == (1.0, 1.0, 1.0)
+    assert {pair.verdict for pair in same.pairs} == {"agrees"}
+    reverse = ordering({"a": ("60.0", 100), "b": ("50.0", 200), "c": ("40.0", 300)})
+    assert reverse.tau == -1.0
+    assert {pair.verdict for pair in reverse.pairs} == {"contradicts"}
+
+
+def test_a_difference_of_noise_is_undecided() -> None:
+    found = ordering({"a": ("40.0", 200), "b": ("50.0", 202)})
+    (pair,) = found.pairs
+    assert pair.verdict == "undecided"
+    assert pair.measured_difference == pytest.approx(-0.5)
+    assert "1 undecided" in found.in_words
+
+
+def test_a_supported_difference_without_a_claim_says_so() -> None:
+    found = ordering({"a": (None, 100), "b": (None, 300)})
+    assert found.tau is None
+    assert found.pairs[0].verdict == "supported"
+    assert found.pairs[0].claimed_difference is None
+
+
+def test_without_outcomes_there_is_a_tau_and_no_interval() -> None:
+    cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
+    found = find_ordering("top1", cells, {})
+    assert found is not None
+    assert (found.tau, found.tau_low, found.pairs) == (1.0, None, ())
+
+
+def test_only_videos_that_all_rows_scored_are_compared() -> None:
+    cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
+    outcomes = {("a", "center"): outcome(80, 300), ("b", "center"): outcome(90, 300, start=100)}
+    found = find_ordering("top1", cells, outcomes)
+    assert found is not None
+    assert found.pairs[0].n_videos == 200
+
+
+def test_one_row_or_no_number_has_no_order() -> None:
+    assert find_ordering("top1", [cell("a", "40.0", 20.0)], {}) is None
+    assert find_ordering("top1", [], {}) is None
+    untold = [cell("a", None, 20.0), cell("b", None, 30.0)]
+    assert find_ordering("top1", untold, {}) is None
+
+
+def test_one_run_in_two_rows_is_no_pair() -> None:
+    first, second = cell("a", "40.0", 20.0), cell("a", "50.0", 20.0)
+    found = find_ordering("top1", [first, second], {("a", "center"): outcome(80)})
+    assert found is None or found.pairs == ()

@@ -1,0 +1,118 @@
+"""Sentences: found in the texts, recomputed from the tables, tested on our own results."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ManifestError
+from pipeline.manifest_claims import load_claims, load_prose
+from pipeline.manifest_tables import load_all
+from pipeline.reporting.cells import Cell
+from pipeline.reporting.prose import check_rules, judge_prose
+from pipeline.reporting.results import Results, RunResult
+from pipeline.reporting.tables import build_tables
+from stages import tables
+from tests.pipeline.reporting import fakes
+
+MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
+SEEDS = {
+    "tdn-iclr2021": "001",
+    "tdn-cvpr2021-supp": "000",
+    "tdn-ng2018": "002",
+    "sotaverified": "003",
+    "tam-supp": "004",
+}
+
+
+def squeeze(text: str) -> str:
+    """Without line breaks, hyphenation, markup and reference numbers."""
+    return re.sub(r"[\s\-*$]|\[\d+(, \d+)*\]", "", text)
+
+
+@pytest.mark.parametrize("document", SEEDS)
+def test_every_sentence_is_in_its_text(document: str) -> None:
+    folder = os.environ.get("TDN_TEST_SEEDS")
+    if not folder:
+        pytest.skip("TDN_TEST_SEEDS is not set: the papers' texts are not here")
+    (path,) = Path(folder).glob(f"{SEEDS[document]}_*.txt")
+    text = squeeze(path.read_text(encoding="utf-8"))
+    prose = load_prose(MANIFESTS / "prose_claims.csv").values()
+    own = [claim for claim in prose if claim.document == document]
+    assert own
+    assert [c.prose_id for c in own if squeeze(c.sentence) not in text] == []
+
+
+def test_every_rule_parses_and_the_contradictions_are_known() -> None:
+    given = load_all(MANIFESTS)
+    check_rules(given.prose, given.claims)
+    found = judge_prose(given.prose, given.claims, unrun_cells(), Results({}, {}, None))
+    fails = {v.prose_id.partition("/")[2] for v in found if v.paper == "fails"}
+    assert fails == {
+        "above_slowfast_cheaper",
+        "already_saturates",
+        "hmdb51_more_evident",
+        "hmdb51_by_2_5",
+        "slower_than_previous",
+        "layers_gradually",
+        "layers_caption",
+    }
+    assert {v.ours for v in found} == {"undecided"}
+
+
+def unrun_cells() -> dict[str, Cell]:
+    """The cells of a profile whose only row was not run."""
+    given = load_all(MANIFESTS)
+    row = {"tdn_r50_8f_ssv1": RunResult(None, (), ("tdn_r50_8f_ssv1",), missing="not here")}
+    built = build_tables(given.layouts, given.claims, Results(row, {}, None))
+    return {cell.cell_id: cell for table in built for cell in table.cells.values()}
+
+
+def test_every_printed_claim_is_one_cell() -> None:
+    claims = load_claims(MANIFESTS / "claims.csv")
+    placed = [cell.claim_id for cell in unrun_cells().values() if cell.claim_id]
+    assert sorted(placed) == sorted(claims)
+
+
+def verdicts(root: Path, **results: bool) -> dict[str, dict[str, Any]]:
+    work = fakes.full(root) if results.get("run", True) else fakes.make(root)
+    fakes.make_tables(work)
+    found = json.loads((work.reports / "tables" / "prose.json").read_text("utf-8"))
+    return {v["prose_id"]: v for v in found["verdicts"]}
+
+
+def test_sentences_are_judged_on_both_sides(tmp_path: Path) -> None:
+    found = verdicts(tmp_path)
+    better, wrong, close = found["doc/better"], found["doc/wrong"], found["doc/close"]
+    assert (better["paper"], better["ours"], better["smoke"]) == ("holds", "holds", True)
+    assert (wrong["paper"], wrong["ours"]) == ("fails", "undecided")
+    assert "1/full/top1 51.3" in wrong["paper_reason"]
+    assert (close["paper"], close["ours"]) == ("undecided", "undecided")
+    assert "% of draws" in close["ours_reason"]
+
+
+def test_without_results_ours_is_undecided(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, run=False)
+    assert found["doc/better"]["ours"] == "undecided"
+    assert found["doc/better"]["ours_reason"] == "not measured: 1/full/top1"
+
+
+def test_a_rule_about_no_cell_is_refused(tmp_path: Path) -> None:
+    work = fakes.make(tmp_path)
+    path = work.manifests / "prose_claims.csv"
+    path.write_text(path.read_text("utf-8").replace("1/full/top1", "1/fool/top1"), "utf-8")
+    with pytest.raises(ManifestError, match="doc/1/fool/top1"):
+        tables.check(work)
+
+
+def test_an_unknown_document_is_refused(tmp_path: Path) -> None:
+    work = fakes.make(tmp_path)
+    path = work.manifests / "documents.yaml"
+    path.write_text(path.read_text("utf-8").replace("doc:", "dok:"), encoding="utf-8")
+    with pytest.raises(ManifestError, match="unknown document 'doc'"):
+        tables.check(work)

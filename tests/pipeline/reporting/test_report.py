@@ -1,0 +1,106 @@
+"""The page: self-contained, every number typed, nothing that the reader cannot resolve."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.digests import write_json
+from pipeline.errors import AbsentData
+from tests.pipeline.reporting import fakes
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Checks nesting and collects ids, links and tables without a caption."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.captions = self.tables = 0
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.links += [given["href"] or ""] if "href" in given else []
+        self.captions += tag == "caption"
+        self.tables += tag == "table"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    work = fakes.full(tmp_path_factory.mktemp("project"))
+    about = {
+        "status": "ok",
+        "counts": {"ok": 298, "error": 2},
+        "splits": {"val": {"listed": 300, "usable": 298}},
+    }
+    write_json(work.frames("toy") / "index.json", about)
+    fakes.make_tables(work)
+    return fakes.make_report(work)
+
+
+def test_the_page_is_well_formed_and_its_links_resolve(page: str) -> None:
+    found = Page(page)
+    assert found.open == []
+    assert len(set(found.ids)) == len(found.ids)
+    for link in found.links:
+        inside = link.startswith("#") and link[1:] in found.ids
+        assert inside or link.startswith("tables/"), link
+
+
+def test_every_table_has_a_caption(page: str) -> None:
+    found = Page(page)
+    assert found.tables == found.captions > 3
+
+
+def test_the_page_fetches_nothing(page: str) -> None:
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page)
+
+
+def test_labels_are_escaped(page: str) -> None:
+    assert "theirs &lt;b&gt;" in page and "theirs <b>" not in page
+
+
+def test_what_a_reader_must_see(page: str) -> None:
+    for text in (
+        "Smoke results.",
+        "Blind to frame order, at most 50 %.",
+        "2 error, 298 ok",
+        "Kendall&#39;s tau",
+        "data set toy is not on this machine",
+        "3 of 4 runs scored",
+        "claim-conflict",
+        "F⊙H (ticked)",
+    ):
+        assert text in page, text
+
+
+def test_dark_and_small_screens_are_served(page: str) -> None:
+    assert "prefers-color-scheme: dark" in page
+    assert "max-width: 40rem" in page and 'name="viewport"' in page
+
+
+def test_real_results_carry_no_smoke_banner(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path, smoke=False)
+    fakes.make_tables(work, smoke=False)
+    page = fakes.make_report(work, smoke=False)
+    assert "Smoke results." not in page
+    assert "Blind to frame order" not in page
+
+
+def test_the_report_needs_tables(tmp_path: Path) -> None:
+    with pytest.raises(AbsentData, match="no tables"):
+        fakes.make_report(fakes.make(tmp_path))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, UsageError
+from pipeline.workers import Crash, Pool
+
+
+def square(number: int) -> int:
+    if number == 13:
+        raise DataError("thirteen", where="here", do="take another")
+    return number * number
+
+
+def die(_: int) -> int:
+    os._exit(1)
+
+
+def descendants() -> list[int]:
+    """This process and everything it started, directly or not."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                about = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(about[1])
+    found = [os.getpid()]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def listening_addresses() -> set[str]:
+    """Hexadecimal addresses on which this process's family listens for TCP."""
+    sockets = set()
+    for pid in descendants():
+        with contextlib.suppress(OSError):
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(fd))
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            cells = line.split()
+            if cells[3] == "0A" and f"socket:[{cells[9]}]" in sockets:
+                found.add(cells[1].partition(":")[0])
+    return found
+
+
+def test_zero_workers_run_here_in_order() -> None:
+    with Pool(0) as pool:
+        assert list(pool.run(square, [3, 1, 2])) == [(0, 9), (1, 1), (2, 4)]
+        with pytest.raises(DataError, match="thirteen"):
+            list(pool.run(square, [13]))
+
+
+def test_a_negative_number_of_workers_is_refused() -> None:
+    with pytest.raises(UsageError):
+        Pool(-1)
+
+
+@pytest.mark.slow
+def test_a_real_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results, errors and crashes come back; nothing listens beyond this machine."""
+    with Pool(2) as pool:
+        assert sorted(pool.run(square, list(range(5)))) == [(n, n * n) for n in range(5)]
+        with pytest.raises(DataError) as caught:
+            list(pool.run(square, [13]))
+        assert (caught.value.where, caught.value.do) == ("here", "take another")
+        assert list(pool.run(die, [0], retries=0)) == [(0, Crash("its worker process was killed"))]
+        loopback = {"0100007F", "0000000000000000FFFF00000100007F", "0" * 24 + "01000000"}
+        found = listening_addresses()
+        assert found, "Ray listens somewhere, and this test must see it"
+        assert found <= loopback

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import predictions
+from pipeline.digests import read_json
+from pipeline.errors import AbsentData
+from pipeline.workspace import Workspace
+from stages import predict, score, train
+from tests.stages.conftest import params
+
+SCORE = {
+    "row": "row",
+    "profile": "mini",
+    "smoke": True,
+    "dataset": "ssv1",
+    "fold": "default",
+    "metric": "top1",
+    "protocols": {"center_1x1": {"aggregate": "mean_logits"}},
+}
+
+
+@pytest.fixture
+def trained(work: Workspace) -> Workspace:
+    train.run(work, "row", params=params(epochs=1))
+    return work
+
+
+def table(work: Workspace) -> Path:
+    return work.run("row") / "predict" / "center_1x1.parquet"
+
+
+def test_every_listed_video_is_accounted_for(trained: Workspace) -> None:
+    predict.run(trained, "row", params=params())
+    found = predictions.read(table(trained), verify=True)
+    assert sorted(found.video_ids) == ["109", "110", "111", "112"]
+    assert dict(zip(found.video_ids, found.statuses, strict=True))["112"] != "ok"
+    assert found.n_classes == 2
+
+
+def test_predicting_twice_gives_the_same_bytes(trained: Workspace) -> None:
+    predict.run(trained, "row", params=params())
+    first = table(trained).read_bytes()
+    predict.run(trained, "row", params=params())
+    assert table(trained).read_bytes() == first
+
+
+def test_the_score_counts_expected_scored_and_failed(trained: Workspace) -> None:
+    predict.run(trained, "row", params=params())
+    score.run(trained, "row", params=SCORE)
+    metrics = read_json(trained.metrics("row"))
+    found = metrics["protocols"]["center_1x1"]
+    assert (found["n_expected"], found["n_scored"], found["n_failed"]) == (4, 3, 1)
+    assert metrics["status"] == "partial"
+    assert metrics["smoke"] is True
+
+
+def test_an_untrained_row_says_what_to_run(work: Workspace) -> None:
+    with pytest.raises(AbsentData, match="not trained") as caught:
+        predict.run(work, "row", params=params())
+    assert "tdn train row" in caught.value.do
+
+
+def test_an_absent_row_is_an_outcome_up_to_its_metrics(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    train.run(work, "row", params=params(), record_absent=True)
+    predict.run(work, "row", params=params(), record_absent=True)
+    score.run(work, "row", params=SCORE)
+    metrics = read_json(work.metrics("row"))
+    assert metrics["status"] == "not-run"
+    assert "ssv1" in metrics["reason"]

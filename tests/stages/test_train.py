@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.digests import read_json
+from pipeline.errors import AbsentData, DataError, UsageError
+from pipeline.workspace import Workspace
+from stages import train
+from tests.stages.conftest import params
+
+
+def weights(work: Workspace, row: str = "row") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(
+        work.run(row) / "train" / "weights.pt", weights_only=True
+    )
+    return found
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_twice_gives_the_same_weights(work: Workspace) -> None:
+    train.run(work, "row", params=params())
+    first = weights(work)
+    history = read_json(work.run("row") / "train" / "history.json")
+    train.run(work, "row", params=params())
+    assert same(first, weights(work))
+    assert len(history) == 3
+    assert history == read_json(work.run("row") / "train" / "history.json")
+
+
+def test_another_seed_gives_other_weights(work: Workspace) -> None:
+    train.run(work, "row", params=params())
+    first = weights(work)
+    train.run(work, "row", params={**params(), "seed": 1})
+    assert not same(first, weights(work))
+
+
+class Killed(BaseException):
+    pass
+
+
+def stop_at(step: int) -> Any:
+    def progress(done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_a_killed_training_goes_on_to_the_same_weights(work: Workspace, step: int) -> None:
+    train.run(work, "whole", params=params("row"))
+    with pytest.raises(Killed):
+        train.run(work, "row", params=params(), identity="a", progress=stop_at(step))
+    assert not (work.run("row") / "train").exists()
+    train.run(work, "row", params=params(), identity="a")
+    assert same(weights(work, "whole"), weights(work))
+    assert not (work.run("row") / "resume").exists()
+
+
+def test_a_checkpoint_of_another_plan_is_not_taken_up(work: Workspace) -> None:
+    with pytest.raises(Killed):
+        train.run(work, "row", params=params(lr=0.5), identity="a", progress=stop_at(5))
+    train.run(work, "row", params=params(), identity="b")
+    train.run(work, "fresh", params=params("row"))
+    assert same(weights(work, "fresh"), weights(work))
+
+
+def test_absent_data_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(AbsentData, match="ssv1 is not decoded") as caught:
+        train.run(Workspace(tmp_path), "row", params=params())
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_absent_data_is_an_outcome_in_the_graph(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    train.run(work, "row", params=params(), record_absent=True)
+    outcome = read_json(work.run("row") / "train" / "outcome.json")
+    assert outcome["status"] == "not-run"
+    assert "ssv1" in outcome["reason"]
+
+
+def test_a_diverging_training_stops_with_advice(work: Workspace) -> None:
+    with pytest.raises(DataError, match="the loss is") as caught:
+        train.run(work, "row", params=params(lr=1e30, clip_norm=None, epochs=20))
+    assert "learning rate" in caught.value.do
+    assert not (work.run("row") / "train").exists()
+
+
+def test_options_that_the_network_refuses_name_the_row(work: Workspace) -> None:
+    wrong = params()
+    wrong["model"]["width"] = 0
+    with pytest.raises(UsageError, match="row: width"):
+        train.run(work, "row", params=wrong)
+
+
+def test_tdn_gets_its_five_frames(work: Workspace) -> None:
+    plan = params(architecture="tdn", epochs=1)
+    plan["sizes_px"] = {"224": 36, "256": 36}
+    train.run(work, "row", params=plan)
+    assert (work.run("row") / "train" / "weights.pt").is_file()
