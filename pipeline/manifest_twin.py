@@ -16,11 +16,17 @@ Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 """[least, most] of a quantity drawn uniformly for each clip."""
 
 
+Kind = Literal[
+    "appear", "approach", "belt", "bounce", "brighten", "cover", "lift", "meet", "pace", "ripple",
+    "saw", "slide", "turn", "whirl",
+]  # fmt: skip
+"""Motions that `pipeline.mini.motions` can draw."""
+
+
 class Pair(Strict):
     """Two classes of which one is the other played backwards."""
 
-    kind: str
-    """The motion: a name in `pipeline.mini.motions.KINDS`."""
+    kind: Kind
     forward: str
     """Class name; where the data set has templates, the template with its brackets."""
     backward: str
@@ -37,7 +43,7 @@ class Pair(Strict):
 class Still(Strict):
     """A class that looks the same played backwards: appearance or rhythm decides it."""
 
-    kind: str
+    kind: Kind
     name: str
     amount: Range
     shake_px: float = Field(ge=0)
@@ -85,8 +91,8 @@ class Twin(Strict):
 
     stands_for: str
     seed: int = Field(ge=0)
-    width_px: int = Field(ge=32, le=1024)
-    height_px: int = Field(ge=32, le=1024)
+    width_px: int = Field(ge=32, le=512)
+    height_px: int = Field(ge=32, le=512)
     frames: int = Field(ge=12, le=300)
     fps: float = Field(gt=0)
     quality: int = Field(ge=0, le=100)

@@ -235,13 +235,13 @@ def _full_size(row: Experiment, dataset: Dataset) -> Params:
 
 def _table_params(manifests: Path, profile: Profile, rows: dict[str, Experiment]) -> Params:
     """Rows in order, and digests of the manifests that the tables are laid out by."""
-    layouts = sorted((manifests / "tables").glob("*.yaml"))
+    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
+    paths = [manifests / name for name in names] + sorted((manifests / "tables").glob("*.yaml"))
     return {
         "profile": profile.profile,
         "smoke": profile.smoke,
         "rows": list(rows),
-        "claims_sha256": sha256_file(manifests / "claims.csv"),
-        "layouts": {path.name: sha256_file(path) for path in layouts},
+        "manifests": {path.name: sha256_file(path) for path in paths},
     }
 
 
@@ -251,7 +251,7 @@ def _report_params(
     datasets: dict[str, Dataset],
     twins: dict[str, Twin],
 ) -> Params:
-    about = {}
+    about: dict[str, Params] = {}
     for name, dataset in datasets.items():
         about[name] = {"title": dataset.title}
         if name in twins:

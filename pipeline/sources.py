@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.archives import unpack_parts
 from pipeline.datasets import Item, Listing, read
 from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import AbsentData, DataError
@@ -95,6 +96,7 @@ def check(
                 where=f"the raw folder of {dataset.name}",
                 do=dataset.obtain,
             )
+        unpack_parts(raw, dataset.options.videos)
         listing = read(dataset, raw)
         _fits(dataset, listing)
     except AbsentData as error:
@@ -149,7 +151,7 @@ def _fits(dataset: Dataset, listing: Listing) -> None:
     unknown = sorted(named - set(listing.classes))
     if unknown:
         raise DataError(
-            f"{dataset.name}: flip_pairs names classes that are in no list: {'; '.join(unknown[:4])}",
+            f"{dataset.name}: classes of flip_pairs are in no list: {', '.join(unknown[:4])}",
             where=f"manifests/datasets/{dataset.name}.yaml, flip_pairs",
             do="correct the names, or get the complete lists",
         )

@@ -31,6 +31,9 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 Flip = Literal["none", "plain", "label_aware"]
+_SMALL_PX = 128 * 128
+"""Up to this area a crop's frames are resized in one call (the call costs more than the pixels);
+larger ones one by one (copying them side by side would cost more)."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,28 @@ def resize(frame: Tensor, width: int, height: int) -> Tensor:
     """A (C, H, W) uint8 frame at another size: bilinear with antialias, as PIL does it."""
     if frame.shape[-1] == width and frame.shape[-2] == height:
         return frame
-    small = interpolate(
-        frame.unsqueeze(0), size=(height, width), mode="bilinear", antialias=True
-    )  # uint8 in, uint8 out, channels-last kept
-    return small.squeeze(0)
+    return _interpolate(frame.unsqueeze(0), width, height).squeeze(0)
+
+
+def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
+    """(N, C, H, W) uint8 resized; uint8 in, uint8 out, channels-last kept."""
+    if frames.shape[-2:] == (height, width):
+        return frames
+    return interpolate(frames, size=(height, width), mode="bilinear", antialias=True)
 
 
 def train_view(frames: Sequence[Tensor], crop: Crop, size_px: int) -> Tensor:
     """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
-    out = torch.empty((len(frames), size_px, size_px, frames[0].shape[0]), dtype=torch.uint8)
-    for row, frame in zip(out, frames, strict=True):
-        part = frame[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-        row.copy_(resize(part, size_px, size_px).permute(1, 2, 0))
-    view = out.permute(0, 3, 1, 2)
+    box = (slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width))
+    if crop.width * crop.height <= _SMALL_PX:
+        parts = torch.stack([frame.permute(1, 2, 0)[box] for frame in frames]).permute(0, 3, 1, 2)
+        view = _interpolate(parts, size_px, size_px)
+    else:
+        out = torch.empty((len(frames), size_px, size_px, frames[0].shape[0]), dtype=torch.uint8)
+        for row, frame in zip(out, frames, strict=True):
+            part = frame[(slice(None), *box)]
+            row.copy_(resize(part, size_px, size_px).permute(1, 2, 0))
+        view = out.permute(0, 3, 1, 2)
     return view.flip(-1) if crop.mirrored else view
 
 

@@ -15,6 +15,7 @@ import typer
 
 from pipeline.errors import TdnError
 from pipeline.workspace import Workspace, find_root
+from stages import cli_tools
 
 app = typer.Typer(
     name="tdn",
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_args_is_help=True)
 app.add_typer(profile_app, name="profile")
+cli_tools.register(app)
 
 Profile = Annotated[
     str,

@@ -43,11 +43,9 @@ def _ledger(work: Workspace, key: str) -> Path:
 
 
 def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    files = {
-        "claims": work.manifests / "claims.csv",
-        "combinations": work.manifests / "combinations.yaml",
-        "costs": work.reports / "costs.json",
-    }
+    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
+    files = {f"manifest:{name}": work.manifests / name for name in names}
+    files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
     found = {row: work.metrics(row) for row in params["rows"]}
     # A row that was never run is a cell that says so, not a broken table.
     files |= {f"metrics:{row}": path for row, path in found.items() if path.is_file()}

@@ -98,5 +98,7 @@ def freeze_partial_bn(model: nn.Module) -> None:
 def _classifiers(model: nn.Module) -> list[nn.Module]:
     """The linear layers that give class scores: those as wide as the number of classes."""
     num_classes = getattr(model, "num_classes", None)
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    return [m for m in linears if m.out_features == num_classes] or linears[-1:]
+    linears: list[nn.Module] = [
+        module for module in model.modules() if isinstance(module, nn.Linear)
+    ]
+    return [m for m in linears if getattr(m, "out_features", None) == num_classes] or linears[-1:]

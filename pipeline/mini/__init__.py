@@ -1,5 +1,5 @@
 """Miniature data sets: procedural clips, really encoded, in the official layouts."""
 
-from pipeline.mini.generate import generate
+from pipeline.mini.generator import generate
 
 __all__ = ["generate"]

@@ -1,6 +1,6 @@
 """Pictures → files: JPEG frame folders and really encoded video.
 
-    n, H, W   frames, height, width;  a clip is (n, H, W, 3) uint8 RGB
+n, H, W   frames, height, width;  a clip is (n, H, W, 3) uint8 RGB
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 
 Frames = NDArray[np.uint8]
+
+cv2.setNumThreads(1)
 
 CODECS: dict[str, dict[str, object]] = {
     "vp9": {

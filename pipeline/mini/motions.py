@@ -170,45 +170,6 @@ def saw(stage: Stage) -> Action:
     return _one(stage, replace(actor, y_px=y))
 
 
-def _crowd(stage: Stage, count: int, form: str, skin: str) -> list[Actor]:
-    """Objects at rest, spread over the frame, all alike; the first is the nearest to the middle."""
-    angle = stage.rng.uniform(0, 2 * np.pi)
-    found = []
-    for index in range(count):
-        actor = _actor(stage, (0.14, 0.18), form, skin)
-        turned = angle + 2 * np.pi * index / (count - 1)
-        far = 0.0 if index == 0 else 1.0
-        x = stage.width_px * (0.5 + 0.3 * far * np.cos(turned))
-        y = stage.height_px * (0.5 + 0.33 * far * np.sin(turned))
-        found.append(replace(actor, x_px=stage.flat(x), y_px=stage.flat(y)))
-    return found
-
-
-def crowdlift(stage: Stage) -> Action:
-    """One of several alike objects climbs; amount: way as a fraction of the height."""
-    crowd = _crowd(stage, 4, "disc", "checks")
-    which = int(stage.rng.integers(4))
-    way = (_ramp(stage) - 0.5) * stage.draw() * stage.height_px
-    crowd[which] = replace(crowd[which], y_px=crowd[which].y_px - way)
-    return Action(tuple(crowd), stage.flat(1.0))
-
-
-def crowdgrow(stage: Stage) -> Action:
-    """One of several alike objects grows; amount: final over first size."""
-    crowd = _crowd(stage, 4, "blob", "plain")
-    which = int(stage.rng.integers(4))
-    scale = crowd[which].scale * stage.draw() ** (_ramp(stage) - 0.5)
-    crowd[which] = replace(crowd[which], scale=scale)
-    return Action(tuple(crowd), stage.flat(1.0))
-
-
-def camo(stage: Stage) -> Action:
-    """A piece of the background slides to the right; amount: distance as a fraction of width."""
-    actor = _actor(stage, (0.32, 0.42), "disc", "camouflage")
-    way = (_ramp(stage) - 0.5) * stage.draw() * stage.width_px
-    return _one(stage, replace(actor, x_px=actor.x_px + way))
-
-
 def bounce(stage: Stage) -> Action:
     """An object goes down and up three times; amount: way as a fraction of the height."""
     actor = _actor(stage, form="blob", skin="checks")
@@ -253,9 +214,7 @@ def _fast(
     phase = actor.phase + stage.draw() * np.arange(stage.frames)
     count = int(stage.rng.integers(repeats[0], repeats[1] + 1))
     angle = actor.angle * turned
-    return _one(
-        stage, replace(actor, pattern=pattern, repeats=count, phase=phase, angle=angle)
-    )
+    return _one(stage, replace(actor, pattern=pattern, repeats=count, phase=phase, angle=angle))
 
 
 def brighten(stage: Stage) -> Action:
@@ -273,9 +232,6 @@ KINDS: dict[str, Callable[[Stage], Action]] = {
     "meet": meet,
     "cover": cover,
     "saw": saw,
-    "crowdlift": crowdlift,
-    "crowdgrow": crowdgrow,
-    "camo": camo,
     "bounce": bounce,
     "pace": pace,
     "whirl": whirl,

@@ -6,7 +6,7 @@ label and backwards under the partner's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,9 +52,12 @@ class Take:
 def takes(dataset: str, twin: Twin) -> list[Take]:
     """Every scene of the twin, in a fixed order."""
     plain = _grouped(dataset, twin) if twin.groups else _split(dataset, twin)
-    ids = stream(dataset, twin.seed, "ids").permutation(_LAST_ID)[: sum(len(t.clips) for t in plain)]
-    numbers = iter(int(i) + 1 for i in ids)
-    return [_with_ids(take, numbers) for take in plain]
+    ids = iter(stream(dataset, twin.seed, "ids").permutation(_LAST_ID).tolist())
+    named = []
+    for take in plain:
+        clips = tuple(replace(clip, clip_id=str(next(ids) + 1)) for clip in take.clips)
+        named.append(replace(take, clips=clips))
+    return named
 
 
 def partners(dataset: str, twin: Twin) -> dict[str, str]:
@@ -88,7 +91,7 @@ def scene(twin: Twin, take: Take) -> Scene:
         camera_px=rng.normal(0, 1, (n, 2)) * look.camera_jitter_px,
         shake_px=rng.normal(0, 1, (n, 2)) * entry.shake_px,
         flicker=1 + rng.normal(0, 1, n) * look.flicker,
-        contrast=float(rng.uniform(*look.contrast)),
+        contrast=float(rng.uniform(look.contrast[0], look.contrast[1])),
         noise=look.noise,
         noise_seed=f"{take.key}/noise",
     )
@@ -131,10 +134,3 @@ def _takes_of(twin: Twin, entry: int, closed: bool) -> list[tuple[tuple[str, boo
     pair = twin.pairs[entry]
     forward, backward = (pair.forward, False), (pair.backward, True)
     return [(forward, backward)] if closed else [(forward,), (backward,)]
-
-
-def _with_ids(take: Take, numbers: object) -> Take:
-    from dataclasses import replace
-
-    clips = tuple(replace(clip, clip_id=str(next(numbers))) for clip in take.clips)  # type: ignore[call-overload]
-    return replace(take, clips=clips)

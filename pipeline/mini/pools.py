@@ -41,7 +41,7 @@ def background(number: int, clutter: float) -> Array:
     coarse = _cloud(rng, float(rng.uniform(0.02, 0.05)))
     fine = _cloud(rng, float(rng.uniform(0.08, 0.2)))
     picture = base + clutter * (coarse[..., None] * tint + 0.6 * fine[..., None])
-    return np.clip(picture, 0, 255).astype(np.float32)
+    return np.asarray(np.clip(picture, 0, 255), np.float32)
 
 
 @lru_cache(maxsize=256)
@@ -62,7 +62,7 @@ def texture(number: int, skin: str) -> Array:
     else:
         mix = _cloud(rng, float(rng.uniform(0.06, 0.12)))[:SIDE_PX, :SIDE_PX]
     weight = np.clip(0.5 + 0.5 * mix, 0, 1)[..., None]
-    return (first * weight + second * (1 - weight)).astype(np.float32)
+    return np.asarray(first * weight + second * (1 - weight), np.float32)
 
 
 @lru_cache(maxsize=256)
@@ -83,22 +83,29 @@ def outline(number: int, form: str) -> Array:
     y, x = _grid()
     theta, radius = np.arctan2(y, x), np.hypot(x, y)
     if form == "disc":
-        edge = np.full_like(theta, RADIUS_PX)
+        edge = np.full(theta.shape, RADIUS_PX)
     elif form == "bar":
         half = RADIUS_PX * rng.uniform(0.22, 0.38)
         knob = np.hypot(x - 0.62 * RADIUS_PX, y) - half * rng.uniform(1.4, 1.8)
         inside = np.minimum(np.maximum(np.abs(x) - 1.1 * RADIUS_PX, np.abs(y) - half), knob)
-        return np.clip(0.5 - inside, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(0.5 - inside, 0, 1), np.float32)
     else:
-        edge = np.ones_like(theta)
+        edge = np.ones(theta.shape)
         for lobe in (1, 2, 3, 4, 5):
             size = rng.uniform(0, 0.3) / lobe**0.7
-            edge += size * np.cos(lobe * (theta - rng.uniform(0, 2 * np.pi)))
+            edge = edge + size * np.cos(lobe * (theta - rng.uniform(0, 2 * np.pi)))
         if form == "star":
-            edge *= 1 + 0.35 * np.cos(5 * theta)
-        edge *= RADIUS_PX * 0.85 / float(np.sqrt(np.mean(edge**2)))
+            edge = edge * (1 + 0.35 * np.cos(5 * theta))
+        edge = edge * RADIUS_PX * 0.85 / float(np.sqrt(np.mean(edge**2)))
         edge = np.minimum(edge, RADIUS_PX * 1.15)
-    return np.clip(edge - radius + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(edge - radius + 0.5, 0, 1), np.float32)
+
+
+@lru_cache(maxsize=256)
+def sheet(texture_number: int, skin: str, outline_number: int, form: str) -> Array:
+    """An object ready to be drawn (S, S, 4): its picture times its mask, and the mask."""
+    mask = outline(outline_number, form)[..., None]
+    return np.concatenate([texture(texture_number, skin) * mask, mask], axis=2)
 
 
 FORMS = ("blob", "star", "bar", "disc")
@@ -112,13 +119,14 @@ def phase_map(pattern: str, repeats: int) -> Array:
     `sectors` turns, `stripes` runs along x, `rings` runs outwards.
     """
     y, x = _grid()
+    once: Array
     if pattern == "sectors":
-        cycles = repeats * np.arctan2(y, x) / (2 * np.pi)
+        once = np.asarray(np.arctan2(y, x) / (2 * np.pi), np.float32)
     elif pattern == "stripes":
-        cycles = repeats * x / (2 * RADIUS_PX)
+        once = np.asarray(x / (2 * RADIUS_PX), np.float32)
     else:
-        cycles = repeats * np.hypot(x, y) / (2 * RADIUS_PX)
-    return np.asarray(cycles, dtype=np.float32)
+        once = np.asarray(np.hypot(x, y) / (2 * RADIUS_PX), np.float32)
+    return np.asarray(repeats * once, np.float32)
 
 
 def _grid() -> tuple[Array, Array]:
@@ -135,4 +143,4 @@ def _cloud(rng: np.random.Generator, cycles_per_px: float) -> Array:
     band = np.exp(-0.5 * ((np.hypot(fy, fx) - cycles_per_px) / (0.5 * cycles_per_px)) ** 2)
     band[0, 0] = 0
     field = np.fft.irfft2(white * band, s=(TILE_PX, TILE_PX))
-    return (field / (field.std() + 1e-9)).astype(np.float32)
+    return np.asarray(field / (field.std() + 1e-9), np.float32)

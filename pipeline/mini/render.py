@@ -1,13 +1,13 @@
 """Scene → pictures.
 
-    n, H, W   frames, height, width;  a clip is (n, H, W, 3) uint8 RGB
+n, H, W   frames, height, width;  a clip is (n, H, W, 3) uint8 RGB
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +15,10 @@ from pipeline.mini import pools
 from pipeline.mini.motions import Action, Actor
 
 Frames = NDArray[np.uint8]
+Picture = NDArray[np.float32]
 
-cv2.setNumThreads(1)
+_GRAIN_PX = 640
+"""Side of the noise sheet: larger than any frame a twin may have."""
 
 
 @dataclass(frozen=True)
@@ -46,89 +48,96 @@ def render(scene: Scene, width_px: int, height_px: int) -> Frames:
     n = len(scene.flicker)
     tile = pools.background(scene.background, scene.clutter)
     grain = _grain()
-    offsets = pools.stream(scene.noise_seed).integers(0, grain.shape[0] - max(height_px, width_px), (n, 3))
+    offsets = pools.stream(scene.noise_seed).integers(
+        0, grain.shape[0] - max(height_px, width_px), (n, 3)
+    )
     frames = np.empty((n, height_px, width_px, 3), np.uint8)
     for t in range(n):
         shift = scene.pan_px[t] + scene.camera_px[t]
-        frame = _warp(tile, 1.0, 0.0, shift[0], shift[1], (width_px, height_px), cv2.BORDER_WRAP)
+        frame = _pan(tile, float(shift[0]), float(shift[1]), width_px, height_px)
         for index, actor in enumerate(scene.action.actors):
             _draw(frame, scene, actor, index, t)
-        frame *= scene.flicker[t] * scene.action.gain[t]
+        frame *= np.float32(scene.flicker[t] * scene.action.gain[t])
         y, x, turn = offsets[t]
         piece = grain[y : y + height_px, x : x + width_px]
-        frame += scene.noise * (piece if turn % 2 else -piece)
+        frame += np.float32(scene.noise if turn % 2 else -scene.noise) * piece
         frames[t] = np.clip(np.rint(frame), 0, 255)
     return frames
 
 
-def _draw(frame: NDArray[np.float32], scene: Scene, actor: Actor, index: int, t: int) -> None:
-    opacity = float(actor.opacity[t])
-    if opacity <= 0:
+def _draw(frame: Picture, scene: Scene, actor: Actor, index: int, t: int) -> None:
+    opacity = float(actor.opacity[t]) * scene.contrast
+    scale, angle = float(actor.scale[t]), float(actor.angle[t])
+    if opacity <= 0 or scale <= 0:
         return
-    picture, mask = _looks(scene, actor, index, t)
-    height, width = frame.shape[:2]
-    x = actor.x_px[t] + scene.camera_px[t, 0] + scene.shake_px[t, 0]
-    y = actor.y_px[t] + scene.camera_px[t, 1] + scene.shake_px[t, 1]
-    sheet = np.dstack([picture * mask[..., None], mask])
-    drawn = _place(sheet, float(actor.scale[t]), float(actor.angle[t]), x, y, (width, height))
-    alpha = drawn[..., 3:] * (opacity * scene.contrast)
-    frame *= 1 - alpha
-    frame += drawn[..., :3] * (opacity * scene.contrast)
+    x = float(actor.x_px[t] + scene.camera_px[t, 0] + scene.shake_px[t, 0])
+    y = float(actor.y_px[t] + scene.camera_px[t, 1] + scene.shake_px[t, 1])
+    reach = pools.SIDE_PX * scale * 0.71 + 1  # half the sheet's diagonal
+    rows = _span(y, reach, frame.shape[0])
+    columns = _span(x, reach, frame.shape[1])
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    down = np.arange(rows.start, rows.stop)[:, None] - y
+    right = np.arange(columns.start, columns.stop)[None, :] - x
+    c, s = np.cos(angle) / scale, np.sin(angle) / scale
+    drawn = _sample(_sheet(scene, actor, index, t), c * right + s * down, c * down - s * right)
+    part = frame[rows, columns]
+    part *= 1 - drawn[..., 3:] * np.float32(opacity)
+    part += drawn[..., :3] * np.float32(opacity)
 
 
-def _looks(
-    scene: Scene, actor: Actor, index: int, t: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The object's own picture (S, S, 3) and mask (S, S) at frame t."""
+def _span(middle: float, reach: float, size: int) -> slice:
+    return slice(max(0, int(middle - reach)), max(0, min(size, int(middle + reach) + 2)))
+
+
+def _sheet(scene: Scene, actor: Actor, index: int, t: int) -> Picture:
+    """The object's own picture times its mask, and the mask: (S, S, 4)."""
     number = scene.textures[actor.wears]
     if actor.pattern == "texture":
-        if actor.skin == "camouflage":
-            tile = pools.background(scene.background, scene.clutter)
-            return tile[: pools.SIDE_PX, : pools.SIDE_PX], pools.outline(number, actor.form)
-        skin = pools.texture(number, actor.skin)
-        return skin, pools.outline(scene.outlines[index % 2], actor.form)
+        return pools.sheet(number, actor.skin, scene.outlines[index], actor.form)
     first, second = pools.palette(number)
     cycles = pools.phase_map(actor.pattern, actor.repeats) - np.float32(actor.phase[t])
-    weight = (0.5 + 0.5 * np.cos(2 * np.pi * cycles))[..., None]
-    return (first * weight + second * (1 - weight)).astype(np.float32), pools.outline(number, "disc")
+    weight = (0.5 + 0.5 * np.cos(np.float32(2 * np.pi) * cycles))[..., None]
+    skin = first * weight + second * (1 - weight)
+    mask = pools.outline(0, "disc")[..., None]
+    return np.concatenate([skin * mask, mask], axis=2)
 
 
-def _place(
-    sheet: NDArray[np.float32],
-    scale: float,
-    angle: float,
-    x_px: float,
-    y_px: float,
-    size: tuple[int, int],
-) -> NDArray[np.float32]:
-    """The sheet's centre at (x, y) of an otherwise empty picture, turned clockwise and scaled."""
-    c, s = np.cos(angle) * scale, np.sin(angle) * scale
-    middle = (pools.SIDE_PX - 1) / 2
-    matrix = np.array(
-        [[c, -s, x_px - c * middle + s * middle], [s, c, y_px - s * middle - c * middle]]
-    )
-    return np.asarray(cv2.warpAffine(sheet, matrix, size, flags=cv2.INTER_LINEAR), np.float32)
+def _sample(sheet: Picture, x: NDArray[np.float64], y: NDArray[np.float64]) -> Picture:
+    """The sheet at (x, y) from its middle, bilinear, nothing outside: (h, w, 4).
+
+    Plain arithmetic on purpose: an image library's warp rounds differently from one processor to
+    the next, and the digest of a twin would with it.
+    """
+    side = sheet.shape[0] + 2
+    padded = np.zeros((side * side, sheet.shape[2]), np.float32)
+    padded.reshape(side, side, -1)[1:-1, 1:-1] = sheet
+    middle = (side - 1) / 2
+    u = np.clip(x + middle, 0, side - 1.001)
+    v = np.clip(y + middle, 0, side - 1.001)
+    left, top = u.astype(np.intp), v.astype(np.intp)
+    across = (u - left).astype(np.float32)[..., None]
+    along = (v - top).astype(np.float32)[..., None]
+    at = top * side + left
+    upper = padded[at] * (1 - across) + padded[at + 1] * across
+    lower = padded[at + side] * (1 - across) + padded[at + side + 1] * across
+    return np.asarray(upper * (1 - along) + lower * along, np.float32)
 
 
-def _warp(
-    tile: NDArray[np.float32],
-    scale: float,
-    angle: float,
-    x_px: float,
-    y_px: float,
-    size: tuple[int, int],
-    border: int,
-) -> NDArray[np.float32]:
-    matrix = np.array([[scale, angle, x_px], [-angle, scale, y_px]])
-    drawn = cv2.warpAffine(tile, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(drawn, np.float32)
+def _pan(tile: Picture, x_px: float, y_px: float, width_px: int, height_px: int) -> Picture:
+    """A piece (H, W, 3) of the endless tile, shifted by (x, y), bilinear."""
+    size = tile.shape[0]
+    left, top = int(np.floor(-x_px)), int(np.floor(-y_px))
+    across, along = np.float32(-x_px - left), np.float32(-y_px - top)
+    columns = np.arange(left, left + width_px + 1) % size
+    rows = np.arange(top, top + height_px + 1) % size
+    piece = tile[rows[:, None], columns[None, :]]
+    piece = piece[:, :-1] * (1 - across) + piece[:, 1:] * across
+    return np.asarray(piece[:-1] * (1 - along) + piece[1:] * along, np.float32)
 
 
-_GRAIN: list[NDArray[np.float32]] = []
-
-
-def _grain() -> NDArray[np.float32]:
-    """A large sheet of unit noise (512, 512, 3); every frame cuts its own piece."""
-    if not _GRAIN:
-        _GRAIN.append(pools.stream("grain").standard_normal((512, 512, 3)).astype(np.float32))
-    return _GRAIN[0]
+@lru_cache(maxsize=1)
+def _grain() -> Picture:
+    """A large sheet of unit noise; every frame cuts its own piece."""
+    shape = (_GRAIN_PX, _GRAIN_PX, 3)
+    return pools.stream("grain").standard_normal(shape).astype(np.float32)

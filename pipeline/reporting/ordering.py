@@ -198,15 +198,31 @@ def _in_words(
         sentences.append(
             f"Order of {n_rows} rows against the paper's: Kendall's tau {tau:.2f}{interval}."
         )
-    if pairs:
+    if len(pairs) == 1 and pairs[0].claimed_difference is None:
+        sentences.append(_one_difference(pairs[0]))
+    elif pairs:
         count = {
             verdict: sum(pair.verdict == verdict for pair in pairs)
             for verdict in ("agrees", "contradicts", "supported", "undecided")
         }
-        parts = [f"{count['agrees']} ordered as in the paper", f"{count['contradicts']} reversed"]
+        parts = []
+        if any(pair.claimed_difference is not None for pair in pairs):
+            parts = [
+                f"{count['agrees']} ordered as in the paper",
+                f"{count['contradicts']} reversed",
+            ]
         if count["supported"]:
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
         sentences.append(f"Of {len(pairs)} {noun} on the same videos: {', '.join(parts)}.")
     return " ".join(sentences)
+
+
+def _one_difference(pair: Pair) -> str:
+    p_value = "p < 0.001" if pair.p_value < 0.001 else f"p = {pair.p_value:.3f}"
+    return (
+        f"{pair.first} minus {pair.second}: {pair.measured_difference:+.2f} points "
+        f"(95 % interval {pair.ci_low:+.2f} to {pair.ci_high:+.2f}; McNemar's exact test on "
+        f"{pair.n_videos} videos: {pair.first_only} against {pair.second_only}, {p_value})."
+    )

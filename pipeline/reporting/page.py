@@ -68,17 +68,22 @@ are counted on the full-size networks and are compared.</p></div>
 {% endfor %}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="h-{{ table.id }}">
 <table>
-<caption><b>{{ document }}, {{ table.title | lower }}</b> ({{ table.place }}): printed and measured
-numbers. Ranges are {{ method.level }} % intervals over videos.</caption>
+<caption><b>{{ document }}, {{ table.title | lower }}</b> ({{ table.place }}):
+{{ 'printed and measured numbers' if table.claimed else 'measured numbers' }}.
+Ranges are {{ method.level }} % intervals over videos.</caption>
 <thead><tr>
 <th class="label" scope="col">{{ table.label_title or 'row' }}</th>
 {% for setting in table.settings %}
 <th scope="col" class="center">{{ setting.label }}</th>
 {% endfor %}
 {% for column in table.columns %}
+{% if column.claimed %}
 <th scope="col" class="first">{{ column.label }}
 <small>claimed{% if column.unit_text %}, {{ column.unit_text }}{% endif %}</small></th>
-<th scope="col">measured<small>{{ column.protocol or 'full-size network' }}</small></th>
+{% endif %}
+<th scope="col"{% if not column.claimed %} class="first"{% endif %}>
+{{ 'measured' if column.claimed else column.label }}
+<small>{{ column.protocol or 'full-size network' }}</small></th>
 {% if column.scale %}
 <th scope="col" class="wide text"><small>measured, {{ column.unit_text }}</small>
 {{ ends(column.scale) }}</th>
@@ -96,13 +101,19 @@ numbers. Ranges are {{ method.level }} % intervals over videos.</caption>
 {% for cell in row.cells %}
 {% set column = table.columns[loop.index0] %}
 {% if cell %}
+{% if column.claimed %}
 <td class="num first">{{ cell.claimed or '–' }}</td>
-<td class="num"><span class="pair">{{ badge(cell.status, cell.symbol, cell.reason) }}
+{% endif %}
+<td class="num{% if not column.claimed %} first{% endif %}"><span class="pair">
+{{ badge(cell.status, cell.symbol, cell.reason) }}
 {% if cell.smoke and cell.status != 'smoke' %}{{ badge('smoke', '≈') }}{% endif %}
 {% if cell.measured %}<a class="value" href="#{{ cell.trace }}">{{ cell.measured }}</a>{% endif %}
 </span>{% if cell.interval %}<span class="ci">{{ cell.interval }}</span>{% endif %}</td>
 {% else %}
-<td class="num first soft">–</td><td></td>
+{% if column.claimed %}
+<td class="num first soft">–</td>
+{% endif %}
+<td></td>
 {% endif %}
 {% if column.scale %}
 <td class="wide">{% if cell %}{{ interval_plot(cell.plot) }}{% endif %}</td>
@@ -115,7 +126,7 @@ numbers. Ranges are {{ method.level }} % intervals over videos.</caption>
 </div>
 {% for ordering in table.orderings if ordering.pairs %}
 <details><summary>Which differences in {{ ordering.label }} the data support
-({{ ordering.pairs | length }} pairs)</summary>
+({{ ordering.pairs | length }} pair{{ '' if ordering.pairs | length == 1 else 's' }})</summary>
 <div class="scroll" tabindex="0"><table>
 <caption>Pairs of rows on the same {{ ordering.pairs[0].n_videos }} videos: McNemar's exact test,
 p after Holm's correction within this table; intervals from a paired bootstrap.</caption>

@@ -143,8 +143,7 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
     for row in rows:
         path = work.metrics(row)
         if not path.is_file():
-            where = work.relative(path)
-            runs[row] = RunResult(None, (), (row,), missing=f"not scored: there is no {where}")
+            runs[row] = RunResult(None, (), (row,), missing="not scored: no metrics file")
             continue
         metrics = _read(work, path)
         runs[row] = RunResult(metrics, (source(work, path),), (row,))

@@ -152,9 +152,12 @@ class _Evaluation:
         if name == "rising":
             rises = [later > before for before, later in pairwise(values)]
             return np.logical_and.reduce(rises)
-        if len(node.args) != 2 or not isinstance(node.args[1], ast.Constant):
+        second = node.args[-1]
+        if len(values) != 2 or not (
+            isinstance(second, ast.Constant) and isinstance(second.value, int | float)
+        ):
             raise _NotARule(f"'{ast.unparse(node)}' (the second argument is the printed number)")
-        printed = ast.get_source_segment(self.rule.text, node.args[1]) or ""
+        printed = ast.get_source_segment(self.rule.text, second) or ""
         half = 0.5 * 10.0 ** -len(printed.partition(".")[2])
         allowed = half if name == "near" else max(half, AROUND_PCT / 100 * abs(values[1]))
         return np.abs(values[0] - values[1]) <= allowed + 1e-9

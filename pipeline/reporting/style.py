@@ -89,7 +89,8 @@ td a.value { color: var(--ink); text-decoration: underline dotted var(--soft); }
 td .ci { display: block; color: var(--soft); font-size: .8rem; }
 td .pair { display: inline-flex; justify-content: flex-end; gap: .2rem .5rem;
   align-items: center; }
-td .why { white-space: normal; min-width: 11rem; }
+td .why { white-space: normal; overflow-wrap: anywhere; min-width: 11rem; max-width: 20rem;
+  margin-left: auto; }
 td.center, th.center { text-align: center; }
 .plot { position: relative; display: block; width: 9rem; height: 1.5rem; }
 .plot i { position: absolute; top: 50%; display: block; }

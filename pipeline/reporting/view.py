@@ -99,6 +99,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         columns.append(
             {
                 **column,
+                "claimed": any(cell["claimed"] for cell in own),
                 "unit_text": UNIT_TEXT[column["unit"]],
                 "scale": axis(bounds) if first_metric else None,
             }
@@ -120,6 +121,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         "columns": columns,
         "rows": rows,
         "orderings": orderings,
+        "claimed": any(column["claimed"] for column in columns),
         "files": [f"tables/{table['document']}/{table['table']}.{s}" for s in ("csv", "md", "tex")],
     }
 

@@ -113,6 +113,7 @@ class Made:
 def own_videos(root: Path, names: Iterable[str], frames: int = 6, **changes: Any) -> Made:
     """A user's own videos: every name a clip of class `a` or `b`, all in split train."""
     raw = root / "raw"
+    (raw / "videos").mkdir(parents=True, exist_ok=True)
     lines = []
     for number, name in enumerate(names):
         write_clip(raw / "videos" / name, frames + number % 3, tone=number % 4)
@@ -135,6 +136,7 @@ def numbered(count: int, suffix: str = ".avi") -> list[str]:
 
 def something_v1(raw: Path, videos: dict[str, tuple[str, str, int]], labels: list[str]) -> None:
     """Something-Something V1: {id: (split, label, frames)}."""
+    raw.mkdir(parents=True, exist_ok=True)
     for video_id, (_, _, frames) in videos.items():
         folder = raw / "20bn-something-something-v1" / video_id
         folder.mkdir(parents=True)

@@ -160,3 +160,19 @@ def test_normalise() -> None:
     assert torch.allclose(found, expected, atol=1e-5)
     assert normalise(frames, torch.bfloat16).dtype == torch.bfloat16
     assert Counter(frames.reshape(-1).tolist())[7] == 6  # the input is untouched
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_resizing_together_or_one_by_one_gives_the_same_pixels(
+    mirrored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (56, 72, 3)
+    frames = [
+        torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).permute(2, 0, 1)
+        for _ in range(5)
+    ]
+    crop = Crop(8, 4, 42, 49, mirrored)
+    together = train_view(frames, crop, 48)
+    monkeypatch.setattr("pipeline.transforms._SMALL_PX", 0)
+    assert torch.equal(together, train_view(frames, crop, 48))

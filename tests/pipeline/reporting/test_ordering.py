@@ -62,6 +62,8 @@ def test_a_supported_difference_without_a_claim_says_so() -> None:
     assert found.tau is None
     assert found.pairs[0].verdict == "supported"
     assert found.pairs[0].claimed_difference is None
+    assert found.in_words.startswith("a minus b: -50.00 points (95 % interval -5")
+    assert "0 against 200, p < 0.001" in found.in_words
 
 
 def test_without_outcomes_there_is_a_tau_and_no_interval() -> None:

@@ -1,0 +1,170 @@
+"""Commands that look and convert, outside the graph: models, views, stores, lists, checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import TdnError
+from pipeline.workspace import Workspace, find_root
+
+store_app = typer.Typer(help="Frame stores: look, verify, take frames out.", no_args_is_help=True)
+
+Profile = Annotated[
+    str,
+    typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
+]
+DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.add_typer(store_app, name="store")
+    app.command()(models)
+    app.command()(views)
+    app.command("export-lists")(export_lists)
+    app.command("import-checkpoint")(import_checkpoint)
+    app.command("check-claims")(check_claims)
+
+
+def _work(profile: str) -> Workspace:
+    return Workspace(find_root(Path.cwd()), profile)
+
+
+def models(
+    only: Annotated[list[str] | None, typer.Argument(metavar="[NETWORK]...")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the networks: parameters, multiply-adds at the paper's input, printed, difference."""
+    from stages import models as stage
+
+    lines = stage.run(_work("mini"), only or ())
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{'network':<26} {'input':<20} {'params':>11} {'G':>8} {'printed':>8} {'diff':>7}")
+    for line in lines:
+        printed = "" if line.printed is None else f"{line.printed:g}"
+        gap = "" if line.difference_pct is None else f"{line.difference_pct:+.1f}%"
+        typer.echo(
+            f"{line.key:<26} {line.input:<20} {line.params:>11,} {line.gmacs:>8.2f} "
+            f"{printed:>8} {gap:>7}  {line.place or ''}"
+        )
+        if line.note:
+            typer.echo(f"{'':<26}   {line.note}")
+
+
+def views(
+    protocol: Annotated[str, typer.Option(help="a key of manifests/protocols.yaml")],
+    frames: Annotated[int, typer.Option(min=1, help="frames of the video")],
+    segments: Annotated[int, typer.Option(min=1, help="T")] = 8,
+    window: Annotated[int, typer.Option(min=1, help="F: 5 for TDN, 1 for segment networks")] = 5,
+    video: Annotated[str, typer.Option(help="its id, for seeded protocols")] = "video",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    width: Annotated[int, typer.Option(min=1, help="of the stored frames, in pixels")] = 340,
+    height: Annotated[int, typer.Option(min=1, help="of the stored frames, in pixels")] = 256,
+) -> None:
+    """Print exactly which frames (0-based) and crops a test protocol takes, as JSON."""
+    from stages import views as stage
+
+    found = stage.run(
+        _work("mini"), protocol, frames, segments, window, video, seed, (width, height)
+    )
+    typer.echo(json.dumps(found, indent=2))
+
+
+@store_app.command("stat")
+def store_stat(dataset: DatasetArg, profile: Profile = "mini") -> None:
+    """What a store holds, in numbers."""
+    from pipeline.index import read_index
+    from pipeline.storetools import summary
+
+    index = read_index(_work(profile).frames(dataset))
+    typer.echo(json.dumps(summary(index), indent=2, ensure_ascii=False))
+
+
+@store_app.command("verify")
+def store_verify(dataset: DatasetArg, profile: Profile = "mini") -> None:
+    """Digest every stored video again; names what is not as it was indexed and exits 1."""
+    from pipeline.index import read_index
+    from pipeline.storetools import verify
+
+    index = read_index(_work(profile).frames(dataset))
+    found = verify(index)
+    for item in found:
+        typer.echo(f"{item.shard} {item.video_id}: {item.what}")
+    if found:
+        raise TdnError(
+            f"{len(found)} of the store's entries are damaged",
+            do=f"run `tdn decode {dataset}`: it redoes what is damaged",
+        )
+    typer.echo(f"{dataset}: {len(index.videos)} videos, all as indexed")
+
+
+@store_app.command("get")
+def store_get(
+    dataset: DatasetArg,
+    video: Annotated[str, typer.Argument(metavar="VIDEO")],
+    frames: Annotated[list[int] | None, typer.Argument(metavar="[FRAME]...")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the JPEG files")] = Path(),
+    profile: Profile = "mini",
+) -> None:
+    """Write frames (0-based; none named: all) of a video out for a look."""
+    from pipeline.index import read_index
+    from pipeline.storetools import export_frames
+
+    for path in export_frames(read_index(_work(profile).frames(dataset)), video, frames, out):
+        typer.echo(path)
+
+
+def export_lists(
+    dataset: DatasetArg,
+    out: Annotated[Path, typer.Option(help="folder for the lists")],
+    form: Annotated[str, typer.Option(help="frames, videos or csv")] = "frames",
+    profile: Profile = "mini",
+) -> None:
+    """Write TSN-style lists of a decoded data set for other code bases."""
+    from pipeline.exports import write_lists
+    from pipeline.index import read_index
+
+    for path in write_lists(read_index(_work(profile).frames(dataset)), out, form):
+        typer.echo(path)
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="an authors' .pth.tar")],
+    architecture: Annotated[str, typer.Option(help="tdn, tanet, tsm, tsn or tea")],
+    out: Annotated[Path, typer.Option(help="where to write our weights")],
+    backbone: Annotated[str, typer.Option(help="resnet50, resnet101 or res2net50")] = "resnet50",
+    segments: Annotated[int, typer.Option(min=1, help="T the checkpoint was trained with")] = 8,
+    permutation: Annotated[
+        Path | None, typer.Option(help="JSON list: the checkpoint's index of each class of ours")
+    ] = None,
+) -> None:
+    """Convert a published checkpoint; unused, missing and mismatched keys are named."""
+    from stages import checkpoints
+
+    count = checkpoints.run(file, architecture, out, backbone, segments, permutation)
+    typer.echo(f"{out}: {count} tensors of {architecture} ({backbone}, {segments} segments)")
+
+
+def check_claims() -> None:
+    """Check that every printed number is placed in exactly one table cell."""
+    from pipeline.manifest_tables import check_placement, load_all
+
+    found = load_all(_work("mini").manifests)
+    problems = check_placement(found.layouts, found.claims)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise TdnError(
+            f"{len(problems)} claims are not placed exactly once",
+            where="manifests/claims.csv and manifests/tables/",
+            do="give each its row and column in one layout",
+        )
+    typer.echo(f"{len(found.claims)} claims, each in exactly one cell")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.archives import unpack_parts
+from pipeline.errors import DataError
+from tests.pipeline.samples import Made, dataset, jpeg, something_v1
+
+FOLDER = "20bn-something-something-v1"
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w:gz") as tar:
+        for name, data in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def put_parts(raw: Path, data: bytes, count: int) -> None:
+    size = -(-len(data) // count)
+    for number in range(count):
+        part = data[number * size : (number + 1) * size]
+        (raw / f"{FOLDER}-{number:02d}").write_bytes(part)
+
+
+FRAMES = {f"{FOLDER}/7/{n + 1:05d}.jpg": jpeg(n) for n in range(4)}
+
+
+def test_a_data_set_in_parts_is_checked_like_any_other(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    something_v1(raw, {}, ["a"])
+    (raw / "something-something-v1-train.csv").write_text("7;a\n")
+    put_parts(raw, archive(FRAMES), 3)
+    made = Made(dataset("ssv1"), raw, tmp_path / "sources.json", tmp_path / "frames")
+    assert made.check()["counts"] == {"ok": 1}
+    assert made.decode()["frames"] == 4
+    assert not unpack_parts(raw, FOLDER)
+    assert not list(raw.glob(".tmp-*"))
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    put_parts(tmp_path, archive(FRAMES), 4)
+    (tmp_path / f"{FOLDER}-02").unlink()
+    with pytest.raises(DataError, match="missing: 02"):
+        unpack_parts(tmp_path, FOLDER)
+
+
+@pytest.mark.parametrize("damage", ["last part", "middle"])
+def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path, damage: str) -> None:
+    put_parts(tmp_path, archive(FRAMES), 3)
+    if damage == "last part":
+        (tmp_path / f"{FOLDER}-02").unlink()
+    else:
+        (tmp_path / f"{FOLDER}-01").write_bytes(b"\0" * 900)
+    with pytest.raises(DataError, match="no whole archive"):
+        unpack_parts(tmp_path, FOLDER)
+    assert all(path.is_file() for path in tmp_path.iterdir())
+
+
+def test_a_member_cannot_leave_the_folder(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    put_parts(raw, archive({**FRAMES, "../../escaped.txt": b"x"}), 2)
+    with pytest.raises(DataError):
+        unpack_parts(raw, FOLDER)
+    assert not list(tmp_path.rglob("escaped.txt"))
