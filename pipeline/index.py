@@ -1,4 +1,4 @@
-"""A store's index: one Parquet row per listed video, and `index.json`, which later stages depend on.
+"""A store's index: one Parquet row per listed video, and `index.json`, which later stages need.
 
 `index.json` holds no clock, host or path; it changes exactly when frames, labels, splits, classes
 or the decode policy change.

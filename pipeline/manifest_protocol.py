@@ -7,7 +7,7 @@ Sizes are the papers'; a profile may map them to its own.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,6 @@ from pipeline.sampling import Indices, SamplingKind, rng_for, starts, windows
 
 Crops = Literal["center", "three", "ten", "full"]
 Aggregate = Literal["mean_logits", "mean_softmax"]
-CROP_COUNTS: dict[Crops, int] = {"center": 1, "three": 3, "ten": 10, "full": 1}
 _ONE_CLIP = ("segments_center", "segments_center_unguarded")
 
 
@@ -86,27 +85,3 @@ def views(
         )
         found.append((clip, windows(first, F, n)))
     return found
-
-
-def describe_views(
-    name: str,
-    protocol: Protocol,
-    n: int,
-    T: int,
-    F: int,
-    *,
-    video_id: str = "video",
-    seed: int = 0,
-) -> dict[str, Any]:
-    """The exact answer to "what is the test protocol?", as plain data: frames are 0-based."""
-    clips = views(protocol, n, T, F, video_id, seed)
-    return {
-        "protocol": name,
-        **protocol.model_dump(mode="json"),
-        "frames_of_video": n,
-        "segments": protocol.segments or T,
-        "window": F,
-        **({"seed": seed, "video_id": video_id} if protocol.seeded else {}),
-        "views": protocol.clips * CROP_COUNTS[protocol.crops],
-        "clip_frames": [frames.tolist() for _, frames in clips],
-    }

@@ -138,18 +138,18 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
     """The plan of a stage and key; UsageError naming the nearest key when there is none."""
-    path = work.plan(name, key)
-    if not path.is_file():
+    prefix = f"{name}."
+    folder = work.data / "plan"
+    known = [path.name[len(prefix) : -5] for path in folder.glob(f"{prefix}*.json")]
+    if key not in known:
         from pipeline.manifest_base import nearest
 
-        prefix = f"{name}."
-        known = [p.name[len(prefix) : -5] for p in path.parent.glob(f"{prefix}*.json")]
         raise UsageError(
             f"{name}: nothing called '{key}' in profile {work.profile}",
             where="manifests/",
             do=nearest(key, known) if known else "run `tdn plan` first",
         )
-    plan: dict[str, Any] = read_json(path)
+    plan: dict[str, Any] = read_json(work.plan(name, key))
     return plan
 
 

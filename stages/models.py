@@ -109,8 +109,8 @@ def cost_of(network: Network) -> Cost:
             num_segments=network.segments,
             **network.options,
         )
-    shape = (1, network.segments, model.window, 3, network.side_px, network.side_px)
-    return measure(model, shape)  # type: ignore[arg-type]  # window is an int
+    window, channels = (int(getattr(model, name)) for name in ("window", "in_channels"))
+    return measure(model, (1, network.segments, window, channels, *[network.side_px] * 2))
 
 
 def _beside(

@@ -11,6 +11,7 @@ from torch import nn
 
 from tdn_model.backbones import geometry
 from tdn_model.contract import check_at_least, check_choice
+from tdn_model.nonlocal_block import FORMS
 from tdn_model.resnet3d import ALL_THREE, I3D_TIMES, Attention, ResNet3d, Times
 
 NONLOCAL_RES3 = (1, 3)
@@ -101,6 +102,7 @@ def nl_i3d(
     the attention. The printed number cannot hold the products; with them left out, as a counter of
     convolution layers does, ours is 173.0 G, 3.6 % above, a rest we cannot explain.
     """
+    check_choice("nonlocal_form", nonlocal_form, FORMS)
     return ResNet3d(
         geometry(backbone, width, blocks),
         i3d_times(stem_stride, pool1),

@@ -25,8 +25,8 @@ from tdn_model.volume import (
 
 KINDS = ("full", "separable", "gated")
 EPS = 1e-3
-MIN_FRAMES = 7
-"""The stem's kernel. With 5 frames torch's CPU gradient of that convolution corrupts memory (2.14)."""
+MIN_FRAMES = 8
+"""With 5 to 7 frames torch 2.14's CPU gradient of a kernel of 7 with stride 2 is NaN or crashes."""
 UNITS: tuple[tuple[tuple[int, int, int, int, int, int], ...], ...] = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (

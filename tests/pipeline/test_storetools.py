@@ -8,9 +8,8 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.exports import lists, write_lists
 from pipeline.index import FrameIndex, read_index
-from pipeline.manifest_protocol import describe_views, load_protocols
 from pipeline.storetools import export_frames, summary, verify
-from tests.pipeline.samples import MANIFESTS, Made, numbered, own_videos
+from tests.pipeline.samples import Made, numbered, own_videos
 
 
 @pytest.fixture
@@ -112,14 +111,3 @@ def test_a_list_that_could_not_be_read_back_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds a space"):
         lists(index(made), "train", "videos")
     assert lists(index(made), "train", "csv") == "videos/my clip.avi,0\n"
-
-
-def test_views_in_plain_words() -> None:
-    protocols = load_protocols(MANIFESTS)
-    about = describe_views("center_1x1", protocols["center_1x1"], 40, 8, 5)
-    assert about["clip_frames"][0][0] == [2, 3, 4, 5, 6]
-    assert about["views"] == 1
-    assert "seed" not in about
-    about = describe_views("official_tdn_10x3", protocols["official_tdn_10x3"], 300, 8, 5, seed=4)
-    assert (about["views"], about["seed"], len(about["clip_frames"])) == (30, 4, 10)
-    json.dumps(about)

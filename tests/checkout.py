@@ -1,0 +1,73 @@
+"""A copy of this project's sources and manifests in a temporary folder, to edit and to run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_PARTS = ("pipeline", "stages", "tdn_model", "manifests", ".dvc/config", ".dvcignore", "dvc.yaml")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working copy; `run` calls its command line, never this project's."""
+
+    root: Path
+
+    def edit(self, place: str, pattern: str, replacement: str) -> None:
+        """Replace one occurrence; fails when the pattern is not there."""
+        path = self.root / place
+        text, count = re.subn(pattern, replacement, path.read_text("utf-8"), count=1, flags=re.S)
+        assert count == 1, f"{pattern!r} is not in {place}"
+        path.write_text(text, "utf-8")
+
+    def run(self, *words: str, module: str = "stages") -> subprocess.CompletedProcess[str]:
+        """`python -m MODULE WORDS` in the copy."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("TDN_", "COV_"))}
+        env |= {"DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=self.root,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def git(self, *words: str) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+        done = subprocess.run(
+            ["git", *identity, *words], cwd=self.root, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def files(self) -> dict[str, bytes]:
+        """Every file below the copy but git's and DVC's own, by relative path."""
+        found = {}
+        for path in sorted(self.root.rglob("*")):
+            place = path.relative_to(self.root).as_posix()
+            if path.is_file() and not place.startswith((".git/", ".dvc/", ".tdn/")):
+                found[place] = path.read_bytes()
+        return found
+
+
+def copy_to(folder: Path) -> Checkout:
+    """This project's sources in `folder`, without data, runs or reports."""
+    skip = shutil.ignore_patterns("__pycache__", "dvc.lock", ".tmp-*")
+    for part in _PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=skip)
+        else:
+            shutil.copy(source, target)
+    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    return Checkout(folder)

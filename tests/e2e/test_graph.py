@@ -1,0 +1,137 @@
+"""The whole pipe under DVC, on a miniature of the miniature: what re-runs, and what does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.checkout import Checkout, copy_to
+
+pytestmark = pytest.mark.slow
+
+ROWS = "manifests/experiments.yaml"
+ROW = """  {key}:
+    dataset: ssv1
+    architecture: {architecture}
+    backbone: resnet50
+    segments: 8
+    options: {{}}
+    recipe: tsm_sthsth
+    protocols: [center_1x1]
+"""
+
+
+def shrink(checkout: Checkout) -> None:
+    """Two rows on a few clips of one data set, a network four channels wide, one epoch."""
+    rows = "".join(
+        ROW.format(key=f"{name}_r50_8f_ssv1", architecture=name) for name in ("tsn", "tconv")
+    )
+    (checkout.root / ROWS).write_text("experiments:\n" + rows, "utf-8")
+    mini = "manifests/profiles/mini.yaml"
+    checkout.edit(mini, r"datasets: \[[^\]]*\]", "datasets: [ssv1]")
+    checkout.edit(mini, r"width: \d+", "width: 4")
+    checkout.edit(mini, r"  epochs: \d+", "  epochs: 1")
+    twin = "manifests/twins/ssv1.yaml"
+    path = checkout.root / twin
+    classes = path.read_text("utf-8").count("forward:") * 2
+    for split, clips in (("train", 4), ("validation", 2), ("test", 1)):
+        checkout.edit(twin, rf"({split}: {{clips_per_class: )\d+", rf"\g<1>{clips}")
+    checkout.edit(
+        twin,
+        r"expected: {[^}]*}",
+        f"expected: {{train: {4 * classes}, validation: {2 * classes}, test: {classes}}}",
+    )
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = copy_to(tmp_path_factory.mktemp("graph"))
+    shrink(made)
+    made.git("init", "-q")
+    made.git("add", "-A")
+    made.git("commit", "-qm", "start")
+    repro(made)
+    return made
+
+
+def repro(checkout: Checkout, *targets: str) -> set[str]:
+    """`dvc repro`; returns the stages that ran."""
+    done = checkout.run("repro", *targets, module="dvc")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    ran = [line.split("'")[1] for line in lines if line.startswith("Running stage '")]
+    return {name.rpartition(":")[2] for name in ran}
+
+
+def test_a_second_run_does_nothing_and_status_is_clean(checkout: Checkout) -> None:
+    assert repro(checkout) == set()
+    status = checkout.run("status", module="dvc")
+    assert "up to date" in status.stdout
+
+
+def test_the_tables_and_the_report_are_there(checkout: Checkout) -> None:
+    metrics = json.loads((checkout.root / "reports/mini/metrics/tsn_r50_8f_ssv1.json").read_text())
+    assert metrics["smoke"] is True
+    found = metrics["protocols"]["center_1x1"]
+    assert found["n_expected"] == found["n_scored"] > 0
+    table = (checkout.root / "reports/mini/tables/tdn-iclr2021/1d.csv").read_text("utf-8")
+    assert "smoke" in table
+    page = (checkout.root / "reports/mini/index.html").read_text("utf-8")
+    assert str(checkout.root) not in page
+    assert "https://" not in page.replace("https://www.w3.org", "")
+
+
+def test_a_comment_runs_only_the_plan(checkout: Checkout) -> None:
+    path = checkout.root / "tdn_model/segment.py"
+    text = path.read_text("utf-8")
+    path.write_text(text + "\n# a remark\n", "utf-8")
+    try:
+        assert repro(checkout) == {"plan"}
+    finally:
+        path.write_text(text, "utf-8")
+        repro(checkout)
+
+
+def test_switching_profiles_re_runs_nothing_and_dirties_nothing(checkout: Checkout) -> None:
+    checkout.git("add", "-A")
+    checkout.git("commit", "-qm", "mini is done")
+    used = checkout.run("profile", "use", "local")
+    assert used.returncode == 0, used.stderr
+    graph = used.stdout.split()[-1]
+    ran = repro(checkout, f"{graph}:check@weizmann", f"{graph}:decode@weizmann")
+    assert "decode@weizmann" in ran, "absent data is an outcome"
+    assert repro(checkout) == set()
+    assert repro(checkout, f"{graph}:decode@weizmann") == set()
+    dropped = checkout.run("profile", "drop", "local")
+    assert dropped.returncode == 0
+    assert "up to date" in checkout.run("status", module="dvc").stdout
+    dirty = checkout.git("status", "--porcelain", "--untracked-files=no").splitlines()
+    assert [line for line in dirty if "profiles/local/" not in line] == []
+
+
+def test_editing_one_row_runs_that_row_the_tables_and_the_report(checkout: Checkout) -> None:
+    checkout.edit(
+        ROWS, "architecture: tconv(.*?)options: {}", r"architecture: tconv\1options: {stages: [5]}"
+    )
+    row = "tconv_r50_8f_ssv1"
+    ran = repro(checkout)
+    assert {f"train@{row}", f"predict@{row}"} <= ran
+    allowed = {f"{stage}@{row}" for stage in ("train", "predict", "score")}
+    assert ran <= allowed | {"plan", "cost", "tables", "report"}
+
+
+def test_a_removed_row_leaves_no_trace(checkout: Checkout) -> None:
+    checkout.edit(ROWS, r"  tconv_r50_8f_ssv1:.*", "")
+    ran = repro(checkout)
+    assert not [name for name in ran if "tsn" in name]
+    cells = (checkout.root / "reports/mini/tables/cells.json").read_text("utf-8")
+    table = (checkout.root / "reports/mini/tables/tdn-iclr2021/1d.csv").read_text("utf-8")
+    line = next(line for line in table.splitlines() if line.startswith("tconv"))
+    assert "smoke" not in line
+    measured = [
+        cell
+        for key, cell in json.loads(cells)["cells"].items()
+        if "/1d/tconv/" in key and cell.get("measured") is not None
+    ]
+    assert measured == []

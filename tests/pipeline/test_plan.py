@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import plan
+from pipeline.errors import ManifestError, UsageError
+from pipeline.workspace import Workspace
+from stages.catalogue import Catalogue
+from tests.checkout import Checkout, copy_to
+
+ROWS = "manifests/experiments.yaml"
+FULL = "tdn_r50_8f_ssv1"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return copy_to(tmp_path)
+
+
+def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]]:
+    found = plan.resolve(Workspace(checkout.root, profile), Catalogue(checkout.root))
+    return {f"{stage}.{key}": value for (stage, key), value in found.items()}
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout) -> None:
+    before = plans(checkout)
+    row = "tdn_r50_8f_ssv1_stdm_mul"
+    checkout.edit(ROWS, "s_tdm_fusion: mul", "s_tdm_fusion: res_channel")
+    assert changed(before, plans(checkout)) == {f"train.{row}", f"predict.{row}", "cost.all"}
+
+
+def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    checkout.edit(ROWS, "experiments:\n", "# a remark\nexperiments:\n")
+    checkout.edit(
+        "manifests/recipes.yaml",
+        "    epochs: 50\n    batch: 128\n",
+        "    batch: 128\n    epochs: 50\n",
+    )
+    checkout.edit("tdn_model/tdn.py", "\nclass ", "\n# a remark\nclass ")
+    assert changed(before, plans(checkout)) == set()
+
+
+def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
+    before = plans(checkout)
+    path = checkout.root / "tdn_model/tdn.py"
+    path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+    rows = {key for key in changed(before, plans(checkout)) if key.startswith("train.")}
+    assert f"train.{FULL}" in rows
+    assert not rows & {f"train.{name}_r50_8f_ssv1" for name in ("tsn", "tconv", "tsm")}
+
+
+def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    path = checkout.root / "pipeline/reporting/tables.py"
+    path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+    assert changed(before, plans(checkout)) == {"tables.all", "report.all"}
+
+
+def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
+    row = "tdn_r50_8f_ssv1_stdm_mul"
+    assert work.plan("train", row).is_file()
+    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    dataset)", "")
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
+    assert not list((work.data / "plan").glob(f"*{row}*"))
+
+
+def test_writing_the_same_plans_again_changes_nothing(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    found = plan.resolve(work, Catalogue(checkout.root))
+    assert plan.write(work, found) == len(found)
+    assert plan.write(work, found) == 0
+
+
+@pytest.mark.parametrize("profile", ["mini", "paper", "local"])
+def test_every_profile_resolves(checkout: Checkout, profile: str) -> None:
+    assert any(key.startswith("train.") for key in plans(checkout, profile))
+
+
+def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> None:
+    mini = plans(checkout)[f"train.{FULL}"]["params"]
+    paper = plans(checkout, "paper")[f"train.{FULL}"]["params"]
+    assert mini["model"]["options"] == paper["model"]["options"]
+    assert mini["model"]["segments"] == paper["model"]["segments"]
+    assert mini["smoke"]
+    assert not paper["smoke"]
+    assert paper["model"]["width"] == 64
+    assert paper["recipe"]["epochs"] == 50
+
+
+def test_mini_replaces_every_rows_schedule_alike(checkout: Checkout) -> None:
+    trained = [v["params"]["recipe"] for k, v in plans(checkout).items() if k.startswith("train.")]
+    for name in ("epochs", "batch", "lr", "decay", "weight_decay", "dropout"):
+        assert len({recipe[name] for recipe in trained}) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "hint"),
+    [
+        ("dataset: ssv1", "dataset: ssv11", "did you mean 'ssv1'?"),
+        ("architecture: tdn", "architecture: tdnn", "did you mean 'tdn'?"),
+        ("backbone: resnet50", "backbone: resnet51", "did you mean 'resnet50'?"),
+        ("recipe: tdn_sthsth_8f_paper", "recipe: tdn_sthsth_paper", "tdn_sthsth_8f_paper"),
+        (r"\[center_1x1\]", "[center_1x2]", "center_1x"),
+        ("s_tdm_fusion: mul", "s_tdm_fuson: mul", "did you mean 's_tdm_fusion'?"),
+        ("fold: '1'", "fold: '4'", "'1'|valid"),
+        ("segments: 8", "segmets: 8", "did you mean 'segments'?"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest(
+    checkout: Checkout, pattern: str, replacement: str, hint: str
+) -> None:
+    checkout.edit(ROWS, pattern, replacement)
+    with pytest.raises(UsageError) as caught:
+        plans(checkout)
+    assert caught.value.exit_code == 2
+    assert caught.value.where.startswith("manifests/experiments.yaml")
+    assert any(option in caught.value.do for option in hint.split("|"))
+
+
+def test_a_row_key_that_dvc_cannot_address_is_refused(checkout: Checkout) -> None:
+    checkout.edit(ROWS, "  tsn_r50_8f_ssv1:", "  tsn.r50-8f:")
+    with pytest.raises(ManifestError, match=r"tsn\.r50-8f"):
+        plans(checkout)
+
+
+def test_an_unknown_profile_is_told_with_the_nearest(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match="unknown profile 'minni'") as caught:
+        plans(checkout, "minni")
+    assert "mini" in caught.value.do
