@@ -17,15 +17,20 @@ def run(
     params: dict[str, Any],
     record_absent: bool = False,
     workers: int | None = None,
+    retry_failed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Fill the frame store of a data set; `params["dataset"]` is its resolved manifest."""
+    """Fill the frame store of a data set; `params["dataset"]` is its resolved manifest.
+
+    `retry_failed` tries failed videos of finished shards again.
+    """
     decode(
         Dataset.model_validate(params["dataset"]),
         work.raw(key),
         work.sources(key),
         work.frames(key),
         workers=workers,
+        retry_failed=retry_failed,
         record_absent=record_absent,
         progress=progress,
     )

@@ -50,7 +50,7 @@ class _Dvc:
                 text=True,
                 stdout=pipe,
                 stderr=subprocess.STDOUT if capture else None,
-                start_new_session=capture,
+                start_new_session=True,
             )
             self.running.add(process)
         try:
@@ -61,12 +61,15 @@ class _Dvc:
         return process.returncode, printed or ""
 
     def stop(self) -> None:
-        """End every running child with its own children, and start no more."""
+        """End every running child with its own children, and start no more.
+
+        SIGTERM, not SIGINT: a child of a background shell ignores the latter.
+        """
         with self.guard:
             self.stopped = True
             for process in self.running:
                 try:
-                    os.killpg(process.pid, signal.SIGINT)
+                    os.killpg(process.pid, signal.SIGTERM)
                 except (ProcessLookupError, PermissionError):
                     continue
 

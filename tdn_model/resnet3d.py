@@ -74,8 +74,8 @@ class Bottleneck3d(nn.Module):
         y = F.relu(self.bn1(self.conv1(x_BCTHW)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
-        y = self.attend(F.relu(y + self.shortcut(x_BCTHW), inplace=True))
-        return y
+        out: Tensor = self.attend(F.relu(y + self.shortcut(x_BCTHW), inplace=True))
+        return out
 
 
 class Stem3d(ConvBN3d):

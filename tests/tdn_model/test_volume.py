@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models import inception_v3, resnet50
-from torchvision.models.video import r3d_18
+from torchvision.models import inception_v3
+from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.video import s3d as torchvision_s3d
+from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
 from tdn_model import build
 from tdn_model.inflate import inflate_imagenet
@@ -261,8 +262,10 @@ def same_as(ours: Any, theirs: Any, x: Tensor) -> None:
 
 
 def test_res3d_is_torchvisions() -> None:
-    ours = build("res3d", num_classes=400, num_segments=4)
-    same_as(ours, r3d_18(), torch.randn(1, 4, 1, 3, 32, 32))
+    ours = build("res3d", num_classes=400, num_segments=4, blocks=(1, 2, 1, 1))
+    units = [Conv3DSimple] * 4
+    theirs = VideoResNet(BasicBlock, units, [1, 2, 1, 1], BasicStem)  # type: ignore[arg-type]
+    same_as(ours, theirs, torch.randn(1, 4, 1, 3, 32, 32))
 
 
 def test_s3d_is_torchvisions() -> None:
@@ -278,15 +281,15 @@ def test_inceptionv3_is_torchvisions() -> None:
     same_as(ours, theirs, torch.randn(1, 1, 1, 3, 80, 80))
 
 
-def test_inflated_weights_see_a_still_video_as_its_frame() -> None:
-    model = build("i3d_3x1x1", num_classes=4, num_segments=5)
-    theirs = resnet50()
+def test_inflated_weights_sum_to_the_flat_ones() -> None:
+    model = build("i3d_3x1x1", num_classes=4, num_segments=5, blocks=(1, 2, 1, 1))
+    theirs = ResNet(Bottleneck, [1, 2, 1, 1])
     randomise_(theirs)
     kept = inflate_imagenet(model, theirs.state_dict())  # type: ignore[arg-type]
     assert kept == ["classifier.weight", "classifier.bias"]
     weight = model.state_dict()["res2.0.conv1.weight"]
     torch.testing.assert_close(weight.sum(2), theirs.layer1[0].conv1.weight)
     assert torch.equal(weight[:, :, 0], weight[:, :, 2])
-    attending = build("nl_i3d", num_classes=4, num_segments=4)
+    attending = build("nl_i3d", num_classes=4, num_segments=4, blocks=(1, 2, 1, 1))
     kept = inflate_imagenet(attending, theirs.state_dict())  # type: ignore[arg-type]
     assert {key.split(".")[2] for key in kept if not key.startswith("classifier")} == {"attend"}

@@ -1,0 +1,7 @@
+"""Two test processes share the machine's two cores: each computes with one thread."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy
