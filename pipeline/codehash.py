@@ -1,7 +1,8 @@
 """Which code a stage runs, as one digest: the modules it can import, comments and layout aside.
 
 Static imports are followed (also those inside functions); modules that are imported lazily by name
-are given as further roots. Comments, formatting and docstrings do not count.
+are given as further roots, and the registry that holds their names does not count: adding a network
+changes no other. Comments, formatting and docstrings do not count either.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pipeline.digests import sha256_bytes, sha256_json
 from pipeline.errors import UsageError
 
 PACKAGES = ("pipeline", "stages", "tdn_model")
+REGISTRY = "MODELS"
 
 
 def closure(root: Path, modules: list[str]) -> dict[str, str]:
@@ -73,6 +75,7 @@ def _read(path: Path, name: str, _mtime_ns: int) -> tuple[str, tuple[str, ...]]:
         ) from None
     imported = tuple(sorted(_imports(tree, name, path.name == "__init__.py")))
     _drop_docstrings(tree)
+    _drop_registry(tree)
     return sha256_bytes(ast.dump(tree).encode("utf-8")), imported
 
 
@@ -90,6 +93,13 @@ def _imports(tree: ast.Module, name: str, package: bool) -> set[str]:
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
     return {item for item in found if item.split(".")[0] in PACKAGES}
+
+
+def _drop_registry(tree: ast.Module) -> None:
+    """A registry of lazily imported names: whoever uses an entry is given it as a root."""
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == REGISTRY:
+            node.value = None
 
 
 def _drop_docstrings(tree: ast.Module) -> None:

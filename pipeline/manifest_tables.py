@@ -24,9 +24,11 @@ from pipeline.manifest_claims import (
     ProseClaim,
     TableId,
     Unit,
-    load_claims as load_claims,
     load_documents,
     load_prose,
+)
+from pipeline.manifest_claims import (
+    load_claims as load_claims,
 )
 
 

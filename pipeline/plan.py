@@ -11,7 +11,7 @@ from typing import Any
 from typing import Protocol as Structure
 
 from pipeline.codehash import closure, code_digest
-from pipeline.digests import sha256_file, write_json
+from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import ManifestError
 from pipeline.manifest import (
     Experiment,
@@ -75,8 +75,8 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         plans["check", name] = {
             "dataset": facts,
             "generated": profile.generated,
-            # So that data put there later is noticed; its content is the ledger's business.
-            "present": profile.generated or work.raw(name).is_dir(),
+            # So that data put there later are noticed; their content is the ledger's business.
+            "raw": None if profile.generated else _glance(work.raw(name)),
         }
         plans["decode", name] = {"dataset": facts}
     for key, row in rows.items():
@@ -91,7 +91,8 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         _check_network(row, networks, where)
         views = {name: _protocol(name, protocols, where) for name in row.protocols}
         recipe = pick("recipe", row.recipe, recipes, where)
-        plans |= _row_plans(key, row, profile, dataset, recipe, views)
+        factory = networks.models[row.architecture]
+        plans |= _row_plans(key, row, factory, profile, dataset, recipe, views)
     plans["cost", ALL] = {"rows": full_size}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     plans["report", ALL] = _report_params(profile, rows, datasets, twins)
@@ -112,6 +113,14 @@ def write(work: Workspace, plans: Plans) -> int:
         write_json(path, plan)
         changed += before != path.stat().st_mtime_ns
     return changed
+
+
+def _glance(raw: Path) -> str | None:
+    """What a raw folder looks like from outside: names of its entries, sizes of its files."""
+    if not raw.is_dir():
+        return None
+    entries = sorted(raw.iterdir())
+    return sha256_json([(e.name, e.stat().st_size if e.is_file() else None) for e in entries])
 
 
 def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
@@ -152,6 +161,7 @@ def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
 def _row_plans(
     key: str,
     row: Experiment,
+    factory: str,
     profile: Profile,
     dataset: Dataset,
     recipe: Recipe,
@@ -162,6 +172,8 @@ def _row_plans(
     data = {
         "name": row.dataset,
         "fold": row.fold,
+        "generated": profile.generated,
+        "obtain": dataset.obtain,
         "train": dataset.folds[row.fold].train,
         "val": dataset.folds[row.fold].val,
         "multi_label": dataset.multi_label,
@@ -170,6 +182,7 @@ def _row_plans(
     }
     model = {
         "architecture": row.architecture,
+        "factory": factory,
         "backbone": row.backbone,
         "segments": row.segments,
         "width": scale.width,

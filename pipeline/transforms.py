@@ -119,13 +119,6 @@ def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
     """(N, C, H, W) uint8 resized; uint8 in, uint8 out, channels-last kept."""
     if frames.shape[-2:] == (height, width):
         return frames
-    return _interpolate(frame.unsqueeze(0), width, height).squeeze(0)
-
-
-def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
-    """(N, C, H, W) uint8 resized; uint8 in, uint8 out, channels-last kept."""
-    if frames.shape[-2:] == (height, width):
-        return frames
     # Part of a frame is no dense tensor, and interpolate would fall back to planar memory: three
     # times slower, and slower still to copy from. One copy of the part avoids both.
     dense = frames.contiguous(memory_format=torch.channels_last)

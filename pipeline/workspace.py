@@ -44,6 +44,10 @@ class Workspace:
         """The ledger's summary; the ledger itself is the `.parquet` beside it."""
         return self.data / "sources" / f"{dataset}.json"
 
+    def decoded(self, dataset: str) -> Path:
+        """What became of the listed videos, in numbers: the store's index without its shards."""
+        return self.data / "decoded" / f"{dataset}.json"
+
     def frames(self, dataset: str) -> Path:
         return self.data / "frames" / dataset
 

@@ -46,7 +46,7 @@ def _parse(path: Path) -> ast.Module:
 def _literal(path: Path, name: str) -> Any:
     """The literal value that a module assigns to `name` at its top level."""
     for node in _parse(path).body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
+        target: ast.expr | None = node.target if isinstance(node, ast.AnnAssign) else None
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target = node.targets[0]
         if isinstance(target, ast.Name) and target.id == name:

@@ -27,3 +27,19 @@ def run(
         record_absent=record_absent,
         progress=progress,
     )
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The summary as a user reads it: counts, splits against the official numbers, problems."""
+    if summary["status"] == "absent":
+        return [f"{summary['dataset']} is absent: {summary['reason']}"]
+    counts = ", ".join(f"{count} {status}" for status, count in summary["counts"].items())
+    found = [f"{summary['dataset']}: {summary['listed']} listed videos: {counts}"]
+    found.append(f"  {'split':<16} {'listed':>8} {'expected':>9} {'usable':>8}")
+    for name, split in summary["splits"].items():
+        expected = split.get("expected")
+        note = "" if expected in (None, split["listed"]) else "  differs"
+        shown = "-" if expected is None else f"{expected}"
+        found.append(f"  {name:<16} {split['listed']:>8} {shown:>9} {split['usable']:>8}{note}")
+    found += [f"  {problem}" for problem in summary["problems"]]
+    return found

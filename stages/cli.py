@@ -57,7 +57,7 @@ def _execute(name: str, key: str, profile: str, graph: bool, **switches: Any) ->
     if not graph:
         from stages import plan
 
-        plan.run(work)
+        plan.run(work, wanted=(name, key))
     with _bar(f"{name} {key}" if key != "all" else name) as progress:
         harness.execute(work, name, key, record_absent=graph, progress=progress, **switches)
 
@@ -111,14 +111,26 @@ def mini(
 def check(dataset: DatasetArg, profile: Profile = "mini", graph: Graph = False) -> None:
     """Reconcile a data set's annotation with its files and write the ledger of sources."""
     _execute("check", dataset, profile, graph)
+    if not graph:
+        from pipeline.digests import read_json
+        from stages.check import lines
+
+        for line in lines(read_json(_workspace(profile).sources(dataset))):
+            typer.echo(line)
 
 
 @app.command()
 def decode(
-    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+    dataset: DatasetArg,
+    workers: Workers = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="try failed videos of finished shards again")
+    ] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
 ) -> None:
-    """Decode a data set into its frame store."""
-    _execute("decode", dataset, profile, graph, workers=workers)
+    """Decode a data set into its frame store; finished shards are kept."""
+    _execute("decode", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
 
 
 @app.command()
@@ -212,6 +224,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except OSError as error:
+        place = Path(str(error.filename or "")).name
+        print(f"{error.strerror or error}{': ' + place if place else ''}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.digests import sha256_json, write_json
 from pipeline.workspace import Workspace
-from stages.rows import window_of
 from tdn_model.build import build
+from tdn_model.contract import window_of
 from tdn_model.cost import measure
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.decode import decode
+from pipeline.digests import write_json
+from pipeline.errors import AbsentData
 from pipeline.manifest_dataset import Dataset
 from pipeline.workspace import Workspace
 
@@ -22,9 +24,16 @@ def run(
 ) -> None:
     """Fill the frame store of a data set; `params["dataset"]` is its resolved manifest.
 
-    `retry_failed` tries failed videos of finished shards again.
+    `retry_failed` tries failed videos of finished shards again. Raises AbsentData when the data
+    set was not checked.
     """
-    decode(
+    if not work.sources(key).is_file():
+        raise AbsentData(
+            f"{key} was not checked",
+            where=work.relative(work.sources(key)),
+            do=f"run `tdn check {key} --profile {work.profile}` first",
+        )
+    about = decode(
         Dataset.model_validate(params["dataset"]),
         work.raw(key),
         work.sources(key),
@@ -34,3 +43,5 @@ def run(
         record_absent=record_absent,
         progress=progress,
     )
+    kept = ("dataset", "status", "reason", "listed", "counts", "splits", "frames", "content")
+    write_json(work.decoded(key), {name: about[name] for name in kept if name in about})

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.digests import read_json, sha256_json
+from pipeline.digests import read_json, sha256_file, sha256_json
 from pipeline.errors import UsageError
 from pipeline.locks import exclusive
 from pipeline.records import observe, write_record
@@ -45,11 +45,19 @@ def _ledger(work: Workspace, key: str) -> Path:
 def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
     names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
     files = {f"manifest:{name}": work.manifests / name for name in names}
-    files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
-    found = {row: work.metrics(row) for row in params["rows"]}
-    # A row that was never run is a cell that says so, not a broken table.
-    files |= {f"metrics:{row}": path for row, path in found.items() if path.is_file()}
+    files |= {"layouts": work.manifests / "tables"}
+    found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    found["costs"] = work.reports / "costs.json"
+    # What was never run is a cell that says so, not a broken table.
+    files |= {role: path for role, path in found.items() if path.is_file()}
     return files
+
+
+def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
+    found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    present = {role: path for role, path in found.items() if path.is_file()}
+    return {**present, "tables": work.reports / "tables"}
 
 
 STAGES: dict[str, Stage] = {
@@ -68,8 +76,11 @@ STAGES: dict[str, Stage] = {
     ),
     "decode": Stage(
         inputs=lambda work, key, params: {"sources": work.sources(key)},
-        outputs=lambda work, key, params: {"index": work.frames(key) / "index.json"},
-        takes=frozenset({"record_absent", "workers", "progress"}),
+        outputs=lambda work, key, params: {
+            "index": work.frames(key) / "index.json",
+            "summary": work.decoded(key),
+        },
+        takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
     ),
     "train": Stage(
         inputs=_index,
@@ -100,7 +111,7 @@ STAGES: dict[str, Stage] = {
         outputs=lambda work, key, params: {"tables": work.reports / "tables"},
     ),
     "report": Stage(
-        inputs=lambda work, key, params: {"tables": work.reports / "tables"},
+        inputs=_everything_reported,
         outputs=lambda work, key, params: {"report": work.reports / "index.html"},
     ),
 }
@@ -118,7 +129,7 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
     params = plan["params"]
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
-    switches["identity"] = sha256_json(plan)
+    switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
     given = {switch: value for switch, value in switches.items() if switch in stage.takes}
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
     if name in ("train", "predict", "score"):
@@ -134,6 +145,11 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
             outputs=stage.outputs(work, key, params),
             observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
         )
+
+
+def _digest_of(inputs: Files) -> dict[str, str]:
+    """Digests of the inputs that are single files; what a resumed stage must find unchanged."""
+    return {role: sha256_file(path) for role, path in inputs.items() if path.is_file()}
 
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:

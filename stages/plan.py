@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from pipeline import plan
+from pipeline.errors import UsageError
+from pipeline.manifest_base import nearest
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
 
 
-def run(work: Workspace) -> int:
-    """Write every plan of the profile; returns how many changed."""
-    return plan.write(work, plan.resolve(work, Catalogue(work.root)))
+def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
+    """Write every plan of the profile; returns how many changed.
+
+    With `wanted`, a (stage, key) that a user named: UsageError with the nearest key, and nothing
+    written, when there is no such plan.
+    """
+    plans = plan.resolve(work, Catalogue(work.root))
+    if wanted is not None and wanted not in plans:
+        stage, key = wanted
+        known = [name for kind, name in plans if kind == stage]
+        raise UsageError(
+            f"{stage}: nothing called '{key}' in profile {work.profile}",
+            where="manifests/",
+            do=nearest(key, known) or f"profile {work.profile} has no stage {stage}",
+        )
+    return plan.write(work, plans)

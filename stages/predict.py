@@ -20,11 +20,12 @@ from stages.rows import (
     absent_reason,
     batches,
     build_network,
+    how_to_get,
     open_index,
     start,
     test_clips,
-    window_of,
 )
+from tdn_model.contract import window_of
 from tdn_model.engine import predict_step
 
 Params = dict[str, Any]
@@ -45,9 +46,11 @@ def run(
     the weights are not there; with `record_absent` that becomes a `not-run` outcome.
     """
     out = work.run(key) / "predict"
-    reason = absent_reason(work, params["data"]["name"]) or _untrained(work, key)
+    absent = absent_reason(work, params["data"])
+    reason = absent or _untrained(work, key)
     if reason and not record_absent:
-        raise AbsentData(f"cannot predict {key}: {reason}", do=f"run `tdn train {key}` first")
+        do = how_to_get(work, params["data"]) if absent else f"run `tdn train {key}` first"
+        raise AbsentData(f"cannot predict {key}: {reason}", do=do)
     half = out.with_name(".tmp-predict")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)

@@ -6,6 +6,7 @@ that wait for each other's lock; plain `dvc repro` does the same work serially w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from pipeline.errors import TdnError
 from pipeline.workspace import Workspace
-from stages import profiles
+from stages import plan, profiles
 from stages.harness import say
 
 _ROW_STAGES = ("train", "predict", "score")
@@ -38,7 +39,7 @@ class _Dvc:
     def __call__(self, *words: str, capture: bool = False) -> tuple[int, str]:
         """Run `dvc WORDS`; returns its exit code and, when captured, all that it printed."""
         env = dict(os.environ, DVC_NO_ANALYTICS="1", PYTHONUNBUFFERED="1")
-        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+        env["TDN_PYTHON"] = sys.executable
         pipe = subprocess.PIPE if capture else None
         with self.guard:
             if self.stopped:
@@ -55,9 +56,12 @@ class _Dvc:
             self.running.add(process)
         try:
             printed, _ = process.communicate()
-        finally:
-            with self.guard:
-                self.running.discard(process)
+        except BaseException:
+            self.stop()
+            process.wait()
+            raise
+        with self.guard:
+            self.running.discard(process)
         return process.returncode, printed or ""
 
     def stop(self) -> None:
@@ -68,10 +72,8 @@ class _Dvc:
         with self.guard:
             self.stopped = True
             for process in self.running:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-                except (ProcessLookupError, PermissionError):
-                    continue
 
 
 def run(work: Workspace, jobs: int) -> None:
@@ -80,6 +82,7 @@ def run(work: Workspace, jobs: int) -> None:
     Raises TdnError naming the rows that failed, after the others have finished.
     """
     graph = profiles.use(work)
+    plan.run(work)  # sees data put there since, which no dependency of DVC's shows
     dvc = _Dvc(work.root)
     began = time.monotonic()
     changed = _changed(dvc, graph)
@@ -98,7 +101,7 @@ def run(work: Workspace, jobs: int) -> None:
             )
         say("tables and report …")
         code, printed = dvc("repro", graph, capture=True)
-    except KeyboardInterrupt:
+    except BaseException:
         dvc.stop()
         raise
     if code:

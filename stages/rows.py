@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from pipeline.errors import UsageError
 from pipeline.index import FrameIndex, Video, read_index
 from pipeline.manifest_protocol import Protocol
 from pipeline.workspace import Workspace
+from tdn_model.backbones import SegmentResNet
 from tdn_model.build import build
+from tdn_model.imagenet import IMAGENET, load_imagenet
 
 Params = dict[str, Any]
 
@@ -30,13 +33,23 @@ class Row:
     unusable: list[Video]
 
 
-def absent_reason(work: Workspace, dataset: str) -> str:
-    """Why a data set has no frames here; empty when it has."""
+def absent_reason(work: Workspace, data: Params) -> str:
+    """Why a row's data set has no frames here; empty when it has."""
+    dataset = data["name"]
     path = work.frames(dataset) / "index.json"
     if not path.is_file():
         return f"{dataset} is not decoded (no {work.relative(path)})"
     about = read_json(path)
     return "" if about["status"] != "absent" else f"{dataset} is absent: {about['reason']}"
+
+
+def how_to_get(work: Workspace, data: Params) -> str:
+    """What a user does so that the row's data set has frames."""
+    name = data["name"]
+    then = f"`tdn check {name}` and `tdn decode {name}` with --profile {work.profile}"
+    if data["generated"]:
+        return f"run `make repro`, or `tdn mini {name}`, `tdn check {name}` and `tdn decode {name}`"
+    return f"in {work.relative(work.raw(name))}/: {data['obtain']}; then run {then}"
 
 
 def start(params: Params) -> torch.device:
@@ -75,11 +88,35 @@ def build_network(params: Params, num_classes: int) -> nn.Module:
         ) from None
 
 
-def window_of(model: nn.Module) -> int:
-    """F, the consecutive frames that the network takes per segment."""
-    window = model.window
-    assert isinstance(window, int)
-    return window
+def start_from_imagenet(work: Workspace, model: nn.Module, backbone: str) -> None:
+    """Fill the backbone with ImageNet weights: `data/weights/<backbone>.pth`, else torchvision's.
+
+    Raises UsageError saying which file to put where when neither can be had.
+    """
+    local = work.root / "data" / "weights" / f"{backbone}.pth"
+    enum = IMAGENET.get(backbone)
+    if not isinstance(model, SegmentResNet):
+        raise UsageError(
+            f"{type(model).__name__} cannot start from ImageNet weights",
+            do="set weights: none in the profile, or run the row in another one",
+        )
+    try:
+        if local.is_file():
+            load_imagenet(model, torch.load(local, map_location="cpu", weights_only=True))
+        elif enum is not None:
+            load_imagenet(model, enum)
+        else:
+            raise UsageError(
+                f"no ImageNet weights are known for {backbone}",
+                do=f"put them at {work.relative(local)}",
+            )
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"cannot start {backbone} from ImageNet: {reason}",
+            where=work.relative(local),
+            do="put torchvision's state dict of the backbone there, or make it downloadable",
+        ) from None
 
 
 def train_clips(work: Workspace, params: Params, index: FrameIndex, window: int) -> Row:

@@ -7,6 +7,7 @@ that was never stopped.
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,11 +26,13 @@ from stages.rows import (
     absent_reason,
     batches,
     build_network,
+    how_to_get,
     open_index,
     start,
+    start_from_imagenet,
     train_clips,
-    window_of,
 )
+from tdn_model.contract import window_of
 from tdn_model.engine import Step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 
@@ -48,20 +51,22 @@ def run(
 ) -> None:
     """Write `runs/P/ROW/train/`: `weights.pt`, `history.json`, `outcome.json`.
 
-    A checkpoint of the same `identity` (the plan's digest) is taken up where it stopped. Raises
+    A checkpoint of the same `identity` (plan and frames) is taken up where it stopped. Raises
     AbsentData when the frames are not there; with `record_absent` that becomes a `not-run`
     outcome. DataError when the loss stops being finite or the training split is empty.
     """
     out = work.run(key) / "train"
-    reason = absent_reason(work, params["data"]["name"])
+    reason = absent_reason(work, params["data"])
     if reason:
         if not record_absent:
-            raise AbsentData(f"cannot train {key}: {reason}", do="put the data there, then retry")
+            raise AbsentData(f"cannot train {key}: {reason}", do=how_to_get(work, params["data"]))
         publish(out, {"status": "not-run", "reason": reason})
         return
     device = start(params)
     index = open_index(work, params)
     model = build_network(params, len(index.classes))
+    if params["weights"] == "imagenet":
+        start_from_imagenet(work, model, params["model"]["backbone"])
     row = train_clips(work, params, index, window_of(model))
     training = _prepare(params, row, model, device, progress)
     resume = work.run(key) / "resume" / "checkpoint.pt"
@@ -173,7 +178,10 @@ class _Training:
         """Take up a checkpoint of the very same training, if there is one."""
         if not path.is_file():
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+            return  # torn by a full disk: train from the start
         if state["identity"] != identity:
             return
         self.model.load_state_dict(state["model"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 AXES = ("B", "T", "F", "C", "H", "W")
 
@@ -66,3 +66,11 @@ def check_stages(name: str, got: Collection[int], allowed: Collection[int]) -> t
     if len(set(stages)) != len(stages) or not set(stages) <= set(allowed):
         raise ValueError(f"{name}: got {list(stages)}; it takes distinct stages of {list(allowed)}")
     return tuple(sorted(stages))
+
+
+def window_of(model: nn.Module) -> int:
+    """F, the consecutive frames that a network takes per segment."""
+    window = model.window
+    if not isinstance(window, int):
+        raise TypeError(f"{type(model).__name__}.window: got {window!r}; it must be an integer")
+    return window

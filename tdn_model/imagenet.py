@@ -16,6 +16,12 @@ from torchvision.models import get_weight
 
 from tdn_model.backbones import SegmentResNet
 
+IMAGENET = {
+    "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
+    "resnet101": "ResNet101_Weights.IMAGENET1K_V1",
+}
+"""Torchvision's first releases, which the authors started from, by backbone."""
+
 _RENAMES = (
     (r"^(conv|bn)1\.", r"stem.\1."),
     (r"^layer(\d)\.", lambda found: f"res{int(found[1]) + 1}."),

@@ -80,9 +80,9 @@ def _runs(
 def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
     """What became of the listed videos: `splits` (listed, usable, failed), `statuses`, `reason`.
 
-    From the frame store's index.json; `reason` says why there are no frames.
+    `reason` says why there are no frames.
     """
-    path = work.frames(dataset) / "index.json"
+    path = work.decoded(dataset)
     if not path.is_file():
         return {"splits": [], "statuses": [], "reason": "not decoded here"}
     about = read_json(path)

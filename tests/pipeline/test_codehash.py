@@ -56,6 +56,14 @@ def test_an_unrelated_module_does_not_count(tree: Path) -> None:
     assert digest(tree) == before
 
 
+def test_a_new_entry_in_a_lazy_registry_does_not_count(tree: Path) -> None:
+    store = tree / "pipeline/store.py"
+    store.write_text('MODELS: dict[str, str] = {"a": "pipeline.other:a"}\n', "utf-8")
+    before = digest(tree)
+    store.write_text('MODELS: dict[str, str] = {"a": "pipeline.other:a", "b": "x:y"}\n', "utf-8")
+    assert digest(tree) == before
+
+
 def test_broken_module_is_a_message(tree: Path) -> None:
     (tree / "pipeline/store.py").write_text("def\n", "utf-8")
     with pytest.raises(UsageError, match="not valid Python") as caught:
