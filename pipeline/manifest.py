@@ -135,6 +135,17 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
     return rows
 
 
+def known_dataset(manifests: Path, profile: str, name: str) -> None:
+    """UsageError naming the nearest one when the profile has no data set `name`."""
+    known = load_profile(manifests, profile).datasets
+    if name not in known:
+        raise UsageError(
+            f"profile {profile} has no data set '{name}'",
+            where=f"manifests/profiles/{profile}.yaml, datasets",
+            do=nearest(name, known),
+        )
+
+
 def load_recipes(manifests: Path) -> dict[str, Recipe]:
     """The named training recipes."""
     return load(Recipes, manifests / "recipes.yaml").recipes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.digests import write_atomic
 from pipeline.errors import TdnError
+from pipeline.manifest_settings import settings
 from pipeline.workspace import Workspace, find_root
 from stages import cli_tools
 
@@ -40,7 +43,8 @@ Graph = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="decode processes; 0 = in this process (default: all cores)")
+    int | None,
+    typer.Option(min=0, help="processes; 0: only this one (default: as in params.yaml)"),
 ]
 DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a data set of the profile")]
 RowArg = Annotated[str, typer.Argument(metavar="ROW", help="a key of manifests/experiments*.yaml")]
@@ -54,6 +58,8 @@ def _execute(name: str, key: str, profile: str, graph: bool, **switches: Any) ->
     from stages import harness
 
     work = _workspace(profile)
+    if switches.get("workers", 0) is None:
+        switches["workers"] = settings(work).decode_workers
     if not graph:
         from stages import plan
 
@@ -65,6 +71,9 @@ def _execute(name: str, key: str, profile: str, graph: bool, **switches: Any) ->
 @contextmanager
 def _bar(title: str) -> Iterator[Any]:
     """A progress bar with an ETA on a terminal; silence elsewhere (logs stay readable)."""
+    if note := os.environ.get("TDN_PROGRESS"):
+        yield _noting(Path(note), title)  # the driver shows it
+        return
     if not sys.stderr.isatty():
         yield None
         return
@@ -88,6 +97,19 @@ def _bar(title: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _noting(path: Path, title: str) -> Any:
+    """A progress callback that leaves a line in a file, at most twice a second."""
+    last = 0.0
+
+    def note(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.5 or done == total:
+            last = time.monotonic()
+            write_atomic(path, f"{title} {done}/{total}".encode())
+
+    return note
 
 
 @app.command()
@@ -172,12 +194,14 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 @app.command()
 def repro(
     profile: Profile = "mini",
-    jobs: Annotated[int, typer.Option(help="rows side by side (default: one per core)")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
 ) -> None:
     """Bring a whole profile up to date with DVC, rows side by side."""
+    from pipeline.workers import cores
     from stages import repro as driver
 
-    driver.run(_workspace(profile), jobs or len(os.sched_getaffinity(0)))
+    work = _workspace(profile)
+    driver.run(work, jobs or settings(work).jobs or cores())
 
 
 @profile_app.command("list")

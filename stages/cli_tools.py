@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import TdnError
 from pipeline.workspace import Workspace, find_root
+
+if TYPE_CHECKING:
+    from pipeline.index import FrameIndex
 
 store_app = typer.Typer(help="Frame stores: look, verify, take frames out.", no_args_is_help=True)
 
@@ -34,6 +37,16 @@ def register(app: typer.Typer) -> None:
 
 def _work(profile: str) -> Workspace:
     return Workspace(find_root(Path.cwd()), profile)
+
+
+def _store(profile: str, dataset: str) -> FrameIndex:
+    """The frame store of a data set of the profile; both names are checked first."""
+    from pipeline.index import read_index
+    from pipeline.manifest import known_dataset
+
+    work = _work(profile)
+    known_dataset(work.manifests, profile, dataset)
+    return read_index(work.frames(dataset))
 
 
 def models(
@@ -81,20 +94,18 @@ def views(
 @store_app.command("stat")
 def store_stat(dataset: DatasetArg, profile: Profile = "mini") -> None:
     """What a store holds, in numbers."""
-    from pipeline.index import read_index
     from pipeline.storetools import summary
 
-    index = read_index(_work(profile).frames(dataset))
+    index = _store(profile, dataset)
     typer.echo(json.dumps(summary(index), indent=2, ensure_ascii=False))
 
 
 @store_app.command("verify")
 def store_verify(dataset: DatasetArg, profile: Profile = "mini") -> None:
     """Digest every stored video again; names what is not as it was indexed and exits 1."""
-    from pipeline.index import read_index
     from pipeline.storetools import verify
 
-    index = read_index(_work(profile).frames(dataset))
+    index = _store(profile, dataset)
     found = verify(index)
     for item in found:
         typer.echo(f"{item.shard} {item.video_id}: {item.what}")
@@ -115,10 +126,9 @@ def store_get(
     profile: Profile = "mini",
 ) -> None:
     """Write frames (0-based; none named: all) of a video out for a look."""
-    from pipeline.index import read_index
     from pipeline.storetools import export_frames
 
-    for path in export_frames(read_index(_work(profile).frames(dataset)), video, frames, out):
+    for path in export_frames(_store(profile, dataset), video, frames, out):
         typer.echo(path)
 
 
@@ -130,9 +140,8 @@ def export_lists(
 ) -> None:
     """Write TSN-style lists of a decoded data set for other code bases."""
     from pipeline.exports import write_lists
-    from pipeline.index import read_index
 
-    for path in write_lists(read_index(_work(profile).frames(dataset)), out, form):
+    for path in write_lists(_store(profile, dataset), out, form):
         typer.echo(path)
 
 
@@ -155,16 +164,6 @@ def import_checkpoint(
 
 def check_claims() -> None:
     """Check that every printed number is placed in exactly one table cell."""
-    from pipeline.manifest_tables import check_placement, load_all
+    from stages.tables import check
 
-    found = load_all(_work("mini").manifests)
-    problems = check_placement(found.layouts, found.claims)
-    for problem in problems:
-        typer.echo(problem)
-    if problems:
-        raise TdnError(
-            f"{len(problems)} claims are not placed exactly once",
-            where="manifests/claims.csv and manifests/tables/",
-            do="give each its row and column in one layout",
-        )
-    typer.echo(f"{len(found.claims)} claims, each in exactly one cell")
+    typer.echo(f"{check(_work('mini'))} claims, each in exactly one cell")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from pipeline.digests import write_json
 from pipeline.manifest_base import validate
 from pipeline.manifest_twin import Twin
 from pipeline.mini import generate
+from pipeline.workers import cores
 from pipeline.workspace import Workspace
 
 
@@ -24,7 +24,7 @@ def run(
     """Write `data/mini/raw/DS/` and, when it is complete, the stamp that says what it holds."""
     twin = validate(Twin, params["twin"], where=f"manifests/twins/{key}.yaml")
     if workers is None:
-        workers = len(os.sched_getaffinity(0))
+        workers = cores()
     stamp = work.stamp(key)
     stamp.unlink(missing_ok=True)
     write_json(stamp, generate(key, twin, work.raw(key), workers, progress))

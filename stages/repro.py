@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,10 +37,17 @@ class _Dvc:
     guard: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
 
-    def __call__(self, *words: str, capture: bool = False) -> tuple[int, str]:
-        """Run `dvc WORDS`; returns its exit code and, when captured, all that it printed."""
+    def __call__(
+        self, *words: str, capture: bool = False, note: Path | None = None
+    ) -> tuple[int, str]:
+        """Run `dvc WORDS`; returns its exit code and, when captured, all that it printed.
+
+        Stages leave their progress in the file `note`.
+        """
         env = dict(os.environ, DVC_NO_ANALYTICS="1", PYTHONUNBUFFERED="1")
         env["TDN_PYTHON"] = sys.executable
+        if note is not None:
+            env["TDN_PROGRESS"] = str(note)
         pipe = subprocess.PIPE if capture else None
         with self.guard:
             if self.stopped:
@@ -74,6 +82,49 @@ class _Dvc:
             for process in self.running:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
+
+
+class _Board:
+    """On a terminal, one line that says where every running row is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._closed = threading.Event()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._painter = threading.Thread(target=self._paint, daemon=True)
+        if sys.stderr.isatty():
+            self._painter.start()
+
+    def place(self, row: str) -> Path:
+        """The file in which a row's stages leave their progress."""
+        return self._folder / row
+
+    def drop(self, row: str) -> None:
+        self.place(row).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _paint(self) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        while not self._closed.wait(1.0):
+            notes = sorted(self._folder.iterdir())
+            parts = [_read(path) for path in notes if not path.name.startswith(".")]
+            sys.stderr.write("\r\x1b[K" + " | ".join(filter(None, parts))[:width])
+            sys.stderr.flush()
+        sys.stderr.write("\r\x1b[K")
+
+
+def _read(path: Path) -> str:
+    """`train ROW 120/448` with a bar; empty when the row has just ended."""
+    try:
+        what, _, count = path.read_text(encoding="utf-8").rpartition(" ")
+        done, _, total = count.partition("/")
+        filled = 10 * int(done) // max(1, int(total))
+    except (OSError, ValueError):
+        return ""
+    return f"{what} [{'#' * filled:<10}] {count}"
 
 
 def run(work: Workspace, jobs: int) -> None:
@@ -124,11 +175,14 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
     """Run every row's stages, `jobs` rows at a time; returns the rows that failed."""
     failed = []
     began = time.monotonic()
+    board = _Board(dvc.root / ".tdn" / "progress")
 
     def one(row: str) -> tuple[int, str, float]:
         start = time.monotonic()
         targets = [f"{graph}:{stage}@{row}" for stage in _ROW_STAGES]
-        code, printed = dvc("--wait-for-lock", "repro", "--single-item", *targets, capture=True)
+        words = ("--wait-for-lock", "repro", "--single-item", *targets)
+        code, printed = dvc(*words, capture=True, note=board.place(row))
+        board.drop(row)
         return code, printed, time.monotonic() - start
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
@@ -140,7 +194,8 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
                 left = (time.monotonic() - began) / number * (len(rows) - number)
                 state = "ok" if code == 0 else f"failed ({code})"
                 say(
-                    f"row {number} of {len(rows)}: {row} {state} in {_clock(seconds)}, "
+                    ("\r\x1b[K" if sys.stderr.isatty() else "")
+                    + f"row {number} of {len(rows)}: {row} {state} in {_clock(seconds)}, "
                     f"about {_clock(left)} left"
                 )
                 if code:
@@ -151,6 +206,8 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
                 future.cancel()
             dvc.stop()
             raise
+        finally:
+            board.close()
     return failed
 
 

@@ -8,10 +8,8 @@ from typing import Any
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
 from pipeline.manifest_protocol import load_protocols, views
-from pipeline.transforms import center_crop, scaled_size, ten_crops, three_crops
+from pipeline.transforms import CROPS, scaled_size
 from pipeline.workspace import Workspace
-
-_CROPS = {"center": center_crop, "three": three_crops, "ten": ten_crops}
 
 
 def run(
@@ -41,8 +39,8 @@ def run(
     if protocol.resize_px is not None:
         width, height = scaled_size(width, height, protocol.resize_px)
     crops: list[Any] = ["the whole frame, squeezed into the square"]
-    if protocol.crops in _CROPS:
-        boxes = _CROPS[protocol.crops](width, height, protocol.crop_px)
+    if protocol.crops in CROPS:
+        boxes = CROPS[protocol.crops](width, height, protocol.crop_px)
         crops = [asdict(box) for box in boxes]
     clips = views(protocol, frames, segments, window, video_id, seed)
     return {

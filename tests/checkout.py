@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_PARTS = ("pipeline", "stages", "tdn_model", "manifests", ".dvc/config", ".dvcignore", "dvc.yaml")
+_PARTS = (
+    "pipeline",
+    "stages",
+    "tdn_model",
+    "manifests",
+    ".dvc/config",
+    ".dvcignore",
+    "dvc.yaml",
+    "params.yaml",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Checkout:
         """`python -m MODULE WORDS` in the copy."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("TDN_", "COV_"))}
         env |= {"DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+        env["TDN_PYTHON"] = sys.executable
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=self.root,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.manifest_claims import Claim
 from pipeline.manifest_tables import Column, Layout
-from pipeline.reporting.cells import Cell, Measurement, Status, make_cell
+from pipeline.reporting.cells import Cell, Measurement, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.reporting.results import Results
 
@@ -156,9 +156,3 @@ def _texts(cell: Cell, decimals: int) -> tuple[str, ...]:
 def number(value: float | None, decimals: int) -> str:
     """A number with fixed decimals, '' for none."""
     return "" if value is None else f"{value:.{decimals}f}"
-
-
-def count_statuses(cells: Iterable[Cell]) -> dict[str, int]:
-    """How many cells have each status, in the order statuses are defined, zeros left out."""
-    statuses = [cell.status for cell in cells]
-    return {status.value: n for status in Status if (n := statuses.count(status))}
