@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pipeline.errors import StoreError
 
 _MAGIC = b"TDNV"
-_VERSION = 1
+FORMAT = 1
+"""Version of the stored form; it is in every blob and in the recipe of every shard."""
+
 _HEADER = struct.Struct("<4sHHIHH")  # magic, version, flags, frames, width, height
 
 if sys.byteorder != "little":
@@ -24,7 +26,7 @@ if sys.byteorder != "little":
 def pack(stream: bytes, offsets: Sequence[int], width_px: int, height_px: int) -> bytes:
     """The blob of a video whose JPEG i is `stream[offsets[i]:offsets[i + 1]]`."""
     table = array("I", offsets)
-    header = _HEADER.pack(_MAGIC, _VERSION, 0, len(offsets) - 1, width_px, height_px)
+    header = _HEADER.pack(_MAGIC, FORMAT, 0, len(offsets) - 1, width_px, height_px)
     return b"".join((header, table.tobytes(), stream))
 
 
@@ -35,7 +37,7 @@ def unpack(blob: bytes | memoryview, where: str) -> tuple[memoryview, memoryview
         raise StoreError("a stored video is cut off", where=where, do="decode the data set again")
     magic, version, _, n_frames, _, _ = _HEADER.unpack_from(view)
     body = _HEADER.size + 4 * (n_frames + 1)
-    if magic != _MAGIC or version != _VERSION or body > len(view):
+    if magic != _MAGIC or version != FORMAT or body > len(view):
         raise StoreError(
             "a stored video is not in this version's format",
             where=where,

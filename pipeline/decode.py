@@ -89,7 +89,7 @@ def _tasks(
     return [
         ShardTask(
             shard=shard,
-            identity=identity(shard, made_by),
+            identity=identity(shard, made_by, dataset.decode.timeout_s),
             recipe=made_by,
             ffmpeg_build=ffmpeg_build,
             raw=raw.absolute(),

@@ -52,9 +52,10 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=".lmdb", dir=path.parent)
-        os.close(handle)
-        os.unlink(name)  # LMDB makes the file itself
+        with writing(path):
+            handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=".lmdb", dir=path.parent)
+            os.close(handle)
+            os.unlink(name)  # LMDB makes the file itself
         self._temporary = Path(name)
         self._digest = ShardDigest()
         self._entries = 0
@@ -132,8 +133,13 @@ def writing(path: Path) -> Iterator[None]:
                 where=path.name,
                 do="free some space and run the command again; finished shards are kept",
             ) from None
-        reason = str(error).rpartition(": ")[2]
-        raise StoreError(f"cannot write a shard: {reason}", where=path.name) from None
+        system = isinstance(error, OSError) and error.strerror
+        reason = system or str(error).rpartition(": ")[2]
+        raise StoreError(
+            f"cannot write a shard: {reason}",
+            where=path.name,
+            do="look at the rights of the folder of frames, then run the command again",
+        ) from None
 
 
 def _names(error: Exception, codes: tuple[int, ...]) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+FORMAT = 1
+"""Raise it when `split` or `size_px` answers differently: stored frames are then made again."""
+
 START, END = b"\xff\xd8", b"\xff\xd9"
 _JOINT = END + START
 _HEADER_BYTES = 20

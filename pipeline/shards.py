@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pipeline import blobs, jpegs, video
 from pipeline.digests import sha256_json
 from pipeline.manifest_dataset import Dataset
 from pipeline.sources import Source
@@ -45,15 +47,23 @@ def plan(rows: Sequence[Source], videos_per_shard: int) -> list[Shard]:
 
 
 def recipe(dataset: Dataset, ffmpeg_build: str) -> str:
-    """Digest of everything but the source that decides a video's stored bytes and status.
+    """Digest of everything but the source that decides the frames of a video decoded to its end.
 
-    The time limit and the shard size are not part of it: they change no frame.
+    That is the policy, ffmpeg's build and arguments, and the FORMAT of our own code around it. The
+    time limit and the shard size are not part of it: they change no frame of such a video.
     """
     policy = dataset.decode.model_dump(mode="json", exclude={"timeout_s", "videos_per_shard"})
-    return sha256_json([policy, dataset.options.frame_prefix, ffmpeg_build])
+    unlimited = dataset.decode.model_copy(update={"timeout_s": 1.0})
+    arguments = video.command(Path("/source"), unlimited, "ffmpeg")
+    formats = [blobs.FORMAT, jpegs.FORMAT, video.FORMAT]
+    return sha256_json([policy, dataset.options.frame_prefix, ffmpeg_build, arguments, formats])
 
 
-def identity(shard: Shard, recipe_sha256: str) -> str:
-    """Digest of what a shard is made from; a finished shard with the same one is not redone."""
+def identity(shard: Shard, recipe_sha256: str, timeout_s: float) -> str:
+    """Digest of what a shard is made from; a finished shard with the same one is not redone.
+
+    With another time limit it is redone, but whole videos are copied (see `write_shard`): so a
+    changed limit costs the decoding of those videos only that are not `ok`.
+    """
     inputs = [[row.video_id, row.sha256, row.status, row.reason] for row in shard.rows]
-    return sha256_json([shard.number, recipe_sha256, inputs])
+    return sha256_json([shard.number, recipe_sha256, timeout_s, inputs])

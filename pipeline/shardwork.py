@@ -68,8 +68,9 @@ class ShardTask:
 def write_shard(task: ShardTask) -> ShardRecord:
     """Decode a shard's videos, publish file and record, and return the record.
 
-    Frames that an earlier version of the shard holds, made from the same source in the same way,
-    are copied instead of decoded. Raises StoreError when the disk is full or the ffmpeg differs.
+    Frames of `ok` videos that an earlier version of the shard holds, made from the same source in
+    the same way, are copied instead of decoded; what did not end well is tried again. Raises
+    StoreError when the disk is full or the ffmpeg differs.
     """
     program = _program(task)
     earlier = _Earlier(task)
@@ -173,7 +174,7 @@ class _Earlier:
         self._outcomes: dict[str, Outcome] = {}
         record = read_record(task.folder, task.shard)
         if record is not None and record.recipe == task.recipe:
-            self._outcomes = {o.video_id: o for o in record.outcomes if o.frames_sha256}
+            self._outcomes = {o.video_id: o for o in record.outcomes if o.status == "ok"}
             self._store = FrameStore(task.folder, [record.file], dict.fromkeys(self._outcomes, 0))
 
     def find(self, row: Source) -> tuple[bytes, Outcome] | None:

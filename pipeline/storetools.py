@@ -32,6 +32,8 @@ class Finding:
 def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]:
     """Digest every stored video again and hold it against the index; empty when all is well.
 
+    The record (`shard-00017.json`) of a shard with a finding is removed, so that the next decode
+    makes that shard again, from the videos; its file and the index stay as they are until then.
     Reading happens in a process of its own: a damaged page can make LMDB kill its reader.
     """
     expected: dict[int, dict[str, str]] = {}
@@ -49,12 +51,26 @@ def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]
     reader = _Reader()
     try:
         for number, shard in enumerate(shards):
-            findings += _compare(reader.read(index.folder, shard), shard, expected.get(number, {}))
+            wrong = _compare(reader.read(index.folder, shard), shard, expected.get(number, {}))
+            if wrong:
+                wrong += _distrust(index.folder, shard)
+            findings += wrong
             if progress is not None:
                 progress(number + 1, len(shards))
     finally:
         reader.close()
     return findings
+
+
+def _distrust(folder: Path, shard: ShardFile) -> list[Finding]:
+    """Remove the record that calls a shard finished; a finding when that is not possible."""
+    record = (folder / shard.name).with_suffix(".json")
+    try:
+        record.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"remove {record.name} by hand before decoding: {error.strerror}"
+        return [Finding(shard.name, "", what)]
+    return []
 
 
 Read = tuple[str, list[tuple[str, str]], str]

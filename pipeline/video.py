@@ -30,6 +30,10 @@ from pipeline.manifest_dataset import DecodePolicy
 MAX_VIDEO_BYTES = 2 << 30
 """More JPEG bytes than this from one video are an error: offsets are 32 bits, memory is finite."""
 
+FORMAT = 1
+"""Raise it when the same output of ffmpeg, or the same frame folder, gives other frames, another
+status or another reason: stored frames are then made again. ffmpeg's arguments need no raise."""
+
 _PIPE_BYTES = 1 << 20
 _MAX_MESSAGES_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031  # Linux

@@ -7,21 +7,27 @@ Ray; one that keeps dying comes back as a `Crash`, so that the caller can look f
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pipeline.errors import TdnError, UsageError
+from pipeline.errors import StoreError, TdnError, UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 RETRIES = 2
+_REACH_S = 10.0
 _STORE_BYTES = 128 << 20
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -51,6 +57,40 @@ def _guarded(function: Callable[[T], R], task: T) -> _Answer[R]:
         return _Answer(function(task), None)
     except TdnError as error:
         return _Answer(None, error)
+    except OSError as error:
+        return _Answer(None, _refused(error))
+
+
+def _refused(error: OSError) -> StoreError:
+    """What the system refused a worker, in words and without folders of its machine."""
+    do = "look at that file's rights and its disk, then run the command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        do = "free some space and run the command again"
+    reason = error.strerror or type(error).__name__
+    where = error.filename if isinstance(error.filename, str) else ""
+    return StoreError(f"a worker had to stop: {reason}", where=Path(where).name, do=do)
+
+
+def _value(answer: _Answer[R]) -> R:
+    if answer.error is not None:
+        raise answer.error
+    return answer.value  # type: ignore[return-value]  # no error: there is a value
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """For connecting to the cluster of RAY_ADDRESS: UsageError where there is none."""
+    address = os.environ["RAY_ADDRESS"]
+    place = re.fullmatch(r"(?:\w+://)?\[?([^/\[\]]+)\]?:(\d{1,5})", address)
+    try:
+        if place is not None:  # Ray itself would try for minutes, and print while it does
+            socket.create_connection((place[1], int(place[2])), _REACH_S).close()
+        yield
+    except (OSError, OverflowError, UnicodeError, ValueError, RuntimeError, ImportError):
+        raise UsageError(
+            f"no Ray cluster answers at {address}, which RAY_ADDRESS names",
+            do="start it, correct RAY_ADDRESS, or unset it to work on this machine alone",
+        ) from None
 
 
 def cores() -> int:
@@ -74,11 +114,12 @@ class Pool:
     ) -> Iterator[tuple[int, R | Crash]]:
         """Yield (position in `tasks`, result or Crash) as tasks finish.
 
-        `function` must be importable in a worker; a TdnError it raises is raised here.
+        `function` must be importable in a worker; a TdnError it raises is raised here, an OSError
+        becomes a StoreError. UsageError when the cluster of RAY_ADDRESS does not answer.
         """
         if not self.workers and not self.cluster:
             for position, task in enumerate(tasks):
-                yield position, function(task)
+                yield position, _value(_guarded(function, task))
             return
         yield from self._run_remote(function, tasks, retries)
 
@@ -112,9 +153,7 @@ class Pool:
             return Crash("its worker process was killed")
         except exceptions.OutOfMemoryError:
             return Crash("its worker process ran out of memory")
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
+        return _value(answer)
 
     def _start(self, tasks: int) -> Any:
         """Ray, with no more workers than there were tasks when the first ones came."""
@@ -123,11 +162,14 @@ class Pool:
         for name, value in _ENVIRONMENT.items():
             if not (self.cluster and name == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
                 os.environ.setdefault(name, value)
-        import ray
-
         if self.cluster:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            with _cluster():
+                import ray
+
+                ray.init(log_to_driver=False, logging_level=logging.ERROR)
         else:
+            import ray
+
             # Socket paths are limited to 107 bytes, so the folder must be short.
             short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="tdn-", dir=short)

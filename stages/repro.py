@@ -175,6 +175,7 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
     """Run every row's stages, `jobs` rows at a time; returns the rows that failed."""
     failed = []
     began = time.monotonic()
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     board = _Board(dvc.root / ".tdn" / "progress")
 
     def one(row: str) -> tuple[int, str, float]:
@@ -194,8 +195,7 @@ def _side_by_side(dvc: _Dvc, graph: str, rows: list[str], jobs: int) -> list[str
                 left = (time.monotonic() - began) / number * (len(rows) - number)
                 state = "ok" if code == 0 else f"failed ({code})"
                 say(
-                    ("\r\x1b[K" if sys.stderr.isatty() else "")
-                    + f"row {number} of {len(rows)}: {row} {state} in {_clock(seconds)}, "
+                    f"{clear}row {number} of {len(rows)}: {row} {state} in {_clock(seconds)}, "
                     f"about {_clock(left)} left"
                 )
                 if code:

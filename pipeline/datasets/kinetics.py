@@ -8,7 +8,6 @@ before its namesake elsewhere.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +17,7 @@ from pipeline.datasets.listing import (
     Listing,
     annotation,
     needed,
-    read_lines,
+    read_csv,
     video_folder,
 )
 from pipeline.errors import AbsentData
@@ -67,7 +66,7 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
 def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
     """(label, id, start, end, split) of each line; the header is left out."""
     rows = []
-    for cells in csv.reader(read_lines(path)):
+    for cells in read_csv(path):
         filled = [*(cell.strip() for cell in cells), "", "", "", "", ""][:5]
         if filled[0] == "label" and filled[1] == "youtube_id":
             continue

@@ -6,17 +6,22 @@ Annotation text is not trusted: a name that could leave the data set's folder ma
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import AbsentData, DataError
+from pipeline.errors import AbsentData, DataError, UsageError
 from pipeline.manifest_dataset import Dataset
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
 MAX_ID_BYTES = 500  # LMDB takes keys of at most 511 bytes
+LARGEST_NUMBER = 99_999
+"""Class numbers and indices beyond this are not believed."""
+
 _DEEPEST = 6
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. /()+-]{0,250}")
 
@@ -74,6 +79,20 @@ def unsafe(name: str) -> str:
     except UnicodeEncodeError:
         return "the name is not valid Unicode"
     return ""
+
+
+def number(text: str) -> int | None:
+    """The number that a list means: ASCII digits, at most LARGEST_NUMBER; None otherwise."""
+    digits = text.strip().lstrip("0")
+    if not re.fullmatch("[0-9]{1,20}", text.strip()) or len(digits) > len(str(LARGEST_NUMBER)):
+        return None
+    value = int(digits or "0")
+    return value if value <= LARGEST_NUMBER else None
+
+
+def readable(text: str) -> str:
+    """A text with the bytes that are not UTF-8 escaped, so that it can be stored and printed."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Inventory:
@@ -164,14 +183,37 @@ def video_folder(dataset: Dataset, raw: Path) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file that are not blank, whatever their line ends, without a byte mark."""
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(
+            f"a list cannot be read: {error.strerror}",
+            where=path.name,
+            do="look at the file and its rights",
+        ) from None
     return [line.strip("\r\n") for line in text.split("\n") if line.strip()]
+
+
+def read_csv(path: Path, separator: str = ",") -> list[list[str]]:
+    """Cells of each line of a csv file; DataError where it is none."""
+    try:
+        return list(csv.reader(read_lines(path), delimiter=separator))
+    except csv.Error as error:
+        raise DataError(
+            f"a list is not csv: {error}", where=path.name, do="mend it, or fetch the file again"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"options.separator {separator!r} cannot separate csv columns: {error}",
+            where=path.name,
+            do="name one character in the data set's manifest",
+        ) from None
 
 
 def order_classes(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     """Class names in index order, as the manifest wants it; DataError when two are the same."""
     if len(set(names)) != len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
+        twice = sorted(readable(name) for name, count in Counter(names).items() if count > 1)
         raise DataError(
             f"{dataset.name}: classes named twice: {', '.join(twice[:5])}",
             do="mend the class list",
@@ -181,7 +223,10 @@ def order_classes(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass
 class Lister:
-    """Collects rows while a reader walks its lists; `finish` makes the Listing."""
+    """Collects rows while a reader walks its lists; `finish` makes the Listing.
+
+    DataError when a class has a name that is not Unicode: it could be stored nowhere.
+    """
 
     dataset: Dataset
     raw: Path
@@ -192,6 +237,12 @@ class Lister:
     _annotations: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        broken = [name for name in self.classes if readable(name) != name]
+        if broken:
+            raise DataError(
+                f"{self.dataset.name}: a class name is not UTF-8: {readable(broken[0]):.80}",
+                do="save the lists (or name the folders) in UTF-8",
+            )
         self._index = {name: number for number, name in enumerate(self.classes)}
 
     def read(self, path: Path) -> None:
@@ -200,7 +251,7 @@ class Lister:
 
     def problem(self, sentence: str) -> None:
         """Note something wrong with the lists as a whole."""
-        self._problems.append(sentence)
+        self._problems.append(readable(sentence))
 
     def add(
         self, video_id: str, names: Sequence[str], labels: Sequence[str | int], split: str | None
@@ -211,10 +262,11 @@ class Lister:
         for label in labels:
             index = self._index.get(label) if isinstance(label, str) else label
             if index is None or not 0 <= index < len(self.classes):
-                reason = reason or f"label {label!r} is not a class"
+                reason = reason or f"label {label!r:.80} is not a class"
             else:
                 indices.append(index)
         key = _printable(video_id)
+        split = None if split is None else readable(split)
         row = self._rows.setdefault(key, _Row())
         if split is not None and split in row.splits:
             self.problem(f"{key} is listed twice in {split}")

@@ -8,17 +8,21 @@ multi-label; any other separator is read as csv. Labels are class numbers or cla
 
 from __future__ import annotations
 
-import csv
+import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.datasets.listing import (
+    LARGEST_NUMBER,
     VIDEO_SUFFIXES,
     Inventory,
     Lister,
     Listing,
     needed,
+    number,
     order_classes,
+    read_csv,
     read_lines,
     video_folder,
 )
@@ -44,25 +48,23 @@ def read_list(dataset: Dataset, raw: Path) -> Listing:
             names = [prefix + path]
             if options.suffix and not path.lower().endswith(VIDEO_SUFFIXES):
                 names.append(prefix + path + options.suffix)
-            numbered = [int(x) if x not in known and x.isdigit() else x for x in labels]
-            lister.add(path, names, numbered, split)
+            lister.add(path, names, [_class(label, known) for label in labels], split)
     return lister.finish()
 
 
 def _rows(dataset: Dataset, path: Path) -> Iterator[Row]:
     columns, separator = dataset.options.columns, dataset.options.separator
-    lines = read_lines(path)
     if separator != " ":
-        cells: Iterable[list[str]] = csv.reader(lines, delimiter=separator)
+        cells: Iterable[list[str]] = read_csv(path, separator)
     elif dataset.multi_label:
-        cells = (line.split() for line in lines)
+        cells = (line.split() for line in read_lines(path))
     else:
-        cells = (line.strip().rsplit(None, len(columns) - 1) for line in lines)
-    for number, row in enumerate(cells, start=1):
+        cells = (line.strip().rsplit(None, len(columns) - 1) for line in read_lines(path))
+    for line_number, row in enumerate(cells, start=1):
         if len(row) < len(columns):
             raise DataError(
                 f"{dataset.name}: {len(row)} columns where the manifest names {len(columns)}",
-                where=f"{path.name}, line {number}",
+                where=f"{path.name}, line {line_number}",
                 do=f"mend the line, or options in manifests/datasets/{dataset.name}.yaml",
             )
         place = columns.index("path")
@@ -82,15 +84,28 @@ def _labels(dataset: Dataset, cell: str) -> list[str]:
     return [label.strip() for label in cell.replace(";", " ").split()]
 
 
+def _class(label: str, known: frozenset[str]) -> str | int:
+    """A class name as it is; the number of a class that no name stands for."""
+    value = None if label in known else number(label)
+    return label if value is None else value
+
+
 def _classes(dataset: Dataset, raw: Path, rows: dict[str, list[Row]]) -> tuple[str, ...]:
     """Class names: the class file's, or else the names (or numbers) that occur in the lists."""
     if dataset.options.classes is not None:
         lines = read_lines(needed(dataset, raw, [dataset.options.classes]))
         return order_classes(dataset, [line.strip() for line in lines])
     found = {label for row in rows.values() for _, labels in row for label in labels}
-    if found and all(label.isdigit() for label in found):
-        count = max(dataset.num_classes or 0, 1 + max(map(int, found)))
-        return tuple(str(number) for number in range(count))
+    if found and all(re.fullmatch("[0-9]+", label) for label in found):
+        numbers = [number(label) for label in found]
+        believed = [value for value in numbers if value is not None]
+        if len(believed) < len(numbers):
+            raise DataError(
+                f"{dataset.name}: a class number is larger than {LARGEST_NUMBER}",
+                do="mend the lists, or name a file of class names (options.classes)",
+            )
+        count = max(dataset.num_classes or 0, 1 + max(believed))
+        return tuple(str(value) for value in range(count))
     return tuple(sorted(found))
 
 
@@ -103,5 +118,6 @@ class _Files(Inventory):
 
     def find(self, names: Iterable[str]) -> str | None:
         names = list(names)
-        folders = (name for name in names if (self._raw / name).is_dir())
+        # os.path.isdir, unlike Path.is_dir, says no to a name too long for the system.
+        folders = (name for name in names if os.path.isdir(self._raw / name))
         return super().find(names) or next(folders, None)

@@ -12,6 +12,7 @@ from pipeline.datasets.listing import (
     Listing,
     annotation,
     needed,
+    number,
     order_classes,
     read_lines,
     video_folder,
@@ -48,7 +49,12 @@ def read_v2(dataset: Dataset, raw: Path) -> Listing:
     labels = needed(dataset, raw, _v2_names("labels"))
     folder = video_folder(dataset, raw)
     by_name = _json(dataset, labels, dict)
-    classes = order_classes(dataset, sorted(by_name, key=lambda name: int(by_name[name])))
+    numbers = {name: number(str(value)) for name, value in by_name.items()}
+    if None in numbers.values():
+        raise DataError(
+            f"{dataset.name}: a class of {labels.name} has no number", do="fetch the file again"
+        )
+    classes = order_classes(dataset, sorted(by_name, key=lambda name: numbers[name] or 0))
     lister = Lister(dataset, raw, classes, Inventory(raw, folder))
     lister.read(labels)
     answers = _answers(raw, lister)
@@ -86,7 +92,12 @@ def _answers(raw: Path, lister: Lister) -> dict[str, str]:
 def _json(dataset: Dataset, path: Path, kind: type) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{dataset.name}: {path.name} cannot be read: {error.strerror}",
+            do="look at the file and its rights",
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{dataset.name}: {path.name} is not JSON: {error}", do="fetch the file again"
         ) from None

@@ -9,6 +9,7 @@ from pipeline.datasets.listing import (
     Lister,
     Listing,
     needed,
+    number,
     order_classes,
     read_lines,
     video_folder,
@@ -29,31 +30,32 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
     class_file = needed(dataset, raw, ["classInd.txt"])
     folder = video_folder(dataset, raw)
     numbered = dict(_numbered(dataset, line) for line in read_lines(class_file))
-    classes = order_classes(dataset, [numbered[number] for number in sorted(numbered)])
+    classes = order_classes(dataset, [numbered[index] for index in sorted(numbered)])
     lister = Lister(dataset, raw, classes, Inventory(raw, folder))
     lister.read(class_file)
     for kind in ("train", "test"):
-        for number in ROUNDS:
-            path = needed(dataset, raw, [f"{kind}list{number:02d}.txt"])
+        for turn in ROUNDS:
+            path = needed(dataset, raw, [f"{kind}list{turn:02d}.txt"])
             lister.read(path)
             for line in read_lines(path):
                 name, _, index = line.strip().partition(".avi")
                 place = PurePosixPath(name)
                 label = place.parent.name
-                if index.strip() and numbered.get(int(index)) != label:
+                if index.strip() and numbered.get(number(index) or 0) != label:
                     lister.problem(f"{path.name}: {name} is in {label}, its index says otherwise")
-                lister.add(place.name, [f"{folder}/{name}.avi"], [label], f"{kind}{number:02d}")
+                lister.add(place.name, [f"{folder}/{name}.avi"], [label], f"{kind}{turn:02d}")
     return lister.finish()
 
 
 def _numbered(dataset: Dataset, line: str) -> tuple[int, str]:
-    number, _, name = line.strip().partition(" ")
-    if not number.isdigit() or not name:
+    digits, _, name = line.strip().partition(" ")
+    index = number(digits)
+    if index is None or not name:
         raise DataError(
             f"{dataset.name}: classInd.txt: not '<number> <class>': {line.strip()[:60]!r}",
             do="fetch the file again",
         )
-    return int(number), name.strip()
+    return index, name.strip()
 
 
 def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
@@ -67,8 +69,8 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
     names = sorted(p.name.removesuffix(suffix) for p in first.parent.glob("*" + suffix))
     lister = Lister(dataset, raw, order_classes(dataset, names), Inventory(raw, folder))
     for name in names:
-        for number in ROUNDS:
-            path = first.parent / f"{name}_test_split{number}.txt"
+        for turn in ROUNDS:
+            path = first.parent / f"{name}_test_split{turn}.txt"
             if not path.is_file():
                 lister.problem(f"{path.name} is missing")
                 continue
@@ -81,7 +83,7 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
                 kind = HMDB51_MARKS[mark]
                 stem = file.strip().removesuffix(".avi")
                 place = f"{folder}/{name}/{stem}.avi"
-                split = f"{kind}{number:02d}" if kind else None
+                split = f"{kind}{turn:02d}" if kind else None
                 lister.add(f"{name}/{stem}", [place], [name], split)
     return lister.finish()
 

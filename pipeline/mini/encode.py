@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.video import binary
 
 Frames = NDArray[np.uint8]
 
@@ -42,7 +42,7 @@ def encode(frames: Frames, path: Path, codec: str, fps: float, quality: int) -> 
     ).global_args("-hide_banner", "-loglevel", "error", "-nostdin")  # fmt: skip
     try:
         command.run(
-            cmd=imageio_ffmpeg.get_ffmpeg_exe(),
+            cmd=binary(),
             input=np.ascontiguousarray(frames).tobytes(),
             capture_stdout=True,
             capture_stderr=True,
@@ -52,7 +52,7 @@ def encode(frames: Frames, path: Path, codec: str, fps: float, quality: int) -> 
         raise DataError(
             f"ffmpeg could not write a {codec} clip of {n} frames: {reason[-1:]}",
             where=path.name,
-            do="check that the disk has room and that the ffmpeg of imageio-ffmpeg runs",
+            do="check that the disk has room and that the ffmpeg runs (TDN_FFMPEG names another)",
         ) from None
 
 

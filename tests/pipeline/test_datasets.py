@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.datasets import READERS, Listing, read
-from pipeline.datasets.listing import unsafe
-from pipeline.errors import AbsentData, DataError
+from pipeline.datasets.listing import number, unsafe
+from pipeline.digests import sha256_json
+from pipeline.errors import AbsentData, DataError, TdnError, UsageError
 from pipeline.manifest_dataset import Layout, ReaderOptions, list_datasets, load_dataset
 from tests.pipeline.samples import MANIFESTS, dataset, real, something_v1, something_v2
 
@@ -135,9 +138,9 @@ def test_ucf101_real_lists(tmp_path: Path) -> None:
 
 def test_ucf101_index_that_contradicts_the_folder_is_reported(tmp_path: Path) -> None:
     touch(tmp_path / "lists" / "classInd.txt", b"1 Archery\r\n2 YoYo\r\n")
-    for number in (1, 2, 3):
-        touch(tmp_path / "lists" / f"testlist{number:02d}.txt", b"YoYo/v_YoYo_g01_c02.avi\r\n")
-        touch(tmp_path / "lists" / f"trainlist{number:02d}.txt", b"YoYo/v_YoYo_g01_c01.avi 1\r\n")
+    for turn in (1, 2, 3):
+        touch(tmp_path / "lists" / f"testlist{turn:02d}.txt", b"YoYo/v_YoYo_g01_c02.avi\r\n")
+        touch(tmp_path / "lists" / f"trainlist{turn:02d}.txt", b"YoYo/v_YoYo_g01_c01.avi 1\r\n")
     touch(tmp_path / "UCF-101" / "YoYo" / "v_YoYo_g01_c01.avi")
     listing = read(dataset("ucf101"), tmp_path)
     assert len(listing.problems) == 3
@@ -356,3 +359,163 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "raw" / "train.txt").write_text("linked/a.mp4 0\n")
     listing = read(dataset(options=own({"train": "train.txt"})), tmp_path / "raw")
     assert by_id(listing)["linked/a.mp4"][3] == "listed"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), (" 07 ", 7), ("99999", 99_999)],
+)
+def test_numbers_of_lists_are_short(text: str, value: int) -> None:
+    assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["100000", "1" * 5000, "²", "٣", "", "-1", "1_0", "1.0", "0x1", "foo"]
+)
+def test_what_is_no_number_of_a_list(text: str) -> None:
+    assert number(text) is None
+
+
+def ucf101(root: Path, index: str, line: str) -> None:
+    (root / "UCF-101").mkdir()
+    touch(root / "classInd.txt", index.encode())
+    for turn in (1, 2, 3):
+        touch(root / f"testlist0{turn}.txt", b"")
+        touch(root / f"trainlist0{turn}.txt", line.encode())
+
+
+def test_ucf101_index_that_is_no_number_is_a_problem(tmp_path: Path) -> None:
+    ucf101(tmp_path, "1 Archery\n", "Archery/v_a.avi foo\n")
+    problem = "trainlist01.txt: Archery/v_a is in Archery, its index says otherwise"
+    assert read(dataset("ucf101"), tmp_path).problems[0] == problem
+
+
+@pytest.mark.parametrize("index", ["² Archery", f"{10**12} Archery", "1"])
+def test_ucf101_class_numbers_that_are_none_are_refused(tmp_path: Path, index: str) -> None:
+    ucf101(tmp_path, index + "\n", "")
+    with pytest.raises(DataError, match="not '<number> <class>'"):
+        read(dataset("ucf101"), tmp_path)
+
+
+@pytest.mark.parametrize("value", ["foo", None, True, [], 1.5, "²", 10**12])
+def test_something_v2_class_without_a_number_is_refused(tmp_path: Path, value: object) -> None:
+    something_v2(tmp_path, {}, long_names=True)
+    (tmp_path / "20bn-something-something-v2").mkdir()
+    (tmp_path / "something-something-v2-labels.json").write_text(json.dumps({"a": value}))
+    with pytest.raises(DataError, match=r"labels\.json has no number"):
+        read(dataset("ssv2"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, '{"\\ud800": "0"}'])
+def test_something_v2_json_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    something_v2(tmp_path, {}, long_names=True)
+    (tmp_path / "20bn-something-something-v2").mkdir()
+    (tmp_path / "something-something-v2-labels.json").write_text(text)
+    with pytest.raises(DataError, match="is not"):
+        read(dataset("ssv2"), tmp_path)
+
+
+def test_a_superscript_is_a_name_and_a_huge_label_no_range(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    lists = tmp_path / "train.txt"
+    lists.write_text("a.mp4 ²\nb.mp4 1\n")
+    assert read(dataset(options=own({"train": "train.txt"})), tmp_path).classes == ("1", "²")
+    lists.write_text(f"a.mp4 {10**12}\nb.mp4 1\n")
+    with pytest.raises(DataError, match="a class number is larger than 99999"):
+        read(dataset(options=own({"train": "train.txt"})), tmp_path)
+    (tmp_path / "classes.txt").write_text("x\ny\n")
+    listing = read(dataset(options=own({"train": "train.txt"}, classes="classes.txt")), tmp_path)
+    assert [i.reason for i in listing.items] == [
+        f"label '{10**12}' is not a class",
+        "no file v/b.mp4",
+    ]
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000 + ",1\n", "a,1\n" + "y" * 200_000 + ",1\n"])
+def test_lists_that_are_no_csv_are_refused(tmp_path: Path, text: str) -> None:
+    touch(tmp_path / "v" / "a.mp4")
+    touch(tmp_path / "train.csv", text.encode())
+    options = own({"train": "train.csv"}, separator=",")
+    for manifest in (dataset(options=options), dataset("kinetics400", options=options)):
+        with pytest.raises(DataError, match=r"not csv(?s:.*)train\.csv"):
+            read(manifest, tmp_path)
+
+
+def test_a_separator_that_csv_does_not_know_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    touch(tmp_path / "train.csv")
+    with pytest.raises(UsageError, match="separator"):
+        read(dataset(options=own({"train": "train.csv"}, separator="::")), tmp_path)
+
+
+def test_class_names_must_be_utf8(tmp_path: Path) -> None:
+    touch(tmp_path / "v" / "a.mp4")
+    touch(tmp_path / "train.txt", "a.mp4 café\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"not UTF-8: caf\\udce9"):
+        read(dataset(options=own({"train": "train.txt"})), tmp_path)
+
+
+def test_a_name_too_long_for_the_system_is_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "train.txt").write_text("x" * 300 + " 0\n")
+    (item,) = read(dataset(options=own({"train": "train.txt"})), tmp_path).items
+    assert item.status == "missing"
+
+
+def test_a_person_whose_name_is_not_utf8_can_still_be_stored(tmp_path: Path) -> None:
+    folder = dataset("weizmann").options.videos
+    touch(tmp_path / folder / "run" / os.fsdecode(b"d\xe9_run.avi"))
+    sha256_json(storable(read(dataset("weizmann"), tmp_path)))
+
+
+FILES = {
+    "ssv1": [f"something-something-v1-{name}.csv" for name in ("labels", "train", "validation")],
+    "ssv2": [f"{name}.json" for name in ("labels", "train", "validation")] + ["test-answers.csv"],
+    "kinetics400": ["train.csv", "val.csv"],
+    "ucf101": ["classInd.txt", *(f"{k}list0{n}.txt" for k in ("train", "test") for n in (1, 2, 3))],
+    "hmdb51": [f"brush_hair_test_split{turn}.txt" for turn in (1, 2, 3)],
+    "own_list": ["train.txt", "classes.txt"],
+    "own_csv": ["train.csv"],
+    "fcvid": ["train.txt"],
+}
+PIECES = [
+    b"a", b"a.mp4", b"v_a.avi", b"0", b"1", b"1000000000000", b"\xc2\xb2", b"\xff", b"\x00", b"foo",
+    b" ", b",", b";", b"\n", b"\n", b"\r", b'"', b"/", b"..", b"[", b"]", b"{", b"}", b":", b"[]",
+    b'{"a": "0"}', b'[{"id": 1, "template": "a"}]', b'{"\\ud800": 0}', b"1e999", b"1 a\n", b"-",
+]  # fmt: skip
+GARBAGE = st.one_of(
+    st.binary(max_size=60), st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
+)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_garbage_for_lists_ends_in_rows_or_in_words(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    changes: dict[str, object] = {}
+    if name.startswith("own"):
+        separator = "," if name == "own_csv" else " "
+        classes = data.draw(st.sampled_from([None, "classes.txt"])) if separator == " " else None
+        changes["options"] = own({"train": FILES[name][0]}, separator=separator, classes=classes)
+    elif name == "fcvid":
+        changes["options"] = own({"train": "train.txt"})
+    manifest = dataset(name, **changes)
+    touch(tmp_path / manifest.options.videos / "a" / "v_a.avi")
+    for file in FILES[name]:
+        touch(tmp_path / file, data.draw(GARBAGE))
+    try:
+        listing = read(manifest, tmp_path)
+    except TdnError as error:
+        str(error).encode("utf-8")
+    else:
+        sha256_json(storable(listing))
+
+
+def storable(listing: Listing) -> list[object]:
+    """Everything of a listing that ends up in a ledger or a summary."""
+    items = [[i.video_id, i.source, i.labels, i.splits, i.reason] for i in listing.items]
+    return [listing.classes, items, listing.problems, listing.unlisted, listing.annotations]

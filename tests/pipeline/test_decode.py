@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import AbsentData, DataError, StoreError, UsageError
 from pipeline.index import Video, read_index
 from pipeline.locks import exclusive
-from pipeline.video import binary
+from pipeline.storetools import verify
+from pipeline.video import Decoded, binary
+from pipeline.video import decode as decode_video
 from tests.pipeline.samples import (
     Made,
     clip_bytes,
@@ -186,6 +189,64 @@ def test_failed_videos_are_tried_again_on_request(tmp_path: Path) -> None:
     assert videos(made)["clip005.avi"].status == "error"
     made.decode(retry_failed=True)
     assert made.bytes_of_store() == clean.bytes_of_store()
+
+
+def test_a_new_time_limit_retries_what_the_old_one_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ready(tmp_path, 8, max_failed_fraction=1.0)
+    clean = Made(made.dataset, made.raw, made.summary, tmp_path / "clean")
+    clean.decode()
+    slow = tmp_path / "ffmpeg"
+    slow.write_text(f'#!/bin/sh\n"{binary()}" "$@"\ncase "$*" in *clip005*) exec sleep 60;; esac\n')
+    slow.chmod(0o755)
+    hasty = Made(
+        made.dataset.model_copy(update={"decode": policy(timeout_s=1.5)}),
+        made.raw, made.summary, made.frames,
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setenv("TDN_FFMPEG", str(slow))
+        hasty.decode()
+    assert "limit of 1.5 s" in videos(hasty)["clip005.avi"].reason
+    decoded = spied(monkeypatch)
+    made.decode()
+    assert decoded == ["clip005.avi"]
+    assert made.bytes_of_store() == clean.bytes_of_store()
+
+
+def test_what_verify_finds_damaged_is_what_decode_redoes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ready(tmp_path)
+    made.decode()
+    whole = made.bytes_of_store()
+    stamps = {path.name: path.stat().st_mtime_ns for path in made.frames.glob("shard-*")}
+    path = made.frames / "shard-00001.lmdb"
+    data = bytearray(path.read_bytes())
+    data[data.index(read_index(made.frames).store().blob("clip004.avi")[-60:]) + 10] ^= 0x40
+    path.write_bytes(data)
+    (finding,) = verify(read_index(made.frames))
+    assert (finding.shard, finding.video_id) == (path.name, "clip004.avi")
+    decoded = spied(monkeypatch)
+    made.decode()
+    assert decoded == ["clip003.avi", "clip004.avi", "clip005.avi"]
+    assert made.bytes_of_store() == whole
+    assert verify(read_index(made.frames)) == []
+    after = {path.name: path.stat().st_mtime_ns for path in made.frames.glob("shard-*")}
+    redone = {name for name in stamps if after[name] != stamps[name]}
+    assert redone == {"shard-00001.lmdb", "shard-00001.json"}
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the videos that are decoded from here on."""
+    seen: list[str] = []
+
+    def spy(source: Path, *rest: Any) -> Decoded:
+        seen.append(source.name)
+        return decode_video(source, *rest)
+
+    monkeypatch.setattr("pipeline.shardwork.decode", spy)
+    return seen
 
 
 def test_absent_data_are_recorded_on_request(tmp_path: Path) -> None:

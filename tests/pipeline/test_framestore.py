@@ -239,3 +239,11 @@ def test_a_full_disk_says_so_and_leaves_finished_shards_whole(tmp_path: Path) ->
     assert str(tmp_path) not in message
     assert [path.name for path in tmp_path.iterdir()] == ["a.lmdb"]
     assert len(list(scan(tmp_path, shard))) == len(SOME)
+
+
+def test_a_folder_that_cannot_be_written_is_named_without_its_path(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file or directory") as caught:
+        ShardWriter(tmp_path / "gone" / "shard-00000.lmdb")
+    assert caught.value.where == "shard-00000.lmdb"
+    assert caught.value.do
+    assert str(tmp_path) not in str(caught.value)

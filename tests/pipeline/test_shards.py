@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import video
+from pipeline.manifest_dataset import DecodePolicy
 from pipeline.shards import identity, plan, recipe
 from pipeline.sources import Source
 from tests.pipeline.samples import dataset, policy
@@ -48,10 +52,31 @@ def test_identity_follows_sources_policy_and_ffmpeg_only() -> None:
     base = dataset(decode=policy())
     made_by = recipe(base, "7.0")
     (shard,) = plan([row("v0"), row("v1")], 4)
-    same = identity(shard, made_by)
+    same = identity(shard, made_by, 30.0)
     relabelled = plan([row("v0"), Source("v1", "v1.avi", [5], ["test"], 1, 9, "a", "ok", "")], 4)
-    assert identity(relabelled[0], made_by) == same
-    assert identity(plan([row("v0"), row("v1", "b")], 4)[0], made_by) != same
+    assert identity(relabelled[0], made_by, 30.0) == same
+    assert identity(plan([row("v0"), row("v1", "b")], 4)[0], made_by, 30.0) != same
     assert recipe(base, "7.1") != made_by
     assert recipe(dataset(decode=policy(quality=3)), "7.0") != made_by
     assert recipe(dataset(decode=policy(timeout_s=1.0, videos_per_shard=9)), "7.0") == made_by
+    assert identity(shard, made_by, 31.0) != same, "a stopped video deserves the new limit"
+
+
+def test_the_recipe_follows_code_that_changes_frames_but_not_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = dataset(decode=policy())
+    made_by = recipe(base, "7.0")
+    monkeypatch.chdir(tmp_path)
+    assert recipe(base, "7.0") == made_by
+    for place in ("blobs.FORMAT", "jpegs.FORMAT", "video.FORMAT"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"pipeline.{place}", 99)
+            assert recipe(base, "7.0") != made_by, place
+    true_command = video.command
+
+    def other(source: Path, policy: DecodePolicy, program: str) -> list[str]:
+        return [*true_command(source, policy, program), "-another"]
+
+    monkeypatch.setattr("pipeline.video.command", other)
+    assert recipe(base, "7.0") != made_by

@@ -44,6 +44,29 @@ def test_a_flipped_bit_is_found_and_named(made: Made) -> None:
     assert (finding.shard, finding.video_id) == ("shard-00001.lmdb", "clip004.avi")
 
 
+def test_the_record_of_a_damaged_shard_alone_is_removed(made: Made) -> None:
+    path = made.frames / "shard-00001.lmdb"
+    flip(path, path.read_bytes().index(index(made).store().blob("clip004.avi")[-60:]) + 10)
+    assert len(verify(index(made))) == 1
+    names = [path.name for path in sorted(made.frames.glob("*.json"))]
+    assert names == ["index.json", "shard-00000.json", "shard-00002.json"]
+    assert len(verify(index(made))) == 1, "it is still damaged"
+
+
+def test_a_record_that_cannot_be_removed_is_told(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made.frames / "shard-00001.lmdb").unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(made.frames))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    first, second = verify(index(made))
+    assert first.what == "a shard is missing"
+    assert second.what == "remove shard-00001.json by hand before decoding: Permission denied"
+
+
 def test_no_damage_goes_unnoticed_nor_kills_the_caller(made: Made) -> None:
     path = made.frames / "shard-00000.lmdb"
     whole = path.read_bytes()

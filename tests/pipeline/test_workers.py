@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import DataError, UsageError
+from pipeline.errors import DataError, StoreError, UsageError
 from pipeline.workers import Crash, Pool
 
 
@@ -14,6 +17,10 @@ def square(number: int) -> int:
     if number == 13:
         raise DataError("thirteen", where="here", do="take another")
     return number * number
+
+
+def trip(number: int) -> int:
+    raise OSError(number, os.strerror(number), "/secret/place/shard-00001.json")
 
 
 def die(_: int) -> int:
@@ -58,6 +65,38 @@ def test_zero_workers_run_here_in_order() -> None:
             list(pool.run(square, [13]))
 
 
+@pytest.mark.parametrize(
+    ("number", "what", "do"),
+    [
+        (errno.EACCES, "Permission denied", "rights"),
+        (errno.ENOSPC, "No space left on device", "free some space"),
+    ],
+)
+def test_what_the_system_refuses_is_a_store_error(number: int, what: str, do: str) -> None:
+    with Pool(0) as pool, pytest.raises(StoreError) as caught:
+        list(pool.run(trip, [number]))
+    error = caught.value
+    assert what in error.what
+    assert error.where == "shard-00001.json"
+    assert do in error.do
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no.invalid:6379", "ray://127.0.0.1:1", "x"])
+def test_a_cluster_out_of_reach_is_the_users_to_mend(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    def init(**_: object) -> None:
+        raise ValueError(f"Invalid address format: {address}")
+
+    # Ray reads its environment when first imported: a cluster's would outlive this test.
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with Pool(2) as pool, pytest.raises(UsageError, match="RAY_ADDRESS") as caught:
+        list(pool.run(square, [1]))
+    assert "unset" in caught.value.do
+
+
 def test_a_negative_number_of_workers_is_refused() -> None:
     with pytest.raises(UsageError):
         Pool(-1)
@@ -71,6 +110,8 @@ def test_a_real_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DataError) as caught:
             list(pool.run(square, [13]))
         assert (caught.value.where, caught.value.do) == ("here", "take another")
+        with pytest.raises(StoreError, match="Permission denied"):
+            list(pool.run(trip, [errno.EACCES]))
         assert list(pool.run(die, [0], retries=0)) == [(0, Crash("its worker process was killed"))]
         loopback = {"0100007F", "0000000000000000FFFF00000100007F", "0" * 24 + "01000000"}
         found = listening_addresses()

@@ -78,6 +78,8 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "data": {
             "name": "ssv1",
             "fold": "default",
+            "generated": True,
+            "obtain": "put the frame folders there",
             "train": "train",
             "val": "validation",
             "multi_label": False,
