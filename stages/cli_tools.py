@@ -102,7 +102,7 @@ def store_stat(dataset: DatasetArg, profile: Profile = "mini") -> None:
 
 @store_app.command("verify")
 def store_verify(dataset: DatasetArg, profile: Profile = "mini") -> None:
-    """Digest every stored video again; names what is not as it was indexed and exits 1."""
+    """Digest every stored video again; names what is damaged, so that decode redoes it; exits 1."""
     from pipeline.storetools import verify
 
     index = _store(profile, dataset)
