@@ -230,19 +230,24 @@ def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> Non
     profiles.drop(_workspace(name))
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM; not a KeyboardInterrupt, which the parser would swallow."""
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise Stopped
 
 
 def main() -> None:
     """Run the command line; a TdnError becomes a message and its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except TdnError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except Stopped:
         print("stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
