@@ -125,7 +125,7 @@ def test_the_exported_network_is_the_same_function(
         ("teinet", {"reduction": 0}, "reduction: got 0"),
         ("tea", {"backbone": "resnet101"}, "backbone: got 'resnet101'"),
         ("tea", {"num_classes": 0}, "num_classes: got 0"),
-        ("stm", {"blocks": (1, 1)}, "blocks: got [1, 1]"),
+        ("stm", {"blocks": (1, 1)}, "blocks: got (1, 1)"),
         ("blvnet_tam", {"num_segments": 3}, "num_segments: got 3"),
         ("blvnet_tam", {"alpha": 0}, "alpha: got 0"),
         ("trn_multiscale", {"num_segments": 1}, "num_segments: got 1"),

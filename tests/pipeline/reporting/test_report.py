@@ -47,7 +47,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         "counts": {"ok": 298, "error": 2},
         "splits": {"val": {"listed": 300, "usable": 298}},
     }
-    write_json(work.frames("toy") / "index.json", about)
+    write_json(work.decoded("toy"), about)
     fakes.make_tables(work)
     return fakes.make_report(work)
 
