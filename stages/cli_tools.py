@@ -88,7 +88,7 @@ def views(
     found = stage.run(
         _work("mini"), protocol, frames, segments, window, video, seed, (width, height)
     )
-    typer.echo(json.dumps(found, indent=2))
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 @store_app.command("stat")
