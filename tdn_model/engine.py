@@ -41,7 +41,7 @@ def train_step(
         loss, logits_BK = _loss(model, clips_BTFCHW, labels_B)
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}")
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     parameters = [p for p in model.parameters() if p.grad is not None]
     limit = float("inf") if clip_norm is None else clip_norm
     norm = nn.utils.clip_grad_norm_(parameters, limit)

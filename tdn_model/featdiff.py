@@ -64,7 +64,7 @@ class Lateral(nn.Module):
         elif form == "gated":
             self.gate = nn.Conv2d(2 * channels, 2, 1)
             nn.init.zeros_(self.gate.weight)
-            nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]  # built with a bias
 
     def forward(self, g_NCHW: Tensor, d_NCHW: Tensor) -> Tensor:
         if self.project is not None:

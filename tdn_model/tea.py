@@ -107,6 +107,7 @@ class Res2Block(nn.Module):
         self.reset_shifts(chunk)
 
     def reset_shifts(self, chunk: int) -> None:
+        # A ModuleList forgets its members' type: these are TemporalConv, their weight a tensor.
         *identities, last = self.before_convs
         for shift in identities:
             shift_init_(shift.weight, divisor=chunk + 1)  # type: ignore[arg-type]

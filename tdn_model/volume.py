@@ -89,7 +89,7 @@ class VolumeNetwork(nn.Module):
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         """The last maps `(B, C', T', H', W')` of a volume."""
-        raise NotImplementedError
+        raise NotImplementedError  # every network of this family has its own
 
     def head(self, x_BCTHW: Tensor) -> Tensor:
         """Logits `(B, K)` of the last maps."""

@@ -37,7 +37,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> FrameIndex:
 
 def clips(index: FrameIndex, rule: TrainRule | TestRule = TRAIN, **changes: object) -> ClipDataset:
     videos = index.split("train")
-    return ClipDataset(index.store(), videos, index.classes, rule, 0, **changes)  # type: ignore[arg-type]
+    return ClipDataset(index.store(), videos, index.classes, rule, 0, **changes)
 
 
 def same(one: Sample, two: Sample) -> bool:

@@ -36,7 +36,7 @@ def touch(path: Path, content: bytes = b"x") -> None:
 
 
 def test_every_layout_has_a_reader() -> None:
-    assert set(READERS) == set(Layout.__args__)  # type: ignore[attr-defined]
+    assert set(READERS) == set(Layout.__args__)
     for name in list_datasets(MANIFESTS):
         assert load_dataset(MANIFESTS, name).layout in READERS
 

@@ -147,7 +147,7 @@ def test_a_changed_video_costs_itself_only(tmp_path: Path, monkeypatch: pytest.M
 
     def counting(source: Path, *rest: object) -> object:
         decoded.append(source.name)
-        return true_decode(source, *rest)  # type: ignore[arg-type]
+        return true_decode(source, *rest)
 
     monkeypatch.setattr(shardwork, "decode", counting)
     made.decode()

@@ -27,7 +27,7 @@ from pipeline.sampling import (
 from tests.pipeline.samples import MANIFESTS
 
 PROTOCOLS = load_protocols(MANIFESTS)
-KINDS: tuple[SamplingKind, ...] = SamplingKind.__args__  # type: ignore[attr-defined]
+KINDS: tuple[SamplingKind, ...] = SamplingKind.__args__
 N = st.integers(1, 400)
 T = st.sampled_from([1, 2, 3, 4, 8, 16, 25, 32])
 F = st.sampled_from([1, 2, 5])

@@ -27,7 +27,7 @@ from pipeline.transforms import (
     train_view,
 )
 
-test_views.__test__ = False  # type: ignore[attr-defined]
+test_views.__test__ = False
 
 SIDE = st.integers(8, 400)
 

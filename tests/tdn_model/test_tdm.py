@@ -53,7 +53,7 @@ def test_fusion_forms(form: str) -> None:
 
 def long_term(**options: object) -> LongTermTDM:
     reading = options.pop("reading", RELEASED)
-    module = LongTermTDM(32, 4, reading, **options).double()  # type: ignore[arg-type]
+    module = LongTermTDM(32, 4, reading, **options).double()
     for p in module.parameters():
         torch.nn.init.normal_(p)
     return module

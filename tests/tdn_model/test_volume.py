@@ -247,13 +247,11 @@ def in_order(state: dict[str, Tensor]) -> list[Tensor]:
 def same_as(ours: Any, theirs: Any, x: Tensor) -> None:
     """Fill `theirs`, give its values to `ours`, compare logits; `x` is `(B, T, 1, C, H, W)`."""
     randomise_(theirs)
-    keys = in_order({k: k for k in ours.state_dict()})  # type: ignore[misc]
+    keys = in_order({k: k for k in ours.state_dict()})
     values = in_order(theirs.state_dict())
     own = ours.state_dict()
     assert len(keys) == len(values)
-    ours.load_state_dict(
-        {k: v.view(own[k].shape) for k, v in zip(keys, values, strict=True)}  # type: ignore[index]
-    )
+    ours.load_state_dict({k: v.view(own[k].shape) for k, v in zip(keys, values, strict=True)})
     volume = x[:, :, 0].transpose(1, 2)
     with torch.no_grad():
         want = theirs.eval()(volume[:, :, 0] if volume.shape[2] == 1 else volume)
@@ -264,7 +262,7 @@ def same_as(ours: Any, theirs: Any, x: Tensor) -> None:
 def test_res3d_is_torchvisions() -> None:
     ours = build("res3d", num_classes=400, num_segments=4, blocks=(1, 2, 1, 1))
     units = [Conv3DSimple] * 4
-    theirs = VideoResNet(BasicBlock, units, [1, 2, 1, 1], BasicStem)  # type: ignore[arg-type]
+    theirs = VideoResNet(BasicBlock, units, [1, 2, 1, 1], BasicStem)
     same_as(ours, theirs, torch.randn(1, 4, 1, 3, 32, 32))
 
 
@@ -285,11 +283,11 @@ def test_inflated_weights_sum_to_the_flat_ones() -> None:
     model = build("i3d_3x1x1", num_classes=4, num_segments=5, blocks=(1, 2, 1, 1))
     theirs = ResNet(Bottleneck, [1, 2, 1, 1])
     randomise_(theirs)
-    kept = inflate_imagenet(model, theirs.state_dict())  # type: ignore[arg-type]
+    kept = inflate_imagenet(model, theirs.state_dict())
     assert kept == ["classifier.weight", "classifier.bias"]
     weight = model.state_dict()["res2.0.conv1.weight"]
     torch.testing.assert_close(weight.sum(2), theirs.layer1[0].conv1.weight)
     assert torch.equal(weight[:, :, 0], weight[:, :, 2])
     attending = build("nl_i3d", num_classes=4, num_segments=4, blocks=(1, 2, 1, 1))
-    kept = inflate_imagenet(attending, theirs.state_dict())  # type: ignore[arg-type]
+    kept = inflate_imagenet(attending, theirs.state_dict())
     assert {key.split(".")[2] for key in kept if not key.startswith("classifier")} == {"attend"}
