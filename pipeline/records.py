@@ -96,9 +96,9 @@ def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, An
         "dirty": dirty,
         "host": sha256_bytes(platform.node().encode())[:16],
         "os": f"{platform.system()} {platform.release()}",
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "accelerators": _accelerators(),
+        "accelerators": accelerators(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
@@ -128,14 +128,16 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _accelerators() -> list[dict[str, str]]:
+def accelerators() -> list[dict[str, str]]:
+    """The CUDA devices, by name; none unless torch is in use."""
     torch = sys.modules.get("torch")  # asked only where a stage already uses it
     if torch is None or not torch.cuda.is_available():
         return []
     return [{"name": torch.cuda.get_device_name(i)} for i in range(torch.cuda.device_count())]
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
+    """The processor as the system names it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

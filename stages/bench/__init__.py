@@ -1,0 +1,1 @@
+"""Benchmarks: what `tdn bench NAME` measures is `stages/bench/NAME.py`."""
