@@ -51,7 +51,9 @@ def paired(
         )
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for index in range(-warmup, rounds):
-        order = list(contenders) if index % 2 == 0 else list(reversed(contenders))
+        order = list(contenders)
+        if index % 2:
+            order.reverse()
         for name in order:
             sample = timed(contenders[name])
             if index >= 0:
@@ -68,7 +70,7 @@ def timed(contender: Contender) -> Sample:
 
 def median_s(samples: Sequence[Sample], field: Field = "wall_s") -> float:
     """The median of a contender's samples, in seconds."""
-    return statistics.median(getattr(sample, field) for sample in samples)
+    return float(statistics.median(getattr(sample, field) for sample in samples))
 
 
 def ratio(
