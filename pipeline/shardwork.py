@@ -7,7 +7,7 @@ record means a whole file. Failures of single videos are rows; only a full disk 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,16 @@ def write_shard(task: ShardTask) -> ShardRecord:
             if blob is not None:
                 outcome = replace(outcome, frames_sha256=writer.put(outcome.video_id, blob))
             outcomes.append(outcome)
-        record_path = task.folder / task.shard.record_name
-        record_path.unlink(missing_ok=True)
-        record = ShardRecord(task.identity, task.recipe, writer.close(), tuple(outcomes))
+        return publish(writer, task.identity, task.recipe, outcomes)
+
+
+def publish(
+    writer: ShardWriter, identity: str, recipe: str, outcomes: Sequence[Outcome]
+) -> ShardRecord:
+    """Give a filled shard its name and its record: old record away, file, new record."""
+    record_path = writer.path.with_suffix(".json")
+    record_path.unlink(missing_ok=True)
+    record = ShardRecord(identity, recipe, writer.close(), tuple(outcomes))
     with writing(record_path):
         write_json(record_path, _to_json(record))
     return record
