@@ -3,6 +3,8 @@
     B  videos in a batch         V  views (crops) of a clip     T  segments
     F  frames in a window        C, H, W  channels, height, width in pixels      K  classes
 
+Of a store of optical flow, frames are fields with two channels, x and y; everything else is alike.
+
 A clip depends on (seed, epoch, position) in training and on (seed, video, clip) in testing, never
 on the order in which clips are asked for nor on who asks.
 """
@@ -24,15 +26,19 @@ from pipeline.index import Video
 from pipeline.manifest_protocol import Protocol, views
 from pipeline.sampling import Indices, dense_train_indices, rng_for, train_indices, windows
 from pipeline.transforms import (
+    FLOW_SCALES,
+    SCALES,
+    TRAIN_CROPS,
     Flip,
+    colour_jitter,
     flip_map,
-    multi_scale_crop,
     normalise,
+    normalise_flow,
     test_views,
     train_view,
 )
 
-_RGB = ImageReadMode.RGB.value
+_RGB, _GREY = ImageReadMode.RGB.value, ImageReadMode.GRAY.value
 
 
 class Sample(NamedTuple):
@@ -73,6 +79,9 @@ class TrainRule:
     flip: Flip
     """`label_aware` exchanges the classes of `flip_pairs` when a clip is mirrored."""
     flip_pairs: tuple[tuple[str, str], ...] = ()
+    crop: str = "multi_scale"
+    """A name in `transforms.TRAIN_CROPS`."""
+    colour_jitter: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,8 +161,13 @@ class ClipDataset(TorchDataset[Sample]):
         chosen = windows(first, rule.window, n)
         frames = self._frames(video, chosen)
         height, width = frames[0].shape[-2:]
-        crop = multi_scale_crop(width, height, rule.crop_px, rule.flip != "none", rng)
-        view = _by_segment(train_view(frames, crop, rule.crop_px), rule.segments)
+        scales = FLOW_SCALES if self.store.kind == "flow" else SCALES
+        draw = TRAIN_CROPS[rule.crop]
+        crop = draw(width, height, rule.crop_px, rule.flip != "none", rng, scales)
+        pixels = train_view(frames, crop, rule.crop_px)
+        if rule.colour_jitter:
+            pixels = colour_jitter(pixels, rng)
+        view = _by_segment(pixels, rule.segments)
         return Sample(
             frames=view.unsqueeze(0),
             target=self._target(video, mirrored=crop.mirrored),
@@ -192,15 +206,18 @@ class ClipDataset(TorchDataset[Sample]):
         flat = [int(frame) for frame in chosen.reshape(-1)]
         cached = self._cache.get(video.video_id)
         if cached is None and self._has_room(video):
-            cached = decode_frames(self.store.jpegs(video.video_id))
+            cached = self._decode(self.store.jpegs(video.video_id))
             self._cache[video.video_id] = cached
             self._cached_bytes += _decoded_bytes(video)
         if cached is not None:
             return [cached[frame] for frame in flat]
         distinct = sorted(set(flat))
-        decoded = decode_frames(self.store.jpegs(video.video_id, distinct))
+        decoded = self._decode(self.store.jpegs(video.video_id, distinct))
         by_frame = dict(zip(distinct, decoded, strict=True))
         return [by_frame[frame] for frame in flat]
+
+    def _decode(self, jpegs: Sequence[bytearray]) -> list[Tensor]:
+        return decode_fields(jpegs) if self.store.kind == "flow" else decode_frames(jpegs)
 
     def _has_room(self, video: Video) -> bool:
         return self._cached_bytes + _decoded_bytes(video) <= self.cache_mb << 20
@@ -221,6 +238,13 @@ def decode_frames(jpegs: Sequence[bytearray]) -> list[Tensor]:
     packed = [torch.frombuffer(jpeg, dtype=torch.uint8) for jpeg in jpegs]
     # torchvision's own operator: its Python wrapper warns on every call since 0.29.
     return [torch.ops.image.decode_jpeg(jpeg, _RGB, False) for jpeg in packed]
+
+
+def decode_fields(jpegs: Sequence[bytearray]) -> list[Tensor]:
+    """Flow fields (2, H, W) uint8, x and y, from images that hold x above y."""
+    packed = [torch.frombuffer(jpeg, dtype=torch.uint8) for jpeg in jpegs]
+    images = [torch.ops.image.decode_jpeg(jpeg, _GREY, False) for jpeg in packed]
+    return [image.reshape(2, image.shape[-2] // 2, image.shape[-1]) for image in images]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -245,6 +269,8 @@ __all__ = [
     "TestRule",
     "TrainRule",
     "collate",
+    "decode_fields",
     "decode_frames",
     "normalise",
+    "normalise_flow",
 ]

@@ -246,13 +246,19 @@ class FrameStore:
 
     Opens a shard when one of its videos is first asked for, in each process for itself; may be
     pickled, forked and used from several threads. `shards` and `locations` (video id → position
-    in `shards`) come from the index (`FrameIndex.store`).
+    in `shards`) come from the index (`FrameIndex.store`), as does `kind`: `frames`, or `flow`, whose
+    JPEGs are grey fields (see `pipeline.flow`).
     """
 
     def __init__(
-        self, folder: Path, shards: Sequence[ShardFile], locations: Mapping[str, int]
+        self,
+        folder: Path,
+        shards: Sequence[ShardFile],
+        locations: Mapping[str, int],
+        kind: str = "frames",
     ) -> None:
         self.folder = folder
+        self.kind = kind
         self.shards = tuple(shards)
         self._locations = dict(locations)
 

@@ -82,6 +82,11 @@ class FrameIndex:
         return tuple(self.about["classes"])
 
     @property
+    def kind(self) -> str:
+        """`frames` (RGB), or `flow` (two channels: x and y)."""
+        return str(self.about.get("kind", "frames"))
+
+    @property
     def content(self) -> str:
         """The digest that stands for everything in the store."""
         return str(self.about["content"])
@@ -102,20 +107,21 @@ class FrameIndex:
         """The frames themselves."""
         shards = [ShardFile(**shard) for shard in self.about["shards"]]
         places = {video.video_id: video.shard for video in self.videos if video.usable}
-        return FrameStore(self.folder, shards, places)
+        return FrameStore(self.folder, shards, places, self.kind)
 
 
 def read_index(folder: Path) -> FrameIndex:
-    """The index of a store folder.
+    """The index of a store folder: `Workspace.frames(name)` or `Workspace.flow(name)`.
 
     Raises AbsentData when the data set was recorded as absent or was never decoded, StoreError when
     the two index files do not belong together.
     """
     path = folder / "index.json"
     if not path.is_file():
-        raise AbsentData(
-            f"{folder.name} has no frame store", do=f"run `tdn check {folder.name}` and decode it"
-        )
+        name = folder.name
+        if folder.parent.name == "flow":
+            raise AbsentData(f"{name} has no flow store", do=f"decode it and run `tdn flow {name}`")
+        raise AbsentData(f"{name} has no frame store", do=f"run `tdn check {name}` and decode it")
     about = read_json(path)
     if about["status"] == "absent":
         raise AbsentData(

@@ -143,7 +143,7 @@ def summary(index: FrameIndex) -> dict[str, Any]:
     return {
         "dataset": about["dataset"],
         "content": about["content"],
-        "ffmpeg": about["ffmpeg"],
+        **{made_by: about[made_by] for made_by in ("ffmpeg", "opencv") if made_by in about},
         "listed": about["listed"],
         "counts": about["counts"],
         "splits": about["splits"],

@@ -5,6 +5,9 @@ tensors that lie channels-last in memory, as the JPEG decoder leaves them; each 
 on that layout, which is the fast path (stacking first would copy it away).
 
     N  frames of a clip (T·F)      V  views (crops) of a clip      C, H, W  channels, height, width
+
+Three channels are RGB. Two are a field of optical flow, x and y, as levels of which 127.5 means no
+motion: mirrored, its x component is inverted as well (255 − x, TSN). Resizing does not rescale it.
 """
 
 from __future__ import annotations
@@ -21,14 +24,23 @@ from torch.nn.functional import interpolate
 SCALES = (1.0, 0.875, 0.75, 0.66)
 MAX_SCALE_STEPS = 1
 _NEAR_PX = 3
+SHORT_SIDE_JITTER = (256, 320)
+JITTER_CROP = 224
 # (x, y) in quarters of the free space: corners, centre, edge middles, quarter points.
 _PLACES = (
     (0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0),
     (1, 1), (3, 1), (1, 3), (3, 3),
 )  # fmt: skip
 
+FLOW_SCALES = SCALES[:3]
+"""TSN's for flow."""
+FLOW_CHANNELS = 2
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+FLOW_MEAN = 0.5
+FLOW_STD = sum(STD) / len(STD)
+""".226, the mean of the RGB deviations: as TSN normalises flow for networks trained on ImageNet."""
 
 Flip = Literal["none", "plain", "label_aware"]
 _SMALL_PX = 128 * 128
@@ -48,15 +60,33 @@ class Crop:
 
 
 def multi_scale_crop(
-    width: int, height: int, size_px: int, flip: bool, rng: np.random.Generator
+    width: int,
+    height: int,
+    size_px: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: Sequence[float] = SCALES,
 ) -> Crop:
-    """TSN's training crop: one of four sizes per axis, at one of thirteen places (`models.md` 6.2).
+    """TSN's training crop: one of four sizes per axis (three for flow: `FLOW_SCALES`), at one of
+    thirteen places.
 
     Sizes are int(s · shorter side); one within 2 px of `size_px` becomes it; the two axes' scales
     are at most one step apart. `flip` mirrors with probability ½.
     """
+    return _placed_crop(width, height, size_px, flip, rng, scales, _PLACES)
+
+
+def _placed_crop(
+    width: int,
+    height: int,
+    size_px: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: Sequence[float],
+    places: Sequence[tuple[int, int]],
+) -> Crop:
     base = min(width, height)
-    sizes = [int(base * scale) for scale in SCALES]
+    sizes = [int(base * scale) for scale in scales]
     sizes = [size_px if abs(side - size_px) < _NEAR_PX else side for side in sizes]
     sizes = [min(side, base) for side in sizes]
     pairs = [
@@ -66,10 +96,62 @@ def multi_scale_crop(
         if abs(i - j) <= MAX_SCALE_STEPS
     ]
     crop_w, crop_h = pairs[int(rng.integers(len(pairs)))]
-    across, down = _PLACES[int(rng.integers(len(_PLACES)))]
+    across, down = places[int(rng.integers(len(places)))]
     left = across * ((width - crop_w) // 4)
     top = down * ((height - crop_h) // 4)
     return Crop(left, top, crop_w, crop_h, bool(flip and rng.random() < 0.5))
+
+
+def corner_crop(
+    width: int,
+    height: int,
+    size_px: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: Sequence[float] = SCALES,
+) -> Crop:
+    """The two-stream networks' training crop: one size per axis, at a corner or in the middle."""
+    return _placed_crop(width, height, size_px, flip, rng, scales, _PLACES[:5])
+
+
+def jittered_crop(
+    width: int,
+    height: int,
+    size_px: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: Sequence[float] = (),
+) -> Crop:
+    """A random square, as if the shorter side had been resized to between 256/224 and 320/224 of
+    `size_px` (Wang et al. 2021, section 4.1); draws its own scale, so `scales` is not used."""
+    short = min(width, height)
+    factor = rng.uniform(*SHORT_SIDE_JITTER) / JITTER_CROP
+    side = min(short, max(1, round(short / factor)))
+    left = int(rng.integers(0, width - side + 1))
+    top = int(rng.integers(0, height - side + 1))
+    return Crop(left, top, side, side, bool(flip and rng.random() < 0.5))
+
+
+TRAIN_CROPS = {
+    "multi_scale": multi_scale_crop,
+    "corners": corner_crop,
+    "short_side_jitter": jittered_crop,
+}
+
+
+def colour_jitter(view: Tensor, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast and saturation of a clip (N, 3, H, W) uint8, drawn once for all frames.
+
+    Each factor is uniform in 0.6 to 1.4, the usual strength; the papers that jitter colours give
+    none. Grey clips (optical flow) must not come here.
+    """
+    # Imported here: it takes a second, and few recipes jitter colours.
+    from torchvision.transforms.v2 import functional
+
+    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
+    view = functional.adjust_brightness(view, brightness)
+    view = functional.adjust_contrast(view, contrast)
+    return functional.adjust_saturation(view, saturation)
 
 
 def center_crop(width: int, height: int, size_px: int) -> list[Crop]:
@@ -137,7 +219,15 @@ def train_view(frames: Sequence[Tensor], crop: Crop, size_px: int) -> Tensor:
             part = frame[(slice(None), *box)]
             row.copy_(resize(part, size_px, size_px).permute(1, 2, 0))
         view = out.permute(0, 3, 1, 2)
-    return view.flip(-1) if crop.mirrored else view
+    return mirror(view) if crop.mirrored else view
+
+
+def mirror(frames: Tensor) -> Tensor:
+    """uint8 frames (…, C, H, W) seen in a mirror; of flow, the x component changes its sign."""
+    mirrored = frames.flip(-1)
+    if frames.shape[-3] == FLOW_CHANNELS:
+        mirrored[..., 0, :, :] = 255 - mirrored[..., 0, :, :]
+    return mirrored
 
 
 def test_views(frames: Sequence[Tensor], crops: str, resize_px: int | None, crop_px: int) -> Tensor:
@@ -158,7 +248,7 @@ def test_views(frames: Sequence[Tensor], crops: str, resize_px: int | None, crop
         whole = resize(frame, width, height)
         for view, box in zip(out, rectangles, strict=True):
             part = whole[:, box.top : box.top + crop_px, box.left : box.left + crop_px]
-            part = part.flip(-1) if box.mirrored else part
+            part = mirror(part) if box.mirrored else part
             view[number].copy_(part.permute(1, 2, 0))
     return out.permute(0, 1, 4, 2, 3)
 
@@ -180,3 +270,12 @@ def normalise(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     mean = torch.tensor(MEAN, device=frames.device, dtype=dtype).mul(255).view(3, 1, 1)
     scale = torch.tensor(STD, device=frames.device, dtype=dtype).mul(255).reciprocal().view(3, 1, 1)
     return frames.to(dtype).sub_(mean).mul_(scale)
+
+
+def normalise_flow(fields: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 levels of flow (…, 2, H, W) as floats, on their own device.
+
+    (level / 255 − 0.5) / 0.226 for both components, as TSN feeds flow to networks that start from
+    ImageNet weights; no motion comes out near 0.
+    """
+    return fields.to(dtype).sub_(255 * FLOW_MEAN).mul_(1 / (255 * FLOW_STD))

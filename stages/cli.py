@@ -157,6 +157,24 @@ def decode(
 
 
 @app.command()
+def flow(
+    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+) -> None:
+    """Compute the optical flow between a data set's stored frames, into a store of its own."""
+    _execute("flow", dataset, profile, graph, workers=workers)
+
+
+@app.command()
+def pretrain(
+    start: Annotated[str, typer.Argument(metavar="START", help="images or scratch")],
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Prepare the weights that rows start from: image pre-training, or nothing."""
+    _execute("pretrain", start, profile, graph)
+
+
+@app.command()
 def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
     """Train one row."""
     _execute("train", row, profile, graph)

@@ -22,6 +22,7 @@ Profile = Annotated[
     typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
 ]
 DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")]
+Flow = Annotated[bool, typer.Option("--flow", help="the store of its optical flow instead")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 
 
@@ -39,14 +40,14 @@ def _work(profile: str) -> Workspace:
     return Workspace(find_root(Path.cwd()), profile)
 
 
-def _store(profile: str, dataset: str) -> FrameIndex:
-    """The frame store of a data set of the profile; both names are checked first."""
+def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:
+    """The frame (or flow) store of a data set of the profile; both names are checked first."""
     from pipeline.index import read_index
     from pipeline.manifest import known_dataset
 
     work = _work(profile)
     known_dataset(work.manifests, profile, dataset)
-    return read_index(work.frames(dataset))
+    return read_index(work.flow(dataset) if flow else work.frames(dataset))
 
 
 def models(
@@ -92,27 +93,27 @@ def views(
 
 
 @store_app.command("stat")
-def store_stat(dataset: DatasetArg, profile: Profile = "mini") -> None:
+def store_stat(dataset: DatasetArg, profile: Profile = "mini", flow: Flow = False) -> None:
     """What a store holds, in numbers."""
     from pipeline.storetools import summary
 
-    index = _store(profile, dataset)
+    index = _store(profile, dataset, flow)
     typer.echo(json.dumps(summary(index), indent=2, ensure_ascii=False))
 
 
 @store_app.command("verify")
-def store_verify(dataset: DatasetArg, profile: Profile = "mini") -> None:
+def store_verify(dataset: DatasetArg, profile: Profile = "mini", flow: Flow = False) -> None:
     """Digest every stored video again; names what is damaged, so that decode redoes it; exits 1."""
     from pipeline.storetools import verify
 
-    index = _store(profile, dataset)
+    index = _store(profile, dataset, flow)
     found = verify(index)
     for item in found:
         typer.echo(f"{item.shard} {item.video_id}: {item.what}")
     if found:
         raise TdnError(
             f"{len(found)} of the store's entries are damaged",
-            do=f"run `tdn decode {dataset}`: it redoes what is damaged",
+            do=f"run `tdn {'flow' if flow else 'decode'} {dataset}`: it redoes what is damaged",
         )
     typer.echo(f"{dataset}: {len(index.videos)} videos, all as indexed")
 
@@ -124,11 +125,12 @@ def store_get(
     frames: Annotated[list[int] | None, typer.Argument(metavar="[FRAME]...")] = None,
     out: Annotated[Path, typer.Option(help="folder for the JPEG files")] = Path(),
     profile: Profile = "mini",
+    flow: Flow = False,
 ) -> None:
     """Write frames (0-based; none named: all) of a video out for a look."""
     from pipeline.storetools import export_frames
 
-    for path in export_frames(_store(profile, dataset), video, frames, out):
+    for path in export_frames(_store(profile, dataset, flow), video, frames, out):
         typer.echo(path)
 
 

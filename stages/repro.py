@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import TdnError
+from pipeline.manifest import load_profile
 from pipeline.workspace import Workspace
 from stages import plan, profiles
 from stages.harness import say
@@ -142,7 +143,7 @@ def run(work: Workspace, jobs: int) -> None:
         _point_to_report(work)
         return
     try:
-        _upstream(dvc, graph)
+        _upstream(dvc, graph, flow=bool(load_profile(work.manifests, work.profile).flow))
         rows = _rows(_changed(dvc, graph))
         failed = _side_by_side(dvc, graph, rows, jobs)
         if failed:
@@ -162,10 +163,11 @@ def run(work: Workspace, jobs: int) -> None:
     _point_to_report(work)
 
 
-def _upstream(dvc: _Dvc, graph: str) -> None:
-    """Everything that rows share: plans, miniature data, ledgers, frame stores."""
-    for number, target in enumerate(("plan", "decode", "cost"), start=1):
-        say(f"shared stage {number} of 3: {target}")
+def _upstream(dvc: _Dvc, graph: str, *, flow: bool) -> None:
+    """Everything that rows share: plans, miniature data, ledgers, frame stores, optical flow."""
+    targets = ["plan", "decode", *(["flow"] if flow else []), "cost"]
+    for number, target in enumerate(targets, start=1):
+        say(f"shared stage {number} of {len(targets)}: {target}")
         code, _ = dvc("repro", "--quiet", f"{graph}:{target}")
         if code:
             raise TdnError(f"{target} failed", do="read the messages above and run again")

@@ -1,0 +1,35 @@
+"""Stage `flow`: optical flow between the frames of a data set's store, in a store of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.digests import read_json
+from pipeline.flowstore import make_absent, make_flow
+from pipeline.index import read_index
+from pipeline.manifest_flow import FlowPolicy
+from pipeline.workspace import Workspace
+
+
+def run(
+    work: Workspace,
+    key: str,
+    *,
+    params: dict[str, Any],
+    record_absent: bool = False,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Fill `data/P/flow/DS/` from `data/P/frames/DS/`; `params["policy"]` is the flow policy.
+
+    Raises AbsentData when the data set has no frames; with `record_absent`, the recorded absence of
+    its frames is recorded for its flow as well.
+    """
+    path = work.frames(key) / "index.json"
+    if record_absent and path.is_file() and read_json(path)["status"] == "absent":
+        make_absent(work.flow(key), key, read_json(path)["reason"])
+        return
+    policy = FlowPolicy.model_validate(params["policy"])
+    frames = read_index(work.frames(key))
+    make_flow(frames, work.flow(key), policy, workers=workers, progress=progress)
