@@ -84,6 +84,30 @@ class Groups(Strict):
     clips_per_group: int = Field(ge=1, le=99)
     test_groups: Annotated[list[list[int]], Field(min_length=1)]
     """For each split the groups (from 1) that are its test set; all others train."""
+    unused_groups: list[list[int]] = Field(default_factory=list)
+    """For each split the groups that neither train nor test; empty where there are none."""
+    names: list[str] = Field(default_factory=list)
+    """People whom the groups stand for; subsets are then `<name>/train` and `<name>/test`."""
+
+    def train_groups(self, split: int) -> list[int]:
+        """The groups (from 1) that split `split` (from 0) trains on."""
+        unused = self.unused_groups[split] if self.unused_groups else []
+        taken = {*self.test_groups[split], *unused}
+        return [group for group in range(1, self.count + 1) if group not in taken]
+
+    def subsets(self, split: int) -> tuple[str, str]:
+        """Names of the training and the test subset of split `split` (from 0)."""
+        if self.names:
+            return f"{self.names[split]}/train", f"{self.names[split]}/test"
+        return f"train{split + 1:02d}", f"test{split + 1:02d}"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Groups:
+        if self.unused_groups and len(self.unused_groups) != len(self.test_groups):
+            raise ValueError("unused_groups and test_groups must have one entry per split")
+        if self.names and len(self.names) != len(self.test_groups):
+            raise ValueError("names must have one entry per split")
+        return self
 
 
 class Twin(Strict):
@@ -102,13 +126,18 @@ class Twin(Strict):
     stills: list[Still]
     splits: dict[str, Split]
     groups: Groups | None
-    order_blind_bound_pct: float = Field(ge=0, le=100)
-    """No function that ignores frame order scores above this on the evaluation split."""
+    doubles_every: Annotated[int, Field(ge=1)] | None = None
+    """Several labels: in every so many-th scene a second motion goes on beside the first."""
+    missing_rows: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Rows of each subset's list whose video is nowhere, besides those of the clips."""
+    order_blind_bound_pct: Annotated[float, Field(ge=0, le=100)] | None
+    """No function that ignores frame order scores above this on the evaluation split; null with
+    several labels, where the measure is a mean over rankings."""
     order_blind_reason: str
     flip_pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
     """Class names that change places when a clip is flipped horizontally."""
     expected: dict[str, int]
-    """Clips per subset, as annotation files list them."""
+    """Rows per subset, as annotation files list them."""
 
     @property
     def templates(self) -> list[str]:
@@ -134,20 +163,28 @@ class Twin(Strict):
         counted = self.count_clips()
         if counted != self.expected:
             raise ValueError(f"expected does not add up; the numbers above give {counted}")
+        if self.doubles_every is not None:
+            if self.groups is not None or self.order_blind_bound_pct is not None:
+                raise ValueError("doubles_every wants splits and order_blind_bound_pct: null")
+            return self
         blind = 100 * (len(self.pairs) + len(self.stills)) / len(self.classes)
-        if abs(blind - self.order_blind_bound_pct) > 0.01:
+        if abs(blind - (self.order_blind_bound_pct or 0)) > 0.01:
             raise ValueError(f"order_blind_bound_pct must be {blind:.2f}: one right of each pair")
         return self
 
     def count_clips(self) -> dict[str, int]:
-        """Clips per subset; with groups the subsets are `train01`, `test01`, ..."""
+        """Rows per subset; with groups the subsets are `train01`, `test01`, ..."""
         if self.groups is None:
-            return {n: s.clips_per_class * len(self.classes) for n, s in self.splits.items()}
+            return {
+                name: split.clips_per_class * len(self.classes) + self.missing_rows.get(name, 0)
+                for name, split in self.splits.items()
+            }
         per_group = self.groups.clips_per_group * len(self.classes)
         counts: dict[str, int] = {}
-        for number, test in enumerate(self.groups.test_groups, start=1):
-            counts[f"train{number:02d}"] = (self.groups.count - len(test)) * per_group
-            counts[f"test{number:02d}"] = len(test) * per_group
+        for number, test in enumerate(self.groups.test_groups):
+            train_name, test_name = self.groups.subsets(number)
+            counts[train_name] = len(self.groups.train_groups(number)) * per_group
+            counts[test_name] = len(test) * per_group
         return counts
 
 

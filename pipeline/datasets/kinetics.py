@@ -23,6 +23,7 @@ from pipeline.datasets.listing import (
 from pipeline.errors import AbsentData
 from pipeline.manifest_dataset import Dataset
 
+_COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 SPLITS = {"train": "train", "val": "validate", "validate": "validate", "test": "test"}
 _FILES = {
     split: [f"{prefix}{word}.csv" for prefix in ("", "kinetics_", "kinetics-400_", "kinetics400_")
@@ -36,6 +37,7 @@ _FILES = {
 def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
     """`{train,validate|val,test}.csv`: `label,youtube_id,time_start,time_end,split[,is_cc]`.
 
+    A header may leave columns out (the first test list has no labels) or put them in another order.
     Ids are `<youtube id>_<start:06d>_<end:06d>`; splits `train`, `validate`, `test`.
     """
     paths = {split: annotation(raw, names) for split, names in _FILES.items()}
@@ -58,21 +60,23 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
             lister.read(path)
         for label, youtube_id, start, end, word in found:
             video_id, stems = _names(youtube_id, start, end)
-            places = [f"{label}/{stem}.mp4" for stem in stems]
+            places = [f"{label}/{stem}.mp4" if label else f"{stem}.mp4" for stem in stems]
             lister.add(video_id, places, [label] if label else [], SPLITS.get(word, split))
     return lister.finish()
 
 
 def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
-    """(label, id, start, end, split) of each line; the header is left out."""
+    """(label, id, start, end, split) of each line, '' where a line has none; no header."""
+    columns = list(_COLUMNS)
     rows = []
-    for cells in read_csv(path):
-        filled = [*(cell.strip() for cell in cells), "", "", "", "", ""][:5]
-        if filled[0] == "label" and filled[1] == "youtube_id":
+    for line, cells in enumerate(read_csv(path)):
+        filled = [cell.strip() for cell in cells]
+        if line == 0 and "youtube_id" in filled:
+            columns = filled
             continue
-        if filled[0] == "youtube_id":  # lists of the test videos without labels
-            continue
-        rows.append((filled[0], filled[1], filled[2], filled[3], filled[4]))
+        by_name = dict(zip(columns, filled, strict=False))
+        label, youtube_id, start, end, split = (by_name.get(name, "") for name in _COLUMNS)
+        rows.append((label, youtube_id, start, end, split))
     return rows
 
 
@@ -106,7 +110,8 @@ class _Files(Inventory):
         """The best file for `<class>/<stem>.mp4` names; one in another class's folder is not it."""
         for name in names:
             label, _, file = name.rpartition("/")
-            fits = [p for p in self._by_stem.get(file[:-4], []) if self._fits(p, _bare(label))]
+            stem = file.removesuffix(".mp4")
+            fits = [p for p in self._by_stem.get(stem, []) if self._fits(p, _bare(label))]
             if fits:
                 fits.sort(key=lambda p: ("replacement" not in p, _bare(label) not in _bare(p), p))
                 self.names.difference_update(fits[1:])  # its older or doubled copies
@@ -114,5 +119,7 @@ class _Files(Inventory):
         return None
 
     def _fits(self, path: str, label: str) -> bool:
+        if not label:
+            return True
         folders = [_bare(part) for part in PurePosixPath(path).parts[:-1]]
         return label in folders or not any(part in self._classes for part in folders)

@@ -24,6 +24,7 @@ CODECS: dict[str, dict[str, object]] = {
         "vcodec": "libvpx-vp9", "pix_fmt": "yuv420p", "deadline": "realtime", "cpu-used": 8,
         "b:v": 0, "crf": None, "g": 128, "color_range": "tv",
     },
+    "h264": {"vcodec": "libx264", "pix_fmt": "yuv420p", "preset": "ultrafast", "crf": None},
     "mpeg4": {"vcodec": "mpeg4", "vtag": "XVID", "pix_fmt": "yuv420p", "qscale:v": None, "g": 12},
 }  # fmt: skip
 """Options of each encoder; the one that is None takes the twin's quality."""

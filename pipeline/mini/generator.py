@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.digests import sha256_file, sha256_json, write_atomic
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
-from pipeline.manifest_twin import Twin, strip_brackets
+from pipeline.manifest_twin import Twin
 from pipeline.mini.encode import encode, write_frames
 from pipeline.mini.layouts import LAYOUTS, Layout
 from pipeline.mini.plan import Take, scene, takes
@@ -44,7 +44,7 @@ def generate(
 
     `workers`: processes; 0 works in this one. `progress(done, total)` counts clips. Returns
     `dataset`, `recipe` (digest of what was asked for), `content` (digest of every file's path and
-    bytes), `files`, `bytes`, `clips`, `subsets` (clips each annotation lists) and `classes`.
+    bytes), `files`, `bytes`, `clips`, `subsets` (rows of each annotation) and `classes`.
     """
     layout = _layout(dataset)
     recipe = sha256_json({"dataset": dataset, "twin": twin.model_dump(mode="json")})
@@ -75,7 +75,7 @@ def generate(
         "bytes": size,
         "clips": total,
         "subsets": twin.count_clips(),
-        "classes": dict(sorted(Counter(strip_brackets(clip.label) for clip in clips).items())),
+        "classes": dict(sorted(Counter(name for clip in clips for name in clip.labels).items())),
     }
 
 
@@ -114,6 +114,8 @@ def _write(frames: Frames, place: Path, layout: Layout, twin: Twin) -> None:
         write_frames(frames, passing, twin.quality)
     else:
         encode(frames, passing, layout.codec, twin.fps, twin.quality)
+    if layout.finish is not None:
+        passing.write_bytes(layout.finish(passing.read_bytes()))
     os.replace(passing, place)
 
 

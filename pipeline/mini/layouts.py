@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.manifest_twin import Twin, strip_brackets
+from pipeline.mini import kinetics, lists, splits
 from pipeline.mini.plan import Clip
 
 Lists = dict[str, bytes]
@@ -26,6 +27,9 @@ class Layout:
     place: Callable[[Clip], str]
     """Path of a clip's file or folder inside the data set's folder."""
     annotate: Callable[[Twin, Sequence[Clip]], Lists]
+    """The lists, and whatever else lies about in the distribution."""
+    finish: Callable[[bytes], bytes] | None = None
+    """What is done to an encoded file before it takes its place."""
 
 
 def _ssv1_place(clip: Clip) -> str:
@@ -121,5 +125,10 @@ def _json_lines(mapping: dict[str, str]) -> str:
 LAYOUTS: dict[str, Layout] = {
     "ssv1": Layout("jpeg", _ssv1_place, _ssv1_lists),
     "ssv2": Layout("vp9", _ssv2_place, _ssv2_lists),
+    "kinetics400": Layout("h264", kinetics.place, kinetics.files),
     "ucf101": Layout("mpeg4", _ucf101_place, _ucf101_lists),
+    "hmdb51": Layout("mpeg4", splits.hmdb51_place, splits.hmdb51_files, splits.one_frame_too_many),
+    "weizmann": Layout("mpeg4", splits.weizmann_place, splits.weizmann_files),
+    "act": Layout("mpeg4", lists.act_place, lists.act_files),
+    "fcvid": Layout("h264", lists.fcvid_place, lists.fcvid_files),
 }

@@ -217,6 +217,40 @@ def _fast(
     return _one(stage, replace(actor, pattern=pattern, repeats=count, phase=phase, angle=angle))
 
 
+def backwards(action: Action) -> Action:
+    """The same, played in reverse."""
+    turned = [
+        replace(
+            actor,
+            x_px=actor.x_px[::-1],
+            y_px=actor.y_px[::-1],
+            scale=actor.scale[::-1],
+            angle=actor.angle[::-1],
+            opacity=actor.opacity[::-1],
+            phase=actor.phase[::-1],
+        )
+        for actor in action.actors
+    ]
+    return Action(tuple(turned), action.gain[::-1])
+
+
+def beside(stage: Stage, left: Action, right: Action) -> Action:
+    """Both at once, each at two thirds of its size in its half of the frame."""
+    actors = []
+    for side, action in enumerate((left, right)):
+        middle = (0.25 + 0.5 * side) * stage.width_px
+        for actor in action.actors:
+            moved = replace(
+                actor,
+                x_px=middle + 0.55 * (actor.x_px - stage.width_px / 2),
+                y_px=stage.height_px / 2 + 0.8 * (actor.y_px - stage.height_px / 2),
+                scale=actor.scale * 0.67,
+                wears=(actor.wears + side) % 2,
+            )
+            actors.append(moved)
+    return Action(tuple(actors), left.gain * right.gain)
+
+
 def brighten(stage: Stage) -> Action:
     """The light grows; amount: final over first brightness."""
     change = stage.draw() ** (_ramp(stage) - 0.5)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.manifest_twin import Pair, Still, Twin
-from pipeline.mini.motions import KINDS, Action, Stage
+from pipeline.manifest_twin import Pair, Still, Twin, strip_brackets
+from pipeline.mini.motions import KINDS, Action, Stage, backwards, beside
 from pipeline.mini.pools import stream
 from pipeline.mini.render import Scene
 
@@ -32,6 +32,13 @@ class Clip:
     """Source group from 1; 0 where the data set has none."""
     number: int
     """Number within class and group, from 1."""
+    also: str = ""
+    """A second label, where a clip may have several; '' for none."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label of the clip, as the data set's readers see them."""
+        return tuple(strip_brackets(name) for name in (self.label, self.also) if name)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Take:
     """First number and size of the pool that objects, textures and backgrounds come from."""
     cast: str
     """Seeds the choice of objects, textures and background; shared by the clips of a group."""
+    second: tuple[int, bool] | None = None
+    """The motion beside the first: its index, and whether it is played backwards."""
 
 
 def takes(dataset: str, twin: Twin) -> list[Take]:
@@ -77,6 +86,12 @@ def scene(twin: Twin, take: Take) -> Scene:
     rng = stream(take.key)
     stage = Stage(rng, n, twin.width_px, twin.height_px, (entry.amount[0], entry.amount[1]))
     action: Action = KINDS[entry.kind](stage)
+    if take.second is not None:
+        other = entries[take.second[0]]
+        amount = (other.amount[0], other.amount[1])
+        side = replace(stage, rng=stream(f"{take.key}/second"), amount=amount)
+        company = KINDS[other.kind](side)
+        action = beside(stage, action, backwards(company) if take.second[1] else company)
     cast = stream(take.cast)
     first, size = take.things
     heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, look.pan_px)
@@ -107,9 +122,38 @@ def _split(dataset: str, twin: Twin) -> list[Take]:
             for number in range(split.clips_per_class):
                 for labels in _takes_of(twin, entry, split.closed_under_reversal):
                     key = f"{dataset}/{twin.seed}/{subset}/{entry}/{number}/{labels}"
-                    clips = tuple(Clip("", subset, *label, 0, number + 1) for label in labels)
-                    found.append(Take(key, entry, clips, things, f"{key}/cast"))
+                    second = _second(twin, key, entry, number)
+                    clips = tuple(
+                        Clip("", subset, *label, 0, number + 1, _also(twin, second, label[1]))
+                        for label in labels
+                    )
+                    found.append(Take(key, entry, clips, things, f"{key}/cast", second))
     return found
+
+
+def _second(twin: Twin, key: str, entry: int, number: int) -> tuple[int, bool] | None:
+    """The motion to show beside `entry`, if this scene has one.
+
+    Beside a still goes a still: a pair's clip would want its reverse under both labels.
+    """
+    if twin.doubles_every is None or number % twin.doubles_every != twin.doubles_every - 1:
+        return None
+    pairs = len(twin.pairs)
+    first = pairs if entry >= pairs else 0
+    others = [index for index in range(first, pairs + len(twin.stills)) if index != entry]
+    rng = stream(f"{key}/doubles")
+    return others[int(rng.integers(len(others)))], bool(rng.random() < 0.5)
+
+
+def _also(twin: Twin, second: tuple[int, bool] | None, reverse: bool) -> str:
+    """The label that a scene's second motion adds to a clip of it."""
+    if second is None:
+        return ""
+    entry, backward = second
+    if entry >= len(twin.pairs):
+        return twin.stills[entry - len(twin.pairs)].name
+    pair = twin.pairs[entry]
+    return pair.backward if backward != reverse else pair.forward
 
 
 def _grouped(dataset: str, twin: Twin) -> list[Take]:

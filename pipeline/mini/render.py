@@ -94,7 +94,7 @@ def _sheet(scene: Scene, actor: Actor, index: int, t: int) -> Picture:
     """The object's own picture times its mask, and the mask: (S, S, 4)."""
     number = scene.textures[actor.wears]
     if actor.pattern == "texture":
-        return pools.sheet(number, actor.skin, scene.outlines[index], actor.form)
+        return pools.sheet(number, actor.skin, scene.outlines[index % 2], actor.form)
     first, second = pools.palette(number)
     cycles = pools.phase_map(actor.pattern, actor.repeats) - np.float32(actor.phase[t])
     weight = (0.5 + 0.5 * np.cos(np.float32(2 * np.pi) * cycles))[..., None]

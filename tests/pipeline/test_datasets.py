@@ -222,6 +222,23 @@ def test_kinetics_replacements_come_first_and_other_classes_never(tmp_path: Path
     assert listing.unlisted == ("val/stray.mp4", "val/yoga/b_000001_000011.mp4")
 
 
+def test_kinetics_test_list_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(HEADER + "yoga,a,1,11,train\n")
+    (tmp_path / "test.csv").write_text(
+        "youtube_id,time_start,time_end,split\n-b,1,11,test\nc,1,11,test\n"
+    )
+    touch(tmp_path / "train" / "yoga" / "a_000001_000011.mp4")
+    touch(tmp_path / "test" / "-b_000001_000011.mp4")
+    touch(tmp_path / "test" / "yoga" / "c_000001_000011.mp4")
+    listing = read(dataset("kinetics400", num_classes=1, decode_splits=None), tmp_path)
+    assert listing.classes == ("yoga",)
+    assert by_id(listing) == {
+        "a_000001_000011": ("train/yoga/a_000001_000011.mp4", (0,), ("train",), "listed"),
+        "-b_000001_000011": ("test/-b_000001_000011.mp4", (), ("test",), "listed"),
+        "c_000001_000011": ("test/yoga/c_000001_000011.mp4", (), ("test",), "listed"),
+    }
+
+
 def test_kinetics_real_lists(tmp_path: Path) -> None:
     shutil.copy(real("annotations", "kinetics400", "validate.csv"), tmp_path)
     shutil.copy(real("annotations", "kinetics400", "test_head2000.csv"), tmp_path / "test.csv")

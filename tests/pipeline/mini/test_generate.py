@@ -17,7 +17,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
 
-@pytest.mark.parametrize("dataset", ["ssv1", "ssv2", "ucf101"])
+@pytest.mark.parametrize("dataset", ["ssv1", "ssv2", "ucf101", "kinetics400", "hmdb51", "fcvid"])
 def test_bytes_do_not_depend_on_the_number_of_workers(dataset: str, tmp_path: Path) -> None:
     twin = small(dataset)
     alone = generate(dataset, twin, tmp_path / "alone", 0)
