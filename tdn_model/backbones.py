@@ -115,7 +115,7 @@ class Bottleneck(nn.Module):
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.after_conv2(y)
         y = self.after_conv3(self.bn3(self.conv3(y)))
-        return F.relu(y + self.shortcut(x_NCHW), inplace=True)
+        return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
 
 
 class ConvBN(nn.Module):

@@ -62,7 +62,7 @@ class BasicBlock3d(nn.Module):
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         y = self.conv2(self.conv1(x_BCTHW))
-        return F.relu(y + self.shortcut(x_BCTHW), inplace=True)
+        return F.relu(y.add_(self.shortcut(x_BCTHW)), inplace=True)
 
 
 class BasicResNet3d(VolumeNetwork):

@@ -100,7 +100,7 @@ class BigLittleBottleneck(nn.Module):
         carried = x_NCHW if self.shortcut is None else self.shortcut(x)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y)) + carried
+        y = self.bn3(self.conv3(y)).add_(carried)
         return F.relu(y, inplace=True) if self.last_relu else y
 
 

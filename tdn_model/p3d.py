@@ -47,7 +47,8 @@ class P3DBottleneck(nn.Module):
             y = self.time(space)
         else:
             y = space + self.time(y if self.kind == "B" else space)
-        return F.relu(self.expand(y) + self.shortcut(x_BCTHW), inplace=True)
+        y = self.expand(y)
+        return F.relu(y.add_(self.shortcut(x_BCTHW)), inplace=True)
 
 
 class P3D(VolumeNetwork):

@@ -74,7 +74,7 @@ class Bottleneck3d(nn.Module):
         y = F.relu(self.bn1(self.conv1(x_BCTHW)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
-        out: Tensor = self.attend(F.relu(y + self.shortcut(x_BCTHW), inplace=True))
+        out: Tensor = self.attend(F.relu(y.add_(self.shortcut(x_BCTHW)), inplace=True))
         return out
 
 

@@ -79,7 +79,7 @@ class SpatioTemporalBlock(Bottleneck):
         h = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
         y = F.relu(self.bn2(self.conv2(self.after_conv1(h))), inplace=True)
         y = self.bn3(self.conv3(y + self.before_conv3(h)))
-        return F.relu(y + self.shortcut(x_NCHW), inplace=True)
+        return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
 
 
 def stm(

@@ -129,7 +129,7 @@ class Res2Block(nn.Module):
         y = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
         y = self.aggregate(self.after_conv1(y))
         y = self.bn3(self.conv3(y))
-        return F.relu(y + self.shortcut(x_NCHW), inplace=True)
+        return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
 
 
 def tea(

@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+QUICK_DEPTHWISE = (torch.float32, torch.bfloat16)
+"""Types of which a processor has quick depthwise convolutions."""
 
 
 def split_time(x_NCHW: Tensor, num_segments: int) -> Tensor:
@@ -35,6 +39,18 @@ def three_taps(x_BTCHW: Tensor, weight_C1K: Tensor) -> Tensor:
     return y_BTCHW
 
 
+def depthwise(x_NCHW: Tensor, weight_C1K: Tensor, num_segments: int) -> Tensor:
+    """The same as one depthwise 3×1 convolution over an image of T rows and H·W columns.
+
+    In the channels-last layout that image is the same memory, so nothing is moved.
+    """
+    n, c, h, w = x_NCHW.shape
+    x_BTSC = x_NCHW.permute(0, 2, 3, 1).reshape(-1, num_segments, h * w, c)
+    weight = weight_C1K[..., None]
+    y: Tensor = F.conv2d(x_BTSC.permute(0, 3, 1, 2), weight, padding=(1, 0), groups=c)
+    return y.permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
 class ThreeTaps(torch.autograd.Function):
     """`three_taps` with its gradient written out; twice as fast as differentiating the slices."""
 
@@ -59,9 +75,10 @@ class ThreeTaps(torch.autograd.Function):
 class TemporalConv(nn.Module):
     """Depthwise 3-tap convolution over segments, zero-padded, initialised as TSM's shift.
 
-    Evaluated as three shifted multiply-adds; the weight keeps the shape `(C, 1, 3)` of a depthwise
-    `Conv1d`. TDN (Wang et al. 2021, section 3.4) places one in each residual block of stages 3-5;
-    the released networks fix its form.
+    Evaluated without a permutation: on a processor as one depthwise convolution, elsewhere as three
+    shifted multiply-adds. The weight keeps the shape `(C, 1, 3)` of a depthwise `Conv1d`. TDN (Wang
+    et al. 2021, section 3.4) places one in each residual block of stages 3-5; the released networks
+    fix its form.
     """
 
     def __init__(self, channels: int, num_segments: int) -> None:
@@ -78,8 +95,10 @@ class TemporalConv(nn.Module):
         return 3 * x_NCHW.numel()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        x_BTCHW = split_time(x_NCHW, self.num_segments)
         weight_C1K = self.weight.to(x_NCHW.dtype)
+        if x_NCHW.device.type == "cpu" and x_NCHW.dtype in QUICK_DEPTHWISE:
+            return depthwise(x_NCHW, weight_C1K, self.num_segments)
+        x_BTCHW = split_time(x_NCHW, self.num_segments)
         if torch.is_grad_enabled():
             y_BTCHW: Tensor = ThreeTaps.apply(x_BTCHW, weight_C1K)
         else:

@@ -6,7 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tdn_model.temporal import TemporalConv, TemporalShift, ThreeTaps, shift_init_
+from tdn_model import temporal
+from tdn_model.temporal import (
+    TemporalConv,
+    TemporalShift,
+    ThreeTaps,
+    depthwise,
+    shift_init_,
+    split_time,
+)
 
 
 @pytest.mark.parametrize("num_segments", [1, 2, 5])
@@ -58,3 +66,33 @@ def test_shift_initialisation_has_one_tap_per_channel() -> None:
 def test_half_precision_stays_half() -> None:
     x = torch.randn(4, 8, 3, 3, dtype=torch.bfloat16)
     assert TemporalConv(8, 2)(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 7), (4, 3, 1, 1), (8, 1, 3, 2)])
+def test_one_depthwise_convolution_is_the_three_taps_and_moves_no_memory(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    weight = torch.randn(shape[1], 1, 3).to(dtype).requires_grad_()
+    y = depthwise(x, weight, 4)
+    want = ThreeTaps.apply(split_time(x, 4), weight).flatten(0, 1)
+    exact = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
+    torch.testing.assert_close(y, want, **exact)
+    grad = torch.randn(shape).to(dtype)
+    got, wanted = (torch.autograd.grad(out, (x, weight), grad) for out in (y, want))
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, **exact)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_temporal_convolution_takes_the_quick_way_on_a_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conv = TemporalConv(8, 4)
+    torch.nn.init.normal_(conv.weight)
+    x = torch.randn(8, 8, 5, 5)
+    quick = conv(x)
+    monkeypatch.setattr(temporal, "QUICK_DEPTHWISE", ())
+    torch.testing.assert_close(conv(x), quick)
