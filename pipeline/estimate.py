@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.datasets import Item, read
+from pipeline.errors import AbsentData
 from pipeline.manifest_dataset import Dataset
-from pipeline.shards import plan
+from pipeline.shards import identity, plan, recipe
+from pipeline.shardwork import read_record
 from pipeline.sources import Source
-from pipeline.video import binary, decode
+from pipeline.video import binary, build, decode
 
 _PAGE_BYTES = 4096
 _OVERHEAD_BYTES = 2560  # half a page of rounding, the tree, the table of offsets
@@ -31,7 +34,12 @@ class Estimate:
     cpu_s_error: float
     workers: int
     wall_s: float
-    """`cpu_s` shared among the workers: assumes a core each and a disk that keeps up."""
+    """Time on `workers` cores."""
+
+    def wall_on(self, cores: int) -> float:
+        """Seconds on so many cores: whole shards, a core each, and a disk that keeps up."""
+        turns = math.ceil(self.shards / max(1, cores))
+        return self.cpu_s * turns / max(1, self.shards)
 
 
 def estimate(
@@ -48,16 +56,16 @@ def estimate(
     program = binary()
     for row in chosen:
         before = _cpu_s()
-        found = decode(
+        decoded = decode(
             raw / str(row.relpath), dataset.decode, program, dataset.options.frame_prefix
         )
         times.append(_cpu_s() - before)
-        frames.append(found.n_frames)
-        sizes.append(len(found.stream) + _OVERHEAD_BYTES if found.n_frames else 0)
+        frames.append(decoded.n_frames)
+        sizes.append(len(decoded.stream) + _OVERHEAD_BYTES if decoded.n_frames else 0)
     total = len(ready)
     cpu_s, cpu_s_error = _scaled(times, total)
     store_bytes, store_bytes_error = _scaled(sizes, total)
-    return Estimate(
+    found = Estimate(
         videos=total,
         shards=len(plan(rows, dataset.decode.videos_per_shard)),
         sampled=count,
@@ -67,8 +75,45 @@ def estimate(
         cpu_s=cpu_s,
         cpu_s_error=cpu_s_error,
         workers=workers,
-        wall_s=cpu_s / max(1, workers),
+        wall_s=0.0,
     )
+    return replace(found, wall_s=found.wall_on(workers))
+
+
+def unchecked(dataset: Dataset, raw: Path) -> list[Source]:
+    """What `check` would list, with sizes but without reading a file: enough to sample from.
+
+    Raises AbsentData as `check` does, also where the videos are still packed in numbered parts.
+    """
+    if not raw.is_dir():
+        raise AbsentData(
+            f"{dataset.title} is not on this machine",
+            where=f"the raw folder of {dataset.name}",
+            do=dataset.obtain,
+        )
+    return [_row(item, raw) for item in read(dataset, raw).items]
+
+
+def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
+    """How many shards of the plan are published already and would be kept; `rows` from `check`."""
+    made_by = recipe(dataset, build(binary()))
+    count = 0
+    for shard in plan(rows, dataset.decode.videos_per_shard):
+        record = read_record(folder, shard)
+        wanted = identity(shard, made_by, dataset.decode.timeout_s)
+        count += record is not None and record.identity == wanted
+    return count
+
+
+def _row(item: Item, raw: Path) -> Source:
+    facts = (item.video_id, item.source, list(item.labels), list(item.splits))
+    if item.status != "listed" or item.source is None:
+        return Source(*facts, 0, 0, None, item.status, item.reason)
+    try:
+        size = (raw / item.source).stat().st_size
+    except OSError as error:
+        return Source(*facts, 0, 0, None, "unreadable", f"cannot be read: {error.strerror}")
+    return Source(*facts, 1, size, None, "ok" if size else "empty", "")
 
 
 def _scaled(values: Sequence[float], total: int) -> tuple[float, float]:

@@ -149,10 +149,18 @@ def decode(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="try failed videos of finished shards again")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only say what it will cost, from a sample")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=2, help="videos that a dry run decodes")] = 24,
+    as_json: Annotated[bool, typer.Option("--json", help="a dry run's numbers as JSON")] = False,
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
     """Decode a data set into its frame store; finished shards are kept."""
+    if dry_run:
+        cli_tools.forecast(_workspace(profile), dataset, workers, sample, as_json)
+        return
     _execute("decode", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
 
 

@@ -147,6 +147,22 @@ def export_lists(
         typer.echo(path)
 
 
+def forecast(
+    work: Workspace, dataset: str, workers: int | None, sample: int, as_json: bool
+) -> None:
+    """What `tdn decode DATASET --dry-run` prints."""
+    from stages import estimate, harness, plan
+
+    plan.run(work, wanted=("decode", dataset))
+    params = harness.read_plan(work, "decode", dataset)["params"]
+    found = estimate.run(work, dataset, params=params, workers=workers, sample=sample)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in estimate.lines(found):
+        typer.echo(line)
+
+
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="an authors' .pth.tar")],
     architecture: Annotated[str, typer.Option(help="tdn, tanet, tsm, tsn or tea")],

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.estimate import estimate
+from pipeline.estimate import estimate, finished, unchecked
 from pipeline.sources import read_ledger
 from tests.pipeline.samples import numbered, own_videos
 
@@ -20,7 +21,9 @@ def test_a_whole_sample_is_nearly_the_truth(tmp_path: Path) -> None:
     # Each of these tiny shards carries a few pages of its own.
     assert 0.5 * about["bytes"] < found.store_bytes < 1.1 * about["bytes"]
     assert found.cpu_s > 0
-    assert found.wall_s == found.cpu_s / 4
+    assert found.wall_s == found.wall_on(4) == found.cpu_s / 3  # three shards feed three cores
+    assert found.wall_on(2) == found.cpu_s * 2 / 3
+    assert found.wall_on(1) == found.cpu_s
     assert found.cpu_s_error == 0
 
 
@@ -37,3 +40,27 @@ def test_a_sample_says_how_sure_it_is(tmp_path: Path) -> None:
 def test_nothing_to_decode_costs_nothing(tmp_path: Path) -> None:
     found = estimate(own_videos(tmp_path, []).dataset, tmp_path, [], workers=2)
     assert (found.videos, found.store_bytes, found.cpu_s) == (0, 0, 0.0)
+
+
+def test_what_was_never_checked_is_listed_without_being_read(tmp_path: Path) -> None:
+    made = own_videos(tmp_path, numbered(5), max_failed_fraction=1.0)
+    (made.raw / "videos" / "clip002.avi").unlink()
+    (made.raw / "videos" / "clip003.avi").write_bytes(b"")
+    made.check()
+    checked = read_ledger(made.summary.with_suffix(".parquet"))
+    plain = [replace(row, sha256=None, reason="", files=0) for row in checked]
+    seen = unchecked(made.dataset, made.raw)
+    assert [replace(row, reason="", files=0) for row in seen] == plain
+
+
+def test_finished_shards_are_counted(tmp_path: Path) -> None:
+    made = own_videos(tmp_path, numbered(7))
+    made.check()
+    made.decode()
+    rows = read_ledger(made.summary.with_suffix(".parquet"))
+    assert finished(made.dataset, rows, made.frames) == 3
+    (made.frames / "shard-00001.json").unlink()
+    assert finished(made.dataset, rows, made.frames) == 2
+    policy = made.dataset.decode.model_copy(update={"quality": 7})
+    other = made.dataset.model_copy(update={"decode": policy})
+    assert finished(other, rows, made.frames) == 0
