@@ -60,10 +60,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON (sorted keys, two spaces, final newline), atomically."""
+def json_bytes(value: Any) -> bytes:
+    """Readable JSON as files hold it: sorted keys, two spaces, final newline."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, (text + "\n").encode("utf-8"))
+    return (text + "\n").encode("utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON (see `json_bytes`), atomically."""
+    write_atomic(path, json_bytes(value))
 
 
 def read_json(path: Path) -> Any:

@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,20 +21,27 @@ from pipeline.errors import RecordError
 from pipeline.workspace import Workspace
 
 SCHEMA = "tdn.run/1"
+OBSERVED = ".observed.json"
+"""How the observed half of a record is called."""
 _PACKAGES = ("torch", "torchvision", "ray", "lmdb", "pyarrow", "numpy", "pandas", "dvc")
 
 
 def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
     """A file as a record names it: role, relative path, bytes and sha256.
 
-    A directory counts as the digest over its files' relative names and digests.
+    A directory counts as the digest over its files' relative names and digests, and lists them.
     """
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
-        listing = {p.relative_to(path).as_posix(): sha256_file(p) for p in files}
-        size = sum(p.stat().st_size for p in files)
-        digest = sha256_json(listing)
-    elif path.is_file():
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            digests = list(pool.map(sha256_file, files))
+        names = [p.relative_to(path).as_posix() for p in files]
+        sizes = [p.stat().st_size for p in files]
+        listing = dict(zip(names, digests, strict=True))
+        about = {n: {"sha256": listing[n], "bytes": b} for n, b in zip(names, sizes, strict=True)}
+        facts = {"sha256": sha256_json(listing), "bytes": sum(sizes), "files": about}
+        return {"role": role, "path": work.relative(path), **facts}
+    if path.is_file():
         size, digest = path.stat().st_size, sha256_file(path)
     else:
         raise RecordError(
@@ -74,7 +82,7 @@ def write_record(
     path = work.record(stage, key)
     try:
         write_json(path, record)
-        write_json(path.with_suffix(".observed.json"), {"schema": SCHEMA, **observed})
+        write_json(path.with_suffix(OBSERVED), {"schema": SCHEMA, **observed})
     except OSError as error:
         raise RecordError(
             f"cannot write the run record: {error.strerror}",

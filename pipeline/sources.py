@@ -259,17 +259,20 @@ def _folder(
     stamps = [[n, a.st_size, a.st_mtime_ns] for n, a in zip(names, abouts, strict=True)]
     stamp = sha256_json(stamps)
     relpath = str(facts[1])
-    digest = known.look_up(relpath, stamp)
-    if digest is None:
-        content = hashlib.sha256()
-        for name in names:
-            with open(path / name, "rb") as file:
-                data = file.read()
-            content.update(f"{len(os.fsencode(name))} {len(data)}\n".encode() + os.fsencode(name))
-            content.update(data)
-        digest = content.hexdigest()
+    digest = known.look_up(relpath, stamp) or sha256_frames(path, names)
     known.note(relpath, stamp, digest)
     return Source(*facts, len(names), size, digest, "ok", "")
+
+
+def sha256_frames(path: Path, names: Iterable[str]) -> str:
+    """Hexadecimal sha256 over the names, sizes and bytes of a folder's frames, in order."""
+    content = hashlib.sha256()
+    for name in names:
+        with open(path / name, "rb") as file:
+            data = file.read()
+        content.update(f"{len(os.fsencode(name))} {len(data)}\n".encode() + os.fsencode(name))
+        content.update(data)
+    return content.hexdigest()
 
 
 class _Cache:

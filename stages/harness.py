@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit.root import root_path
 from pipeline.digests import read_json, sha256_file, sha256_json
 from pipeline.errors import UsageError
 from pipeline.locks import exclusive
@@ -27,11 +28,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it reads and writes, and which run-time switches its `run` takes."""
+    """One stage: what it reads and writes, and which run-time switches its `run` takes.
+
+    A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
+    the audit makes them again.
+    """
 
     inputs: Places
     outputs: Places
     takes: frozenset[str] = field(default_factory=frozenset)
+    pure: bool = False
 
 
 def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
@@ -48,8 +54,9 @@ def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
     files |= {"layouts": work.manifests / "tables"}
     found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
     found["costs"] = work.reports / "costs.json"
+    found |= {f"scores:{row}": work.run(row) / "scores" for row in params["rows"]}
     # What was never run is a cell that says so, not a broken table.
-    files |= {role: path for role, path in found.items() if path.is_file()}
+    files |= {role: path for role, path in found.items() if path.exists()}
     return files
 
 
@@ -57,7 +64,7 @@ def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> F
     found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
     found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
     present = {role: path for role, path in found.items() if path.is_file()}
-    return {**present, "tables": work.reports / "tables"}
+    return {**present, "root": root_path(work), "tables": work.reports / "tables"}
 
 
 STAGES: dict[str, Stage] = {
@@ -78,6 +85,7 @@ STAGES: dict[str, Stage] = {
         inputs=lambda work, key, params: {"sources": work.sources(key)},
         outputs=lambda work, key, params: {
             "index": work.frames(key) / "index.json",
+            "store": work.frames(key),
             "summary": work.decoded(key),
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
@@ -101,6 +109,7 @@ STAGES: dict[str, Stage] = {
             "metrics": work.metrics(key),
             "scores": work.run(key) / "scores",
         },
+        pure=True,
     ),
     "cost": Stage(
         inputs=lambda work, key, params: {},
@@ -108,11 +117,19 @@ STAGES: dict[str, Stage] = {
     ),
     "tables": Stage(
         inputs=_all_metrics,
-        outputs=lambda work, key, params: {"tables": work.reports / "tables"},
+        outputs=lambda work, key, params: {
+            "root": root_path(work),
+            "tables": work.reports / "tables",
+        },
+        pure=True,
     ),
     "report": Stage(
         inputs=_everything_reported,
-        outputs=lambda work, key, params: {"report": work.reports / "index.html"},
+        outputs=lambda work, key, params: {
+            "report": work.reports / "index.html",
+            "trace": work.reports / "trace",
+        },
+        pure=True,
     ),
 }
 

@@ -7,15 +7,25 @@ from typing import Any
 from pipeline.digests import write_atomic
 from pipeline.errors import AbsentData
 from pipeline.reporting.report import render
+from pipeline.reporting.traces import render_traces
 from pipeline.workspace import Workspace
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
-    """Write `reports/P/index.html`. Raises AbsentData when the tables were not made."""
+    """Write `reports/P/index.html` and `reports/P/trace/`, which its numbers link to.
+
+    Raises AbsentData when the tables were not made.
+    """
     if not (work.reports / "tables" / "cells.json").is_file():
         raise AbsentData(
             "there are no tables to report",
             where=work.relative(work.reports / "tables"),
             do=f"run `tdn tables --profile {work.profile}`",
         )
+    folder = work.reports / "trace"
+    pages = {folder / name: text for name, text in render_traces(work, params).items()}
+    for path, text in pages.items():
+        write_atomic(path, text.encode("utf-8"))
+    for stale in [path for path in folder.rglob("*") if path.is_file() and path not in pages]:
+        stale.unlink()
     write_atomic(work.reports / "index.html", render(work, params).encode("utf-8"))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit import root
+from pipeline.audit.evidence import Evidence
 from pipeline.digests import write_atomic, write_json
 from pipeline.errors import ManifestError
 from pipeline.manifest_tables import check_placement, load_all
 from pipeline.reporting.combine import add_combinations
 from pipeline.reporting.prose import check_rules, judge_prose
-from pipeline.reporting.results import load_results, orphans
+from pipeline.reporting.results import Results, load_results, orphans
 from pipeline.reporting.tables import Table, build_tables, frame
-from pipeline.reporting.writers import to_csv, to_latex, to_markdown
+from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
 from pipeline.workspace import Workspace
 
 SCHEMA = "tdn.cells/1"
+LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
 SMOKE_REMARK = (
     "Smoke: accuracies are measured on miniature data and never compared with the claims; "
     "operations are counted at the paper's size and are."
@@ -26,7 +29,8 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}` and three JSON files.
 
     cells.json has every cell with its lineage, combinations.json what was made from several runs,
-    prose.json the verdicts on sentences.
+    prose.json the verdicts on sentences. `reports/P/root.json` is the digest of all that the tables
+    rest on; every table carries it.
 
     Works with no result at all: every number of ours is then 'not-run'. Names orphaned metrics on
     stdout and removes tables whose layout is gone.
@@ -34,12 +38,14 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     given = load_all(work.manifests)
     results = load_results(work, params["rows"])
     combined = add_combinations(work, results, given.combinations)
+    evidence = root.compute(Evidence(work), _read_by(work, results))
     tables = build_tables(given.layouts, given.claims, results)
     cells = {cell.cell_id: cell for table in tables for cell in table.cells.values()}
     verdicts = judge_prose(given.prose, given.claims, cells, results)
     folder = work.reports / "tables"
     remark = SMOKE_REMARK if params["smoke"] else ""
-    written = {path for table in tables for path in _write(folder, table, remark)}
+    about = Footing(remark, evidence["root"])
+    written = {path for table in tables for path in _write(folder, table, about)}
     heading = {"profile": params["profile"], "smoke": params["smoke"]}
     documents = {key: document.model_dump() for key, document in given.documents.items()}
     write_json(
@@ -55,8 +61,18 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     write_json(folder / "combinations.json", combined)
     write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
     _remove_others(folder, written)
+    write_json(root.root_path(work), evidence)
     for orphan in orphans(work, params["rows"]):
         print(f"orphan: {orphan} belongs to no row of this profile; not shown")
+
+
+def _read_by(work: Workspace, results: Results) -> list[str]:
+    """Relative paths of the measurements and manifests that the tables are made from."""
+    found = [source for run in results.runs.values() for source in run.sources]
+    found += [s for s in (results.cost_source, results.timing_source) if s is not None]
+    layouts = sorted((work.manifests / "tables").glob("*.yaml"))
+    manifests = [work.manifests / name for name in LAID_OUT_BY] + layouts
+    return sorted({source.path for source in found} | {work.relative(p) for p in manifests})
 
 
 def _remove_others(folder: Path, written: set[Path]) -> None:
@@ -86,14 +102,14 @@ def check(work: Workspace) -> int:
     return len(given.claims)
 
 
-def _write(folder: Path, table: Table, remark: str) -> list[Path]:
+def _write(folder: Path, table: Table, about: Footing) -> list[Path]:
     layout = table.layout
     data = frame(table)
     stem = folder / layout.document / layout.table
     texts = {
         ".csv": to_csv(data),
-        ".md": to_markdown(data, layout, table.orderings, remark),
-        ".tex": to_latex(data, layout, table.orderings, remark),
+        ".md": to_markdown(data, layout, table.orderings, about),
+        ".tex": to_latex(data, layout, table.orderings, about),
     }
     paths = []
     for suffix, text in texts.items():

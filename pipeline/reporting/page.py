@@ -107,7 +107,7 @@ Ranges are {{ method.level }} % intervals over videos.</caption>
 <td class="num{% if not column.claimed %} first{% endif %}"><span class="pair">
 {{ badge(cell.status, cell.symbol, cell.reason) }}
 {% if cell.smoke and cell.status != 'smoke' %}{{ badge('smoke', '≈') }}{% endif %}
-{% if cell.measured %}<a class="value" href="#{{ cell.trace }}">{{ cell.measured }}</a>{% endif %}
+{% if cell.measured %}<a class="value" href="{{ cell.trace }}">{{ cell.measured }}</a>{% endif %}
 </span>{% if cell.interval %}<span class="ci">{{ cell.interval }}</span>{% endif %}</td>
 {% else %}
 {% if column.claimed %}
@@ -137,7 +137,8 @@ p after Holm's correction within this table; intervals from a paired bootstrap.<
 </thead><tbody>
 {% for pair in ordering.pairs %}
 <tr><td class="text">{{ pair.first_label }}</td><td class="text">{{ pair.second_label }}</td>
-<td class="num">{{ pair.claimed_text or '–' }}</td><td class="num">{{ pair.measured_text }}</td>
+<td class="num">{{ pair.claimed_text or '–' }}</td>
+<td class="num"><a class="value" href="{{ table.trace }}">{{ pair.measured_text }}</a></td>
 <td class="num">{{ pair.interval }}</td>
 <td class="num">{{ pair.first_only }} / {{ pair.second_only }}</td>
 <td class="num">{{ pair.p_text }}</td>
@@ -145,26 +146,8 @@ p after Holm's correction within this table; intervals from a paired bootstrap.<
 {% endfor %}
 </tbody></table></div></details>
 {% endfor %}
-<details><summary>Where each number comes from</summary>
-<div class="scroll" tabindex="0"><table>
-<caption>Cells of {{ document }}, {{ table.title | lower }}: run, protocol, videos scored, files
-with the start of their sha256.</caption>
-<thead><tr><th class="text" scope="col">cell</th><th class="text" scope="col">why this status</th>
-<th class="text" scope="col">run, protocol</th><th scope="col">videos</th>
-<th class="text" scope="col">files</th></tr></thead><tbody>
-{% for row in table.rows %}
-{% for cell in row.cells if cell %}
-<tr id="{{ cell.trace }}"><td class="text"><code>{{ cell.id }}</code></td>
-<td class="text">{{ cell.reason }}{% if cell.note and cell.note != cell.reason %}{{ ' ' }}
-<span class="soft">({{ cell.note }})</span>{% endif %}</td>
-<td class="text"><code>{{ cell.run or '–' }}{% if cell.protocol %}, {{ cell.protocol }}{% endif %}
-</code>{% if cell.rule %}<br>{{ cell.rule }} of {{ cell.runs | join(', ') }}{% endif %}</td>
-<td class="num">{{ cell.videos or '–' }}</td>
-<td class="text">{% for source in cell.sources %}<code>{{ source.path }} {{ source.digest }}</code>
-{% if not loop.last %}<br>{% endif %}{% else %}–{% endfor %}</td></tr>
-{% endfor %}
-{% endfor %}
-</tbody></table></div></details>
+<p class="small soft"><a href="{{ table.trace }}">Where each number comes from</a>, file by file.
+Evidence root <code>{{ root[:12] }}</code>.</p>
 <p class="small soft">This table as
 {% for file in table.files %}<a href="{{ file }}">{{ file.rsplit('.')[-1] }}</a>
 {%- if not loop.last %}, {% endif %}{% endfor %}</p>
@@ -187,7 +170,8 @@ with the start of their sha256.</caption>
 <th scope="col">decoded</th><th scope="col">failed</th></tr></thead><tbody>
 {% for split in dataset.counts.splits %}
 <tr><th class="label" scope="row">{{ split.name }}</th><td class="num">{{ split.listed }}</td>
-<td class="num">{{ split.usable }}</td><td class="num">{{ split.failed }}</td></tr>
+<td class="num"><a class="value" href="{{ dataset.trace }}">{{ split.usable }}</a></td>
+<td class="num">{{ split.failed }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 {% else %}
@@ -207,13 +191,15 @@ with the start of their sha256.</caption>
 {%- if run.fold and run.fold != 'default' %}, {{ run.fold }}{% endif %}</code></th>
 <td class="text">{{ run.protocol or '–' }}</td>
 {% if run.value is not none %}
-<td class="num"><span class="value">{{ run.text }}</span>
+<td class="num"><a class="value" href="{{ run.trace }}">{{ run.text }}</a>
 {% if run.interval %}<span class="ci">{{ run.interval }}</span>{% endif %}</td>
 {% else %}<td class="num soft">–</td>{% endif %}
 {% if dataset.scale %}
 <td class="wide">{{ interval_plot(run.plot, dataset.bound_at) }}</td>
 {% endif %}
-<td class="num">{{ run.top5 or '–' }}</td><td class="num">{{ run.videos or '–' }}</td>
+{% if run.top5 %}<td class="num"><a class="value" href="{{ run.trace }}">{{ run.top5 }}</a></td>
+{% else %}<td class="num">–</td>{% endif %}
+<td class="num">{{ run.videos or '–' }}</td>
 <td class="num">{{ badge(run.status, run.symbol, run.reason) }}
 {% if run.reason %}<span class="ci why">{{ run.reason }}</span>{% endif %}</td></tr>
 {% endfor %}
@@ -262,7 +248,9 @@ the reverse. Pairs whose difference the data do not support are left undecided.<
 wider. Accuracies on the real data sets are accepted within the points their layout states.</p>
 </main>
 <footer><p>Every cell with its lineage: <a href="tables/cells.json">tables/cells.json</a>,
-sha256 <code>{{ cells_digest }}</code>.</p></footer>
+sha256 <code>{{ cells_digest }}</code>. Evidence root of all tables:
+<a href="root.json">root.json</a>, <code>{{ root }}</code>.
+<code>tdn audit --against</code> checks a published one.</p></footer>
 </body>
 </html>
 """

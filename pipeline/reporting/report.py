@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.audit.root import read_root
 from pipeline.digests import read_json, sha256_file
 from pipeline.reporting.page import TEMPLATE
 from pipeline.reporting.results import Results, load_results
@@ -57,6 +58,7 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         about=found["documents"],
         datasets=datasets,
         cells_digest=sha256_file(cells_path),
+        root=stated["root"] if (stated := read_root(work)) is not None else "none",
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},
     )
 

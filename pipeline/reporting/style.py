@@ -104,6 +104,10 @@ th .ends { display: flex; justify-content: space-between; width: 9rem; font-weig
 details { margin: .4rem 0; font-size: .9rem; }
 summary { cursor: pointer; color: var(--link); padding: .15rem 0; }
 .finding { border-left: .2rem solid var(--line); padding: .1rem 0 .1rem .9rem; margin: .6rem 0; }
+.trace h2 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
+.trace ul { list-style: none; margin: .1rem 0; padding-left: 1.1rem;
+  border-left: 1px solid var(--line); }
+.trace section:target { background: var(--tint); }
 tr:target > * { background: var(--smoke-tint); }
 footer { margin-top: 3.5rem; padding-top: 1rem; padding-bottom: 3rem;
   border-top: 1px solid var(--line); color: var(--soft); font-size: .875rem; }

@@ -76,6 +76,12 @@ def anchor(*parts: str) -> str:
     return "-".join(part.replace("/", "-").replace("_", "-") for part in parts)
 
 
+def trace_link(cell_id: str) -> str:
+    """Where a cell's walk is shown, from the report's place."""
+    table = "/".join(cell_id.split("/")[:2])
+    return f"trace/{table}.html#{anchor('trace', cell_id)}"
+
+
 def status_counts(cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How many cells have each status, with its meaning; zeros are left out."""
     found = [cell["status"] for cell in cells.values()]
@@ -117,6 +123,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
     return {
         **table,
         "id": anchor(table["document"], table["table"]),
+        "trace": f"trace/{table_id}.html",
         "title": f"Table {table['table']}" if table["table"][0].isdigit() else "Table",
         "columns": columns,
         "rows": rows,
@@ -134,7 +141,7 @@ def _cell_view(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> dic
     lineage = cell["lineage"]
     return {
         "id": cell["cell_id"],
-        "trace": anchor("trace", cell["cell_id"]),
+        "trace": trace_link(cell["cell_id"]),
         "claimed": cell["claimed"] or "",
         "measured": number(cell["measured"], decimals),
         "interval": "" if low is None else f"{number(low, decimals)}–{number(high, decimals)}",
@@ -145,21 +152,7 @@ def _cell_view(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> dic
         "note": cell["note"],
         "plot": plot(column["scale"], cell["measured"], low, high),
         "run": lineage["run"],
-        "runs": lineage["runs"],
-        "rule": lineage["rule"],
-        "protocol": lineage["protocol"],
-        "dataset": lineage["dataset"],
-        "videos": _videos(cell),
-        "sources": [
-            {"path": s["path"], "digest": s["sha256"][:SHORT_DIGEST]} for s in lineage["sources"]
-        ],
     }
-
-
-def _videos(cell: Mapping[str, Any]) -> str:
-    if cell["n_expected"] is None:
-        return ""
-    return f"{cell['n_scored']} of {cell['n_expected']}"
 
 
 def _ordering_view(ordering: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,6 +233,7 @@ def dataset_view(
     return {
         "name": name,
         "id": anchor("data", name),
+        "trace": f"trace/runs.html#{anchor('data', name)}",
         "title": about["title"],
         "counts": counts,
         "bound": bound,
@@ -266,6 +260,7 @@ def run_views(
     """One line per protocol of a row, or one line saying why there is none."""
     base = {
         "row": row,
+        "trace": f"trace/runs.html#{anchor('run', row)}",
         "architecture": about.get("architecture", ""),
         "fold": about.get("fold", ""),
         "members": about.get("members", []),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from pipeline.reporting.ordering import Ordering
 
 UNIT_TEXT = {"percent": "%", "gflops": "G", "views": "", "ms": "ms", "params": ""}
 
+_LATEX_ROOT = r"  \par\smallskip{\tiny Evidence root \texttt{%s}}"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -36,35 +38,46 @@ _LATEX = {
 }
 
 
+@dataclass(frozen=True)
+class Footing:
+    """What every table says of itself: a `remark` on its numbers ('' for none), and the digest of
+    the evidence that it rests on."""
+
+    remark: str = ""
+    root: str = ""
+
+
 def to_csv(frame: pd.DataFrame) -> str:
     """Comma-separated text with a header and Unix line ends."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def to_markdown(
-    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], remark: str
+    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], about: Footing
 ) -> str:
     """A heading, a pipe table (one column for claimed, one for measured and status), notes."""
     head, body = _compact(frame, layout, _escape_markdown)
     lines = [f"# {_escape_markdown(layout.document)}, table {layout.table}", ""]
     lines += [f"{_escape_markdown(layout.caption)} ({layout.place})", ""]
-    if remark:
-        lines += [f"**{remark}**", ""]
+    if about.remark:
+        lines += [f"**{about.remark}**", ""]
     align = ["---" if position == 0 else "---:" for position in range(len(head))]
     lines += [_pipes(head), _pipes(align), *(_pipes(row) for row in body), ""]
     lines += [f"{ordering.in_words}\n" for ordering in orderings]
     if layout.note:
         lines += [layout.note.strip(), ""]
+    if about.root:
+        lines += [f"Evidence root `{about.root}`", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def to_latex(
-    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], remark: str
+    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], about: Footing
 ) -> str:
     """A `table` environment (packages booktabs and amssymb)."""
     head, body = _compact(frame, layout, escape_latex)
-    words = [escape_latex(layout.caption)]
-    words += [escape_latex(text) for text in (remark, *(o.in_words for o in orderings)) if text]
+    said = (layout.caption, about.remark, *(ordering.in_words for ordering in orderings))
+    words = [escape_latex(text) for text in said if text]
     label = re.sub(r"[^a-z0-9]+", "-", f"{layout.document}-{layout.table}")
     lines = [
         r"\begin{table}",
@@ -78,6 +91,7 @@ def to_latex(
         *("    " + " & ".join(row) + r" \\" for row in body),
         r"    \bottomrule",
         r"  \end{tabular}",
+        *([_LATEX_ROOT % about.root] if about.root else []),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.digests import write_json
 from pipeline.errors import AbsentData
+from pipeline.workspace import Workspace
 from tests.pipeline.reporting import fakes
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -40,8 +41,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    work = fakes.full(tmp_path_factory.mktemp("project"))
+def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return fakes.full(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def page(work: Workspace) -> str:
     about = {
         "status": "ok",
         "counts": {"ok": 298, "error": 2},
@@ -52,13 +57,38 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return fakes.make_report(work)
 
 
-def test_the_page_is_well_formed_and_its_links_resolve(page: str) -> None:
-    found = Page(page)
+def links_resolve(path: Path) -> Page:
+    """Every link of a page leads to a file of the report, and to an id where it names one."""
+    found = Page(path.read_text("utf-8"))
     assert found.open == []
     assert len(set(found.ids)) == len(found.ids)
     for link in found.links:
-        inside = link.startswith("#") and link[1:] in found.ids
-        assert inside or link.startswith("tables/"), link
+        place, _, name = link.partition("#")
+        other = path.parent / place if place else path
+        assert other.is_file(), link
+        assert not name or name in Page(other.read_text("utf-8")).ids, link
+    return found
+
+
+def test_the_page_is_well_formed_and_its_links_resolve(page: str, work: Workspace) -> None:
+    links_resolve(work.reports / "index.html")
+
+
+def test_the_trace_pages_are_well_formed_and_their_links_resolve(
+    page: str, work: Workspace
+) -> None:
+    pages = sorted((work.reports / "trace").rglob("*.html"))
+    assert len(pages) > 2
+    for path in pages:
+        links_resolve(path)
+        assert str(work.root) not in path.read_text("utf-8")
+
+
+def test_every_measured_number_leads_to_its_trace(page: str) -> None:
+    numbers = re.findall(r'<(a|span) class="value"([^>]*)>', page)
+    assert len(numbers) > 10
+    assert {tag for tag, _ in numbers} == {"a"}
+    assert all('href="trace/' in rest for _, rest in numbers)
 
 
 def test_every_table_has_a_caption(page: str) -> None:

@@ -1,0 +1,116 @@
+"""An audit: levels in order, over everything or over what one cell or table comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.audit import declared, hashing, recompute
+from pipeline.audit.context import Context, Tools, open_context
+from pipeline.audit.links import Level, Link, Status, counts, limits, worst
+from pipeline.audit.root import read_root
+from pipeline.errors import UsageError
+from pipeline.manifest_base import nearest
+from pipeline.workspace import Workspace
+
+SCHEMA = "tdn.audit/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an audit found. `cells`: {cell id: status} of the cells with a number of ours."""
+
+    context: Context
+    level: Level
+    links: tuple[Link, ...]
+    cells: Mapping[str, Status]
+
+    @property
+    def broken(self) -> list[Link]:
+        return [link for link in self.links if link.broken]
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole output, links included, as plain values."""
+        stated = read_root(self.context.work)
+        return {
+            "schema": SCHEMA,
+            "profile": self.context.work.profile,
+            "level": int(self.level),
+            "clean": not self.broken,
+            "root": stated["root"] if stated is not None else None,
+            "counts": counts(self.links),
+            "cells": {cell: status.value for cell, status in self.cells.items()},
+            "limits": limits(self.level),
+            "links": [link.as_json() for link in self.links],
+        }
+
+
+def find(
+    work: Workspace, tools: Tools, *, cell: str | None = None, table: str | None = None
+) -> Context:
+    """What an audit of everything, of one cell or of one table works from.
+
+    Raises UsageError when nothing was recorded yet or there is no such cell or table.
+    """
+    context = open_context(work, tools)
+    if not context.evidence.runs:
+        raise UsageError(
+            f"profile {work.profile} has no run records here",
+            where=work.relative(work.reports / "records"),
+            do=f"make repro PROFILE={work.profile}",
+        )
+    if cell is None and table is None:
+        return context
+    if cell is not None:
+        if cell not in context.cells:
+            raise UsageError(f"no cell '{cell}'", do=nearest(cell, list(context.cells)))
+        cells = {cell: context.cells[cell]}
+    else:
+        names = [f"{t['document']}/{t['table']}" for t in context.tables]
+        if table not in names:
+            raise UsageError(f"no table '{table}'", do=nearest(str(table), names))
+        wanted = f"{table}/"
+        cells = {name: c for name, c in context.cells.items() if name.startswith(wanted)}
+    shown = {"/".join(name.split("/")[:2]) for name in cells}
+    tables = [t for t in context.tables if f"{t['document']}/{t['table']}" in shown]
+    scope = {run for found in cells.values() for run in context.behind(found)}
+    # A printed number also needs the run that printed it.
+    cells_json = work.relative(work.reports / "tables" / "cells.json")
+    if (printer := context.evidence.maker(cells_json)) is not None:
+        scope.add(printer)
+    return replace(context, cells=cells, tables=tuple(tables), scope=frozenset(scope))
+
+
+def audit(
+    context: Context, level: Level = Level.RECOMPUTE, *, published: str | None = None
+) -> Result:
+    """Check every link up to `level` (2 at most; replay and rerun need the stages).
+
+    `published` is a root digest that the evidence must have.
+    """
+    return judge(context, level, list(_links(context, level, published)))
+
+
+def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:
+    """The links together with what they mean for every cell."""
+    found = tuple(links)
+    by_run: dict[str, list[Link]] = {}
+    for link in found:
+        kind, _, name = link.source.partition(":")
+        if kind in ("record", "cell"):
+            by_run.setdefault(f"{kind}:{name}", []).append(link)
+    cells = {}
+    for cell in context.measured():
+        name = str(cell["cell_id"])
+        sources = [f"record:{run}" for run in context.behind(cell)] + [f"cell:{name}"]
+        cells[name] = worst(link for source in sources for link in by_run.get(source, []))
+    return Result(context, level, found, cells)
+
+
+def _links(context: Context, level: Level, published: str | None) -> Iterator[Link]:
+    yield from declared.check(context, published)
+    if level >= Level.HASH:
+        yield from hashing.check(context)
+    if level >= Level.RECOMPUTE:
+        yield from recompute.check(context)

@@ -1,0 +1,145 @@
+"""What every level of an audit works from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.audit.evidence import Evidence, Run
+from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.lock import LockedStage, read_lock
+from pipeline.digests import canonical_json, read_json
+from pipeline.errors import TdnError
+from pipeline.workspace import Workspace
+
+Plans = dict[str, dict[str, Any]]
+Again = Callable[[Workspace, str, str, dict[str, Any]], None]
+"""Runs a stage (name, key, parameters) in another workspace."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an audit needs of the stages, which this package never imports.
+
+    `plans` resolves the manifests into {'stage/key': plan}. `pure` names the stages that `again`
+    makes again in seconds from what their records list, without torch.
+    """
+
+    plans: Callable[[Workspace], Plans]
+    lock: Path
+    pure: frozenset[str] = frozenset()
+    again: Again | None = None
+
+
+@dataclass
+class Context:
+    """One audit: the evidence, and which runs and cells it is about (None: all)."""
+
+    work: Workspace
+    tools: Tools
+    evidence: Evidence
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: tuple[Mapping[str, Any], ...] = ()
+    scope: frozenset[str] | None = None
+
+    @cached_property
+    def plans(self) -> Plans | TdnError:
+        """Every plan as the manifests and the code have it now, or why there is none."""
+        try:
+            found = self.tools.plans(self.work)
+        except TdnError as error:
+            return error
+        return {name: json.loads(canonical_json(plan)) for name, plan in found.items()}
+
+    @cached_property
+    def lock(self) -> dict[str, LockedStage] | TdnError:
+        try:
+            return read_lock(self.tools.lock)
+        except TdnError as error:
+            return error
+
+    @cached_property
+    def uncommitted(self) -> frozenset[str] | None:
+        """Python files that differ from the last commit or are in none; None without git."""
+        try:
+            words = ["status", "--porcelain", "-z", "-uall", "--", "*.py"]
+            done = subprocess.run(
+                ["git", "-C", str(self.work.root), *words],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode:
+            return None
+        return frozenset(item[3:] for item in done.stdout.split("\0") if len(item) > 3)
+
+    def runs(self) -> Iterator[Run]:
+        """The runs that this audit is about, by name."""
+        for name, run in self.evidence.runs.items():
+            if self.scope is None or name in self.scope:
+                yield run
+
+    def measured(self) -> Iterator[Mapping[str, Any]]:
+        """The cells with a number of ours that this audit is about."""
+        for cell in self.cells.values():
+            if cell.get("measured") is not None:
+                yield cell
+
+    def behind(self, cell: Mapping[str, Any]) -> set[str]:
+        """The runs that a cell's number comes from."""
+        return self.evidence.behind(source["path"] for source in cell["lineage"]["sources"])
+
+    def place(self, path: str) -> Path:
+        return self.work.root / path
+
+    def absent_place(self, path: str) -> str | None:
+        """The whole place that is absent here and that a path lies in; None: it should be there.
+
+        Data and runs are not part of a clone, and raw data may be licensed: where all of them, or
+        all of a data set's, are absent, a file of theirs is unavailable rather than missing.
+        """
+        roots = [self.work.relative(self.work.data), self.work.relative(self.work.run("x").parent)]
+        parts = path.split("/")
+        if len(parts) > 3 and parts[0] == "data":
+            depth = 3 if parts[1] == "raw" else 4
+            if {"raw", "frames", "flow"} & set(parts[:3]):
+                roots.append("/".join(parts[:depth]))
+        for root in roots:
+            if (path == root or path.startswith(root + "/")) and not self.place(root).exists():
+                return root
+        return None
+
+    def absent(self, level: Level, source: str, path: str, declared: str | None) -> Link:
+        """The link to a file that is not there: unavailable or missing."""
+        place = self.absent_place(path)
+        if place is not None:
+            detail = f"{place} is not on this machine"
+            return Link(level, source, "holds", path, Status.UNAVAILABLE, declared, detail=detail)
+        stage = source.removeprefix("record:").replace("/", " ")
+        return Link(
+            level,
+            source,
+            "holds",
+            path,
+            Status.MISSING,
+            declared,
+            detail="the record names it and it is not there",
+            do=f"restore it, or run `tdn {stage}` again",
+        )
+
+
+def open_context(work: Workspace, tools: Tools) -> Context:
+    """The records and cells of a profile; an unreadable cells.json leaves it without cells."""
+    evidence = Evidence(work)
+    try:
+        found = read_json(work.reports / "tables" / "cells.json")
+        return Context(work, tools, evidence, found["cells"], tuple(found["tables"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Context(work, tools, evidence)
