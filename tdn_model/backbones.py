@@ -144,7 +144,7 @@ class Stem(ConvBN):
         super().__init__(in_channels, out_channels, 7, stride=2, bias=bias)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        y = F.relu(super().forward(x_NCHW), inplace=True)
+        y = F.relu(super().forward(x_NCHW.to(self.conv.weight.dtype)), inplace=True)
         return F.max_pool2d(y, 3, stride=2, padding=1)
 
 

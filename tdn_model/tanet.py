@@ -51,6 +51,8 @@ class TemporalAdaptive(nn.Module):
     layers of the global branch see all T segments at once, so T is part of the weights' shape.
     """
 
+    CONV_BN = (("importance.0", "importance.1"), ("kernel.0", "kernel.1"))
+
     def __init__(
         self,
         channels: int,

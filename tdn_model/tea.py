@@ -80,7 +80,11 @@ class Res2Block(nn.Module):
     pool.
     """
 
-    CONV_BN = (("conv1", "bn1"), ("conv3", "bn3"))
+    CONV_BN = (
+        ("conv1", "bn1"),
+        *((f"convs.{i}", f"bns.{i}") for i in range(CHUNKS - 1)),
+        ("conv3", "bn3"),
+    )
 
     def __init__(self, site: Site, num_segments: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_model.backbones import Bottleneck, Stem
-from tdn_model.tdm import LongTermTDM, ShortTermTDM
+from tdn_model.tdm import LongTermTDM, ShortTermFusion, ShortTermTDM
 from tdn_model.tdn import TDN
 
 
@@ -31,7 +31,9 @@ class ReferenceTDN(nn.Module):
             raise ValueError("model: the reference arranges the released TDN alone")
         self.net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
         self.segments = model.num_segments
-        self.weights = model.fusions[0].weights
+        fusion = model.fusions[0]
+        assert isinstance(fusion, ShortTermFusion)
+        self.alpha, self.beta = fusion.weights
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
         frames = clips_BTFCHW.flatten(0, 1).contiguous().unbind(1)
@@ -48,8 +50,8 @@ class ReferenceTDN(nn.Module):
         return scores.view(-1, self.segments, scores.shape[1]).mean(1)
 
     def _fuse(self, x: Tensor, motion: Tensor) -> Tensor:
-        alpha, beta = self.weights
-        return alpha * x + beta * F.interpolate(motion, x.shape[2:])
+        y: Tensor = self.alpha * x + self.beta * F.interpolate(motion, x.shape[2:])
+        return y
 
     def _stage(self, stage: nn.Module, x: Tensor) -> Tensor:
         for block in stage.children():
