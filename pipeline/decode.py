@@ -16,6 +16,7 @@ from pipeline.errors import AbsentData, DataError, StoreError
 from pipeline.index import USABLE, Video, write_absent, write_index, write_rows
 from pipeline.locks import exclusive
 from pipeline.manifest_dataset import Dataset
+from pipeline.nodes import refuse_blind_nodes
 from pipeline.shards import Shard, identity, plan, recipe
 from pipeline.shardwork import Outcome, ShardRecord, ShardTask, read_record, try_videos, write_shard
 from pipeline.sources import Source, read_ledger, refuse_if_bad
@@ -60,6 +61,7 @@ def decode(
         tasks = _tasks(dataset, shards, raw, folder, ffmpeg_build)
         with Pool(workers) as pool:
             records = _run(pool, tasks, retry_failed, progress)
+        _clear(folder, shards)  # what workers that were killed meanwhile left
         videos = _videos(rows, shards, records)
         write_rows(folder, videos)
         refuse_if_bad(dataset, "decode", [(v.video_id, v.status, v.reason) for v in videos], BAD)
@@ -119,6 +121,7 @@ def _run(
         progress(done, total)
     pending = [task for task in tasks if task.shard.number not in records]
     if pending:
+        refuse_blind_nodes(pool, tasks[0].folder, _a_source(pending))
         (tasks[0].folder / "index.json").unlink(missing_ok=True)  # it means a finished store
     try:
         for position, result in pool.run(write_shard, pending):
@@ -138,6 +141,13 @@ def _run(
             do=error.do or "run the command again; it makes only the missing shards",
         ) from None
     return [records[task.shard.number] for task in tasks]
+
+
+def _a_source(tasks: Sequence[ShardTask]) -> Path | None:
+    """A file that decoding will want, for every node to look at."""
+    rows = ((task, row) for task in tasks for row in task.shard.rows)
+    found = (task.raw / str(row.relpath) for task, row in rows if row.status == "ok")
+    return next(found, None)
 
 
 def _may_succeed(outcome: Outcome) -> bool:

@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 RETRIES = 2
 _REACH_S = 10.0
+_ANSWER_S = 60.0
 _STORE_BYTES = 128 << 20
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -123,6 +124,33 @@ class Pool:
             return
         yield from self._run_remote(function, tasks, retries)
 
+    def everywhere(self, function: Callable[[T], R], task: T) -> list[tuple[str, R | Crash]]:
+        """(name, result) of `function(task)` on every machine of the cluster that takes tasks.
+
+        A machine that dies, does not answer within a minute or lacks this package is a Crash.
+        Without a cluster the one machine is this one.
+        """
+        if not self.cluster:
+            return [("this machine", _value(_guarded(function, task)))]
+        ray = self._start(1)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        remote = ray.remote(num_cpus=0, max_retries=0)(_guarded)
+        nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+        asked = []
+        for node in sorted(nodes, key=lambda node: (node["NodeName"], node["NodeID"])):
+            only_there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = remote.options(scheduling_strategy=only_there).remote(function, task)
+            asked.append((f"{node['NodeName']} ({node['NodeID'][:8]})", answer))
+        found = []
+        for name, answer in asked:
+            try:
+                found.append((name, self._result(answer, _ANSWER_S)))
+            except ray.exceptions.RayTaskError as error:  # `function` could not even be loaded
+                reason = str(error.cause).partition("\n")[0]
+                found.append((name, Crash(f"it cannot run this package ({reason:.200})")))
+        return found
+
     def _run_remote(
         self, function: Callable[[T], R], tasks: Sequence[T], retries: int
     ) -> Iterator[tuple[int, R | Crash]]:
@@ -145,14 +173,20 @@ class Pool:
             for pending in running:
                 ray.cancel(pending, force=True)
 
-    def _result(self, reference: Any) -> Any:
+    def _result(self, reference: Any, timeout_s: float | None = None) -> Any:
         exceptions = self._ray.exceptions
+        lost = (
+            exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError,
+            exceptions.TaskUnschedulableError,
+        )  # fmt: skip
         try:
-            answer = self._ray.get(reference)
-        except (exceptions.WorkerCrashedError, exceptions.NodeDiedError):
+            answer = self._ray.get(reference, timeout=timeout_s)
+        except lost:
             return Crash("its worker process was killed")
         except exceptions.OutOfMemoryError:
             return Crash("its worker process ran out of memory")
+        except exceptions.GetTimeoutError:
+            return Crash(f"it did not answer within {timeout_s:g} s")
         return _value(answer)
 
     def _start(self, tasks: int) -> Any:
