@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.io import ImageReadMode
 
+from pipeline.decoding import Decoding, Wanted, decode_fields, decode_frames
 from pipeline.errors import StoreError
 from pipeline.framestore import FrameStore
 from pipeline.index import Video
@@ -30,6 +30,7 @@ from pipeline.transforms import (
     SCALES,
     TRAIN_CROPS,
     Flip,
+    Frames,
     colour_jitter,
     flip_map,
     normalise,
@@ -37,8 +38,6 @@ from pipeline.transforms import (
     test_views,
     train_view,
 )
-
-_RGB, _GREY = ImageReadMode.RGB.value, ImageReadMode.GRAY.value
 
 
 class Sample(NamedTuple):
@@ -107,6 +106,10 @@ class ClipDataset(TorchDataset[Sample]):
 
     `cache_mb` keeps decoded frames of whole videos in memory, first come, while there is room: for
     small sets that are read many times. Each loader worker has its own.
+
+    `threads` decodes a clip's frames on that many threads of one pool per process: the same pixels
+    sooner, where a loader has no workers of its own. `half_size` names the places in a window whose
+    frames are decoded at half size (`pipeline.halves`): other pixels, so nothing is cached then.
     """
 
     store: FrameStore
@@ -117,6 +120,8 @@ class ClipDataset(TorchDataset[Sample]):
     multi_label: bool = False
     cache_mb: int = 0
     epoch: int = 0
+    threads: int = 1
+    half_size: tuple[int, ...] = ()
     _cache: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
@@ -127,6 +132,8 @@ class ClipDataset(TorchDataset[Sample]):
                     f"{video.video_id} has no frames: {video.status}: {video.reason}",
                     do="leave it out, and count it as failed",
                 )
+        if self.half_size and self.store.kind == "flow":
+            raise ValueError("half_size is for frames; fields of flow are decoded whole")
         rule = self.rule
         self._flip = list(range(len(self.classes)))
         if isinstance(rule, TrainRule) and rule.flip == "label_aware":
@@ -160,9 +167,9 @@ class ClipDataset(TorchDataset[Sample]):
             first = train_indices(n, rule.segments, rule.window, rng)
         chosen = windows(first, rule.window, n)
         frames = self._frames(video, chosen)
-        height, width = frames[0].shape[-2:]
         scales = FLOW_SCALES if self.store.kind == "flow" else SCALES
         draw = TRAIN_CROPS[rule.crop]
+        width, height = video.width_px, video.height_px
         crop = draw(width, height, rule.crop_px, rule.flip != "none", rng, scales)
         pixels = train_view(frames, crop, rule.crop_px)
         if rule.colour_jitter:
@@ -201,25 +208,32 @@ class ClipDataset(TorchDataset[Sample]):
             return target
         return torch.tensor(labels[0] if labels else -1, dtype=torch.int64)
 
-    def _frames(self, video: Video, chosen: Indices) -> list[Tensor]:
-        """Decoded frames (C, H, W) for the T·F indices, each distinct frame decoded once."""
-        flat = [int(frame) for frame in chosen.reshape(-1)]
+    def _frames(self, video: Video, chosen: Indices) -> Frames:
+        """Frames (C, H, W) for the T·F indices, each distinct one decoded once."""
         cached = self._cache.get(video.video_id)
         if cached is None and self._has_room(video):
-            cached = self._decode(self.store.jpegs(video.video_id))
+            every = list(range(video.n_frames))
+            cached = list(self._decoding(video, [(frame, False) for frame in every]))
             self._cache[video.video_id] = cached
             self._cached_bytes += _decoded_bytes(video)
         if cached is not None:
-            return [cached[frame] for frame in flat]
-        distinct = sorted(set(flat))
-        decoded = self._decode(self.store.jpegs(video.video_id, distinct))
-        by_frame = dict(zip(distinct, decoded, strict=True))
-        return [by_frame[frame] for frame in flat]
+            return [cached[frame] for frame in chosen.reshape(-1)]
+        wanted = [
+            (int(frame), place in self.half_size)
+            for window in chosen
+            for place, frame in enumerate(window)
+        ]
+        return self._decoding(video, wanted)
 
-    def _decode(self, jpegs: Sequence[bytearray]) -> list[Tensor]:
-        return decode_fields(jpegs) if self.store.kind == "flow" else decode_frames(jpegs)
+    def _decoding(self, video: Video, wanted: list[Wanted]) -> Decoding:
+        distinct = sorted({frame for frame, _ in wanted})
+        jpegs = dict(zip(distinct, self.store.jpegs(video.video_id, distinct), strict=True))
+        size_px = (video.width_px, video.height_px)
+        return Decoding(jpegs, wanted, self.store.kind, size_px, self.threads)
 
     def _has_room(self, video: Video) -> bool:
+        if self.half_size:
+            return False
         return self._cached_bytes + _decoded_bytes(video) <= self.cache_mb << 20
 
 
@@ -231,20 +245,6 @@ def _by_segment(view: Tensor, T: int) -> Tensor:
     """(T·F, C, H, W) → (T, F, C, H, W), without copying."""
     n, channels, height, width = view.shape
     return view.view(T, n // T, channels, height, width)
-
-
-def decode_frames(jpegs: Sequence[bytearray]) -> list[Tensor]:
-    """Frames (3, H, W) uint8, channels-last in memory; grey JPEGs become RGB."""
-    packed = [torch.frombuffer(jpeg, dtype=torch.uint8) for jpeg in jpegs]
-    # torchvision's own operator: its Python wrapper warns on every call since 0.29.
-    return [torch.ops.image.decode_jpeg(jpeg, _RGB, False) for jpeg in packed]
-
-
-def decode_fields(jpegs: Sequence[bytearray]) -> list[Tensor]:
-    """Flow fields (2, H, W) uint8, x and y, from images that hold x above y."""
-    packed = [torch.frombuffer(jpeg, dtype=torch.uint8) for jpeg in jpegs]
-    images = [torch.ops.image.decode_jpeg(jpeg, _GREY, False) for jpeg in packed]
-    return [image.reshape(2, image.shape[-2] // 2, image.shape[-1]) for image in images]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -246,8 +246,8 @@ class FrameStore:
 
     Opens a shard when one of its videos is first asked for, in each process for itself; may be
     pickled, forked and used from several threads. `shards` and `locations` (video id → position
-    in `shards`) come from the index (`FrameIndex.store`), as does `kind`: `frames`, or `flow`, whose
-    JPEGs are grey fields (see `pipeline.flow`).
+    in `shards`) come from the index (`FrameIndex.store`), as does `kind`: `frames`, or `flow`,
+    whose JPEGs are grey fields (see `pipeline.flow`).
     """
 
     def __init__(

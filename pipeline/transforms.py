@@ -12,9 +12,11 @@ motion: mirrored, its x component is inverted as well (255 − x, TSN). Resizing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
+from typing import Protocol as Structure
 
 import numpy as np
 import torch
@@ -46,6 +48,17 @@ Flip = Literal["none", "plain", "label_aware"]
 _SMALL_PX = 128 * 128
 """Up to this area a crop's frames are resized in one call (the call costs more than the pixels);
 larger ones one by one (copying them side by side would cost more)."""
+
+
+class Frames(Structure):
+    """Frames (C, H, W) uint8 of one size, at least one; they may be decoded as they are asked for.
+
+    A list is one. May be gone through more than once.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -132,10 +145,27 @@ def jittered_crop(
     return Crop(left, top, side, side, bool(flip and rng.random() < 0.5))
 
 
+def random_crop(
+    width: int,
+    height: int,
+    size_px: int,
+    flip: bool,
+    rng: np.random.Generator,
+    scales: Sequence[float] = (),
+) -> Crop:
+    """A square of 224/256 of the shorter side at a random place: no scale jitter."""
+    short = min(width, height)
+    side = max(1, round(short * JITTER_CROP / SHORT_SIDE_JITTER[0]))
+    left = int(rng.integers(0, width - side + 1))
+    top = int(rng.integers(0, height - side + 1))
+    return Crop(left, top, side, side, bool(flip and rng.random() < 0.5))
+
+
 TRAIN_CROPS = {
     "multi_scale": multi_scale_crop,
     "corners": corner_crop,
     "short_side_jitter": jittered_crop,
+    "random": random_crop,
 }
 
 
@@ -151,7 +181,8 @@ def colour_jitter(view: Tensor, rng: np.random.Generator) -> Tensor:
     brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
     view = functional.adjust_brightness(view, brightness)
     view = functional.adjust_contrast(view, contrast)
-    return functional.adjust_saturation(view, saturation)
+    jittered: Tensor = functional.adjust_saturation(view, saturation)
+    return jittered
 
 
 def center_crop(width: int, height: int, size_px: int) -> list[Crop]:
@@ -207,19 +238,36 @@ def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
     return interpolate(dense, size=(height, width), mode="bilinear", antialias=True)
 
 
-def train_view(frames: Sequence[Tensor], crop: Crop, size_px: int) -> Tensor:
+def train_view(frames: Frames, crop: Crop, size_px: int) -> Tensor:
     """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
     box = (slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width))
     if crop.width * crop.height <= _SMALL_PX:
         parts = torch.stack([frame.permute(1, 2, 0)[box] for frame in frames]).permute(0, 3, 1, 2)
         view = _interpolate(parts, size_px, size_px)
     else:
-        out = torch.empty((len(frames), size_px, size_px, frames[0].shape[0]), dtype=torch.uint8)
-        for row, frame in zip(out, frames, strict=True):
-            part = frame[(slice(None), *box)]
-            row.copy_(resize(part, size_px, size_px).permute(1, 2, 0))
-        view = out.permute(0, 3, 1, 2)
+        view = _one_by_one(frames, box, size_px)
     return mirror(view) if crop.mirrored else view
+
+
+def _one_by_one(frames: Frames, box: tuple[slice, slice], size_px: int) -> Tensor:
+    """A box of each frame, resized while the frame is still in the processor's cache."""
+    view = part = torch.empty(0, dtype=torch.uint8)
+    for number, frame in enumerate(frames):
+        inside = frame[(slice(None), *box)]
+        if not number:
+            channels, height, width = inside.shape
+            view = _channels_last(len(frames), channels, size_px, size_px)
+            part = _channels_last(1, channels, height, width)
+        if inside.shape == view.shape[1:]:
+            view[number].copy_(inside)
+        else:
+            part[0].copy_(inside)
+            view[number].copy_(_interpolate(part, size_px, size_px)[0])
+    return view
+
+
+def _channels_last(n: int, channels: int, height: int, width: int) -> Tensor:
+    return torch.empty((n, height, width, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
 def mirror(frames: Tensor) -> Tensor:
@@ -230,21 +278,23 @@ def mirror(frames: Tensor) -> Tensor:
     return mirrored
 
 
-def test_views(frames: Sequence[Tensor], crops: str, resize_px: int | None, crop_px: int) -> Tensor:
+def test_views(frames: Frames, crops: str, resize_px: int | None, crop_px: int) -> Tensor:
     """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
 
     Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
     than the crop). `full` squeezes the whole frame into the square.
     """
-    height, width = frames[0].shape[-2:]
+    images = iter(frames)
+    first = next(images)
+    channels, height, width = first.shape
     if crops == "full":
         return train_view(frames, Crop(0, 0, width, height), crop_px).unsqueeze(0)
     short = resize_px if resize_px is not None else max(crop_px, min(width, height))
     width, height = scaled_size(width, height, short)
     rectangles = CROPS[crops](width, height, crop_px)
-    shape = (len(rectangles), len(frames), crop_px, crop_px, frames[0].shape[0])
+    shape = (len(rectangles), len(frames), crop_px, crop_px, channels)
     out = torch.empty(shape, dtype=torch.uint8)
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(chain([first], images)):
         whole = resize(frame, width, height)
         for view, box in zip(out, rectangles, strict=True):
             part = whole[:, box.top : box.top + crop_px, box.left : box.left + crop_px]

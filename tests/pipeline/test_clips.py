@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from pipeline.clips import (
@@ -17,7 +19,10 @@ from pipeline.clips import (
     collate,
     decode_frames,
 )
+from pipeline.decoding import Decoding, decode_frame
 from pipeline.errors import StoreError
+from pipeline.framestore import FrameStore
+from pipeline.halves import decode_half
 from pipeline.index import FrameIndex, read_index
 from pipeline.manifest_protocol import load_protocols, views
 from pipeline.transforms import test_views as eval_views
@@ -153,10 +158,6 @@ def test_a_video_without_frames_is_the_callers_to_leave_out(tmp_path: Path) -> N
 
 
 def test_grey_frames_become_colour() -> None:
-    import io
-
-    from PIL import Image
-
     sink = io.BytesIO()
     Image.new("L", (16, 12), 77).save(sink, "JPEG")
     (grey,) = decode_frames([bytearray(sink.getvalue())])
@@ -173,3 +174,72 @@ def test_dense_training(index: FrameIndex) -> None:
 def test_positions_outside_are_errors(index: FrameIndex) -> None:
     with pytest.raises(IndexError):
         clips(index)[7]
+
+
+def test_threads_change_nothing(index: FrameIndex) -> None:
+    alone, pooled = clips(index), clips(index, threads=3)
+    assert all(same(alone[n], pooled[n]) for n in range(7))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_threads_survive_a_fork(index: FrameIndex) -> None:
+    pooled = clips(index, threads=2)
+    expected = collate([pooled[n] for n in range(4)])  # the parent's threads are running
+    loader: Iterator[Batch] = iter(
+        DataLoader(pooled, batch_size=4, num_workers=1, collate_fn=collate)
+    )
+    assert torch.equal(next(loader).frames, expected.frames)
+
+
+def test_each_distinct_frame_is_decoded_once(
+    index: FrameIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    jpegs = index.store().jpegs("clip003.avi", range(4))
+    names = {bytes(jpeg): number for number, jpeg in enumerate(jpegs)}
+
+    def spy(jpeg: bytearray) -> torch.Tensor:
+        seen.append(names[bytes(jpeg)])
+        return decode_frame(jpeg)
+
+    expected = decode_frames([jpegs[number] for number in (2, 1, 2, 0, 1, 1)])
+    monkeypatch.setattr("pipeline.decoding.decode_frame", spy)
+    wanted = [(2, False), (1, False), (2, False), (0, False), (1, False), (1, False)]
+    frames = Decoding(dict(enumerate(jpegs)), wanted, "frames", (64, 48), 1)
+    assert len(frames) == 6
+    assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
+    assert seen == [2, 1, 0]
+
+
+def test_frames_at_half_size_are_those_asked_for(index: FrameIndex) -> None:
+    whole, halved = clips(index), clips(index, half_size=(0, 1, 3, 4), cache_mb=64)
+    one, two = whole[3].frames[0].float(), halved[3].frames[0].float()
+    assert torch.equal(one[:, 2], two[:, 2])
+    difference = (one - two).abs().mean(dim=(0, 2, 3, 4))
+    assert (difference[[0, 1, 3, 4]] > 1).all()
+    pooled = [torch.nn.functional.avg_pool2d(view.flatten(0, 1), 4) for view in (one, two)]
+    assert (pooled[0] - pooled[1]).abs().mean() < difference.max() / 2
+
+
+@pytest.mark.parametrize("size_px", [(64, 48), (63, 47), (70, 50)])
+def test_a_frame_at_half_size_keeps_its_size_and_means(size_px: tuple[int, int]) -> None:
+    width, height = size_px
+    ramp = torch.arange(width).mul(3)[None, :].expand(height, width).byte()
+    colours = torch.stack([ramp, 255 - ramp, ramp // 2 + 20], dim=-1).numpy()
+    sink = io.BytesIO()
+    Image.fromarray(colours).save(sink, "JPEG", quality=95)
+    stored = bytearray(sink.getvalue())
+    found = decode_half(stored, width, height)
+    assert found.shape == (3, height, width)
+    assert (found.int() - decode_frame(stored).int()).abs().float().mean() < 3
+
+
+def test_a_frame_that_is_no_image_cannot_be_halved() -> None:
+    with pytest.raises(StoreError, match="cannot be decoded"):
+        decode_half(bytearray(b"no image"), 8, 8)
+
+
+def test_fields_cannot_be_halved(index: FrameIndex) -> None:
+    store = FrameStore(index.folder, index.store().shards, {}, "flow")
+    with pytest.raises(ValueError, match="flow"):
+        ClipDataset(store, [], index.classes, TRAIN, 0, half_size=(0,))

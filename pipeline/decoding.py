@@ -1,0 +1,103 @@
+"""Stored JPEGs → pixels, one frame at a time, when it is wanted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode
+
+_RGB, _GREY = ImageReadMode.RGB.value, ImageReadMode.GRAY.value
+
+Wanted = tuple[int, bool]
+"""A frame's number, and whether half its detail will do."""
+
+
+class Decoding:
+    """The frames of a clip in order, each decoded when its turn comes and let go after its last.
+
+    So a frame is cropped and resized while it is in the processor's cache, and a long clip needs
+    the memory of a few frames. May be gone through more than once; every time decodes.
+    """
+
+    def __init__(
+        self,
+        jpegs: Mapping[int, bytearray],
+        wanted: Sequence[Wanted],
+        kind: str,
+        size_px: tuple[int, int],
+        threads: int,
+    ) -> None:
+        self._jpegs = jpegs
+        self._wanted = wanted
+        self._size_px = size_px
+        self._whole = decode_field if kind == "flow" else decode_frame
+        self._threads = threads
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        distinct = dict.fromkeys(self._wanted)
+        run = map if self._threads <= 1 else _pool(self._threads).map
+        decoded = run(self._decode, distinct)
+        uses = Counter(self._wanted)
+        kept: dict[Wanted, Tensor] = {}
+        for item in self._wanted:
+            image = kept.pop(item) if item in kept else next(decoded)
+            uses[item] -= 1
+            if uses[item]:
+                kept[item] = image
+            yield image
+
+    def _decode(self, item: Wanted) -> Tensor:
+        frame, half = item
+        if half:
+            from pipeline.halves import decode_half
+
+            return decode_half(self._jpegs[frame], *self._size_px)
+        return self._whole(self._jpegs[frame])
+
+
+def decode_frame(jpeg: bytearray) -> Tensor:
+    """A frame (3, H, W) uint8, channels-last in memory; a grey JPEG becomes RGB."""
+    # torchvision's own operator: its Python wrapper warns on every call since 0.29.
+    image: Tensor = torch.ops.image.decode_jpeg(
+        torch.frombuffer(jpeg, dtype=torch.uint8), _RGB, False
+    )
+    return image
+
+
+def decode_field(jpeg: bytearray) -> Tensor:
+    """A flow field (2, H, W) uint8, x and y, from an image that holds x above y."""
+    image: Tensor = torch.ops.image.decode_jpeg(
+        torch.frombuffer(jpeg, dtype=torch.uint8), _GREY, False
+    )
+    return image.reshape(2, image.shape[-2] // 2, image.shape[-1])
+
+
+def decode_frames(jpegs: Iterable[bytearray]) -> list[Tensor]:
+    """Frames (3, H, W) uint8, channels-last in memory; grey JPEGs become RGB."""
+    return [decode_frame(jpeg) for jpeg in jpegs]
+
+
+def decode_fields(jpegs: Iterable[bytearray]) -> list[Tensor]:
+    """Flow fields (2, H, W) uint8, x and y."""
+    return [decode_field(jpeg) for jpeg in jpegs]
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """The process's threads for decoding; a forked child starts its own."""
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    return _pools[threads]
+
+
+os.register_at_fork(after_in_child=_pools.clear)
