@@ -15,8 +15,8 @@ import pytest
 from pipeline.errors import AbsentData, DataError, StoreError, UsageError
 from pipeline.index import Video, read_index
 from pipeline.locks import exclusive
-from pipeline.storetools import verify
-from pipeline.video import Decoded, binary
+from pipeline.storetools import export_frames, verify
+from pipeline.video import Decoded, binary, build
 from pipeline.video import decode as decode_video
 from tests.pipeline.samples import (
     Made,
@@ -116,6 +116,65 @@ def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("pipeline.shardwork.decode", None)
     made.decode()
     assert {path.name: path.stat().st_mtime_ns for path in made.frames.iterdir()} == before
+
+
+ODD_NAMES = [
+    "-y.avi", "--help.mp4", "two  words.avi", "it's.avi", 'say "hi".avi', "a;b|c&d.avi", "#1.avi",
+    "$HOME.avi", "%03d.avi", "[x]*?.avi", "~.avi", "é視.avi", "http:x.avi", "@a=b+(c).mkv",
+]  # fmt: skip
+
+
+def test_odd_names_and_links_go_all_the_way(tmp_path: Path) -> None:
+    """From the list through ledger, store, export and back: a name is only ever a name."""
+    links = ["link.avi", "below/linked.avi"]
+    made = own_videos(tmp_path, ODD_NAMES + links)
+    clips = made.raw / "videos"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in links:
+        (clips / name).rename(outside / Path(name).name)
+    (clips / "link.avi").symlink_to(outside / "link.avi")
+    (clips / "below").rmdir()
+    (clips / "below").symlink_to(outside, target_is_directory=True)
+    # A comma or a quote in a csv cell wants quotes around it.
+    cells = [f'"{name.replace(chr(34), chr(34) * 2)}",a' for name in ODD_NAMES + links]
+    (made.raw / "train.csv").write_text("\n".join(cells), encoding="utf-8")
+    made.check()
+    made.decode()
+    index = read_index(made.frames)
+    rows = videos(made)
+    assert set(rows) == {*ODD_NAMES, *links}
+    assert {row.status for row in rows.values()} == {"ok"}
+    for name in (*ODD_NAMES, *links):
+        paths = export_frames(index, name, [0, 1], tmp_path / "out")
+        assert len(paths) == 2
+        assert all(tmp_path / "out" in path.parents for path in paths)
+    assert not list(verify(index))
+
+
+def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
+    made = ready(tmp_path, 3)
+    made.decode()
+    about = read_index(made.frames).about
+    assert about["policy"] == made.dataset.decode.model_dump(mode="json")
+    assert about["ffmpeg"] == build(binary())
+    assert (about["classes"], about["label_order"]) == (["a", "b"], made.dataset.label_order)
+
+
+def test_the_order_of_classes_is_stored_with_their_names(tmp_path: Path) -> None:
+    """The same videos under both orders of Something-Something V1: other indices, and told."""
+    labels = ["Pushing something", "Holding something"]
+    something_v1(tmp_path / "raw", {"7": ("train", labels[0], 2)}, labels)
+    found = {}
+    for order in ("sorted", "file"):
+        about = dataset("ssv1", label_order=order)
+        made = Made(about, tmp_path / "raw", tmp_path / f"{order}.json", tmp_path / order)
+        made.check()
+        made.decode()
+        index = read_index(made.frames)
+        found[order] = (index.about["label_order"], index.classes, index.videos[0].labels)
+    assert found["sorted"] == ("sorted", tuple(sorted(labels)), [1])
+    assert found["file"] == ("file", tuple(labels), [0])
 
 
 def test_only_missing_or_damaged_shards_are_redone(tmp_path: Path) -> None:
@@ -368,14 +427,15 @@ def test_a_full_disk_leaves_published_shards_whole(tmp_path: Path) -> None:
 def test_mutated_videos_never_stop_a_decode(tmp_path: Path) -> None:
     """300 damaged files: no crash, no hang, every one accounted for, the good ones untouched."""
     chance = random.Random(7)
-    names = [f"m{number:03d}{'.avi' if number % 2 else '.webm'}" for number in range(300)]
+    suffixes = (".avi", ".webm", ".mp4", ".mkv")
+    names = [f"m{number:03d}{suffixes[number % 4]}" for number in range(300)]
     good = [f"good{number}.avi" for number in range(4)]
     made = own_videos(
         tmp_path, good + names, max_failed_fraction=1.0, decode=policy(videos_per_shard=64)
     )
+    clips = made.raw / "videos"
     for name in names:
-        path = made.raw / "videos" / name
-        path.write_bytes(mutated(path.read_bytes(), chance))
+        (clips / name).write_bytes(mutated((clips / name).read_bytes(), chance))
     made.check()
     made.decode(workers=0)
     rows = videos(made)
@@ -384,6 +444,8 @@ def test_mutated_videos_never_stop_a_decode(tmp_path: Path) -> None:
     statuses = {row.status for row in rows.values()}
     assert statuses <= {"ok", "partial", "empty", "error"}
     assert {"ok", "partial", "error"} <= statuses
+    hollow = [rows[name] for name in names if not (clips / name).stat().st_size]
+    assert {(row.status, row.reason) for row in hollow} == {("error", "the file is empty")}
     assert all(row.reason for row in rows.values() if row.status != "ok")
     store = read_index(made.frames).store()
     clean = own_videos(tmp_path / "clean", good)
@@ -395,7 +457,7 @@ def test_mutated_videos_never_stop_a_decode(tmp_path: Path) -> None:
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
     damaged = bytearray(data)
-    match chance.randrange(5):
+    match chance.randrange(6):
         case 0:
             for _ in range(chance.randint(1, 40)):
                 damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
@@ -407,8 +469,10 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
             start = chance.randrange(len(damaged))
             damaged[start : start + 300] = bytes(300)
         case 4:
-            damaged = bytearray(b"these are only words\n" * chance.randint(0, 50) or b"x")
-    return bytes(damaged) or b"x"
+            damaged = bytearray(b"these are only words\n" * chance.randint(1, 50))
+        case 5:
+            damaged = bytearray()
+    return bytes(damaged)
 
 
 # --- Ray: started once for all that needs it ---------------------------------------------------
