@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from pipeline.digests import read_json
+from pipeline.findings import Finding, findings, probe, read_findings, write_findings
 from pipeline.manifest_dataset import Dataset
-from pipeline.sources import check
+from pipeline.sources import BAD, check, read_ledger, refuse_if_bad
+from pipeline.workers import cores
 from pipeline.workspace import Workspace
+
+Progress = Callable[[int, int], None]
 
 
 def run(
@@ -16,17 +23,60 @@ def run(
     *,
     params: dict[str, Any],
     record_absent: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Write the ledger of a data set; `params["dataset"]` is its resolved manifest."""
-    check(
-        Dataset.model_validate(params["dataset"]),
-        work.raw(key),
-        work.sources(key),
-        cache=work.root / ".tdn" / "hashes" / f"{work.profile}.{key}.parquet",
-        record_absent=record_absent,
-        progress=progress,
-    )
+    """Write the ledger of a data set and, beside it, `<data set>.problems.csv` with what to mend.
+
+    `params["dataset"]` is its resolved manifest.
+    """
+    summary = work.sources(key)
+    try:
+        check(
+            Dataset.model_validate(params["dataset"]),
+            work.raw(key),
+            summary,
+            cache=work.root / ".tdn" / "hashes" / f"{work.profile}.{key}.parquet",
+            record_absent=record_absent,
+            progress=progress,
+        )
+    finally:  # the list is wanted most when too much is wrong
+        if summary.is_file():
+            write_findings(_list(work, key), _findings(work, key))
+
+
+def look_inside(
+    work: Workspace, key: str, *, params: dict[str, Any], progress: Progress | None = None
+) -> None:
+    """Decode the first frames of every video of the ledger and add to the list what cannot be
+    opened or is too short. Raises DataError when that makes too many unusable videos."""
+    dataset = Dataset.model_validate(params["dataset"])
+    rows = read_ledger(work.sources(key).with_suffix(".parquet"))
+    bad = probe(dataset, work.raw(key), rows, cores(), progress)
+    write_findings(_list(work, key), _findings(work, key) + bad)
+    seen = {finding.video_id: (finding.status, finding.reason) for finding in bad}
+    judged = [
+        (row.video_id or "", *seen.get(row.video_id or "", (row.status, row.reason)))
+        for row in rows
+    ]
+    refuse_if_bad(dataset, "check", judged, (*BAD, "short"))
+
+
+def _list(work: Workspace, key: str) -> Path:
+    return work.sources(key).with_suffix(".problems.csv")
+
+
+def _findings(work: Workspace, key: str) -> list[Finding]:
+    summary = work.sources(key)
+    problems = read_json(summary).get("problems", [])
+    return findings(problems, read_ledger(summary.with_suffix(".parquet")))
+
+
+def list_lines(work: Workspace, key: str) -> list[str]:
+    """Where the list is and how much of what is in it."""
+    found = read_findings(_list(work, key))
+    counts = Counter(finding.status for finding in found)
+    words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return [f"  to mend: {words}; see {work.relative(_list(work, key))}"] if found else []
 
 
 def lines(summary: dict[str, Any]) -> list[str]:

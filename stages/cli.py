@@ -131,15 +131,19 @@ def mini(
 
 
 @app.command()
-def check(dataset: DatasetArg, profile: Profile = "mini", graph: Graph = False) -> None:
+def check(
+    dataset: DatasetArg,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="also decode the first frames of every video")
+    ] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
     """Reconcile a data set's annotation with its files and write the ledger of sources."""
     _execute("check", dataset, profile, graph)
     if not graph:
-        from pipeline.digests import read_json
-        from stages.check import lines
-
-        for line in lines(read_json(_workspace(profile).sources(dataset))):
-            typer.echo(line)
+        with _bar(f"probe {dataset}") as progress:
+            cli_tools.tell_check(_workspace(profile), dataset, probe, progress)
 
 
 @app.command()

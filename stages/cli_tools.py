@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -145,6 +145,25 @@ def export_lists(
 
     for path in write_lists(_store(profile, dataset), out, form):
         typer.echo(path)
+
+
+def tell_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> None:
+    """What `tdn check DATASET [--probe]` prints once the ledger is written."""
+    from pipeline.digests import read_json
+    from stages import check, harness
+
+    summary = read_json(work.sources(dataset))
+    for line in check.lines(summary):
+        typer.echo(line)
+    if summary["status"] == "absent":
+        return
+    try:
+        if probe:
+            params = harness.read_plan(work, "check", dataset)["params"]
+            check.look_inside(work, dataset, params=params, progress=progress)
+    finally:
+        for line in check.list_lines(work, dataset):
+            typer.echo(line)
 
 
 def forecast(

@@ -1,0 +1,45 @@
+"""`tdn check` leaves a list to work through, most of all when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.findings import read_findings
+from stages import check
+from tests.pipeline.samples import clip_bytes
+from tests.stages.test_estimate import own
+
+
+def statuses(path: Path) -> list[str]:
+    return [finding.status for finding in read_findings(path)]
+
+
+def test_the_list_is_there_when_too_much_is_wrong(tmp_path: Path) -> None:
+    work, params = own(tmp_path, 4)
+    (work.raw("own") / "videos" / "clip001.avi").unlink()
+    with pytest.raises(DataError, match="1 of 4 videos cannot be used"):
+        check.run(work, "own", params=params)
+    place = work.sources("own").with_suffix(".problems.csv")
+    assert statuses(place) == ["problem", "missing"]  # no video is listed in val
+    said = check.list_lines(work, "own")
+    assert said == ["  to mend: 1 missing, 1 problem; see data/mini/sources/own.problems.csv"]
+
+
+def test_a_look_inside_stops_by_the_same_threshold(tmp_path: Path) -> None:
+    work, params = own(tmp_path, 4)
+    clips = work.raw("own") / "videos"
+    (clips / "clip001.avi").write_bytes(b"no video")
+    (clips / "clip002.avi").write_bytes(clip_bytes(".avi", 2))
+    params["dataset"]["decode"]["min_frames"] = 3
+    check.run(work, "own", params=params)
+    before = work.sources("own").read_bytes()
+    with pytest.raises(DataError, match=r"(?s)2 of 4 videos.*clip002\.avi: short: 2 frames"):
+        check.look_inside(work, "own", params=params)
+    place = work.sources("own").with_suffix(".problems.csv")
+    assert statuses(place) == ["problem", "unreadable", "short"]
+    params["dataset"]["max_failed_fraction"] = 0.5
+    check.look_inside(work, "own", params=params)
+    assert work.sources("own").read_bytes() == before
