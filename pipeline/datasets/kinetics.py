@@ -1,14 +1,16 @@
 """Kinetics-400: official csv lists, and videos under any of the names and folders people have.
 
-A row's video is looked for as `<id>_<start:06d>_<end:06d>`, `<id>_<start>_<end>` and `<id>`, in any
-folder. Class folders match on letters and digits alone, so `massaging_person's_head` and
-`massaging persons head` are both the class. A file in a folder whose name holds `replacement` comes
-before its namesake elsewhere.
+A row's video is looked for as `<id>_<start:06d>_<end:06d>`, `<id>_<start>_<end>`, `<id>` and, as
+some extraction scripts name frame folders, `<id>_<start>`, in any folder. Where there is no video
+file at all, folders of JPEGs are taken. Class folders match on letters and digits alone, so
+`massaging_person's_head` and `massaging persons head` are both the class. A file in a folder whose
+name holds `replacement` comes before its namesake elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.listing import (
@@ -25,6 +27,7 @@ from pipeline.manifest_dataset import Dataset
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 SPLITS = {"train": "train", "val": "validate", "validate": "validate", "test": "test"}
+_DEEPEST = 3
 _FILES = {
     split: [f"{prefix}{word}.csv" for prefix in ("", "kinetics_", "kinetics-400_", "kinetics400_")
             for word in words]
@@ -49,7 +52,7 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
     files = _Files(raw, folder, classes)
     if not files.names:
         raise AbsentData(
-            f"{dataset.name}: there is no video file",
+            f"{dataset.name}: there is no video file and no folder of frames",
             where=f"the raw folder of {dataset.name}",
             do=dataset.obtain,
         )
@@ -86,9 +89,11 @@ def _names(youtube_id: str, start: str, end: str) -> tuple[str, list[str]]:
     try:
         official = f"{youtube_id}_{int(float(start)):06d}_{int(float(end)):06d}"
     except (ValueError, OverflowError):
-        return raw_times, [raw_times, youtube_id]
-    plain = f"{youtube_id}_{int(float(start))}_{int(float(end))}"
-    return official, [official, raw_times, plain, youtube_id]
+        return raw_times, [raw_times, youtube_id, f"{youtube_id}_{start}"]
+    first = int(float(start))
+    plain = f"{youtube_id}_{first}_{int(float(end))}"
+    starts = [f"{youtube_id}_{first:06d}", f"{youtube_id}_{first}"]
+    return official, [official, raw_times, plain, youtube_id, *starts]
 
 
 def _bare(name: str) -> str:
@@ -96,15 +101,34 @@ def _bare(name: str) -> str:
     return "".join(char for char in name.lower() if char.isalnum())
 
 
+def _frame_folders(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders below that hold a JPEG; none inside another."""
+    below = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith((".jpg", ".jpeg")):
+                yield folder
+                return
+            if not entry.name.startswith(".") and entry.is_dir():
+                below.append(Path(entry.path))
+    for path in sorted(below) if depth else []:
+        yield from _frame_folders(path, depth - 1)
+
+
 class _Files(Inventory):
-    """Video files by stem, whatever their folder."""
+    """Video files (or else frame folders) by stem, whatever their folder."""
 
     def __init__(self, raw: Path, folder: str, classes: Iterable[str]) -> None:
         super().__init__(raw, folder)
+        extracted = not self.names
+        if extracted:
+            base = raw if folder == "." else raw / folder
+            self.names = {p.relative_to(raw).as_posix() for p in _frame_folders(base, _DEEPEST)}
         self._classes = {_bare(name) for name in classes}
         self._by_stem: dict[str, list[str]] = {}
         for name in sorted(self.names):
-            self._by_stem.setdefault(PurePosixPath(name).stem, []).append(name)
+            path = PurePosixPath(name)
+            self._by_stem.setdefault(path.name if extracted else path.stem, []).append(name)
 
     def find(self, names: Iterable[str]) -> str | None:
         """The best file for `<class>/<stem>.mp4` names; one in another class's folder is not it."""

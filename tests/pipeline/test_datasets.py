@@ -205,6 +205,28 @@ def test_kinetics_naming_styles(tmp_path: Path, place: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "massaging_persons_head/--id_000001",
+        "train/massaging person's head/--id_000001_000011",
+        "frames/--id_1",
+    ],
+)
+def test_kinetics_as_extracted_frames(tmp_path: Path, place: str) -> None:
+    (tmp_path / "train.csv").write_text(
+        HEADER + "massaging person's head,--id,1,11,train\nabseiling,_id,5,15,train\n"
+    )
+    touch(tmp_path / place / "img_00001.jpg")
+    touch(tmp_path / "frames" / "other" / "00001.JPG")
+    listing = read(dataset("kinetics400"), tmp_path)
+    assert by_id(listing) == {
+        "--id_000001_000011": (place, (1,), ("train",), "listed"),
+        "_id_000005_000015": (None, (0,), ("train",), "missing"),
+    }
+    assert listing.unlisted == ("frames/other",)
+
+
 def test_kinetics_replacements_come_first_and_other_classes_never(tmp_path: Path) -> None:
     (tmp_path / "val.csv").write_text(
         HEADER + "yoga,a,1,11,val\nzumba,b,1,11,val\n" + "zumba,c,1,11,val\n"
