@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 MODELS: dict[str, str] = {
@@ -98,6 +99,9 @@ def build(
         **options_given,
     )
     model.architecture = architecture  # type: ignore[assignment]  # a plain attribute, not a module
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # else every convolution turns its weight round, every time
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
 
 

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from tdn_model.losses import classification_loss
 
 # B videos, T segments, F frames of a window, C channels, H, W pixels, K classes.
+
+
+FULL_WIDTH = 64
+"""Channels of the published networks' stems, whose output is their largest map."""
+KEPT_BYTES = 32 * 2**20
+"""Largest block that the C library hands out again without asking the system for fresh pages."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ def train_step(
 ) -> Step:
     """The loss on the consensus logits, gradients clipped by their total norm, one SGD step.
 
+    Labels are class indices (B,), or (B, K) zeros and ones where a video may have several.
+
     `precision` other than float32 runs the forward pass under autocast. Raises FloatingPointError
     when the loss is not finite: the weights are then still those before the step.
     """
@@ -46,7 +55,7 @@ def train_step(
     limit = float("inf") if clip_norm is None else clip_norm
     norm = nn.utils.clip_grad_norm_(parameters, limit)
     optimizer.step()
-    correct = int((logits_BK.argmax(dim=1) == labels_B).sum())
+    correct = _correct(logits_BK, labels_B)
     return Step(float(loss.detach()), correct, float(norm))
 
 
@@ -57,7 +66,15 @@ def _loss(model: nn.Module, clips_BTFCHW: Tensor, labels_B: Tensor) -> tuple[Ten
         loss, logits_BK = own(clips_BTFCHW, labels_B)
         return loss, logits_BK
     logits_BK = model(clips_BTFCHW)
-    return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+    return classification_loss(logits_BK, labels_B), logits_BK
+
+
+def _correct(logits_BK: Tensor, labels_B: Tensor) -> int:
+    """Videos whose highest score is a class of theirs."""
+    best_B = logits_BK.argmax(dim=1)
+    if labels_B.dim() == 2:
+        return int(labels_B.gather(1, best_B[:, None]).sum())
+    return int((best_B == labels_B).sum())
 
 
 @torch.inference_mode()
@@ -65,8 +82,24 @@ def predict_step(
     model: nn.Module, clips_BTFCHW: Tensor, *, precision: torch.dtype = torch.float32
 ) -> Tensor:
     """Logits (B, K) in float32; the caller has put the model into evaluation mode."""
+    pieces = torch.split(clips_BTFCHW, micro_batch(model, clips_BTFCHW))
     with torch.autocast(
         clips_BTFCHW.device.type, dtype=precision, enabled=precision != torch.float32
     ):
-        logits_BK: Tensor = model(clips_BTFCHW)
+        logits_BK = torch.cat([model(piece) for piece in pieces])
     return logits_BK.float()
+
+
+def micro_batch(model: nn.Module, clips_BTFCHW: Tensor) -> int:
+    """How many of the videos to evaluate at a time: all on an accelerator, few on a processor.
+
+    There, maps larger than the allocator keeps are handed out page by page every time, so a large
+    batch takes longer per video than a small one. A rule of sizes, not a measurement: the same
+    batch is always cut the same way.
+    """
+    batch, segments, *_, height, width = clips_BTFCHW.shape
+    if clips_BTFCHW.device.type != "cpu":
+        return max(1, batch)
+    channels = getattr(getattr(model, "shape", None), "width", FULL_WIDTH)
+    largest_map_bytes = 4 * segments * channels * (height // 2) * (width // 2)
+    return max(1, KEPT_BYTES // max(1, largest_map_bytes))

@@ -22,13 +22,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_model.backbones import Geometry, SegmentResNet, geometry, to_rows
 from tdn_model.blocks import mean_logits
 from tdn_model.contract import check_at_least, check_choice, check_clips
 from tdn_model.imagenet import load_imagenet
+from tdn_model.losses import classification_loss
 from tdn_model.optim import freeze_partial_bn
 from tdn_model.stack import StackedSegmentResNet
 from tdn_model.temporal import split_time
@@ -145,11 +145,16 @@ class FeatureDifferenceNet(nn.Module):
         return (streams.image + streams.difference) / 2
 
     def loss(self, clips_BTFCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the two networks' softmax losses, and the fused logits for the accuracy."""
+        """The sum of the two networks' losses, and the fused logits for the accuracy."""
         image, difference = self.streams(clips_BTFCHW)
-        total = F.cross_entropy(image.float(), labels_B)
-        total = total + F.cross_entropy(difference.float(), labels_B)
+        total = classification_loss(image, labels_B)
+        total = total + classification_loss(difference, labels_B)
         return total, (image + difference) / 2
+
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """Both networks from ImageNet weights; see `load_pretrained`."""
+        load_pretrained(self, weights)
+        return [key for key in self.state_dict() if "classifier" in key]
 
     def set_phase(self, phase: int) -> None:
         """Freeze for phase 1 or thaw for phase 2; make the optimiser's groups after it."""

@@ -1,4 +1,4 @@
-"""ImageNet weights into a segment network.
+"""ImageNet weights into a network.
 
 `weights` is the name of a torchvision weight enum, "ResNet50_Weights.IMAGENET1K_V1" (the first
 releases are the ones the authors started from), or a state dict in torchvision's naming that the
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_weight
 
 from tdn_model.backbones import SegmentResNet
@@ -19,8 +19,26 @@ from tdn_model.backbones import SegmentResNet
 IMAGENET = {
     "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
     "resnet101": "ResNet101_Weights.IMAGENET1K_V1",
+    "inceptionv1": "GoogLeNet_Weights.IMAGENET1K_V1",
+    "inceptionv3": "Inception_V3_Weights.IMAGENET1K_V1",
 }
 """Torchvision's first releases, which the authors started from, by backbone."""
+
+NO_BNINCEPTION = "torchvision has no BN-Inception"
+FROM_VIDEO = "its paper trains it on videos from the start, and it has no 2-D counterpart"
+REFUSED = {
+    "tsn_bninception": NO_BNINCEPTION,
+    "trn_multiscale": NO_BNINCEPTION,
+    "eco": NO_BNINCEPTION,
+    "eco_en_lite": NO_BNINCEPTION,
+    "blvnet_tam": "torchvision has no big-little ResNet",
+    "slowfast": FROM_VIDEO,
+    "r2plus1d": FROM_VIDEO,
+    "res3d": FROM_VIDEO,
+    "artnet": FROM_VIDEO,
+    "c3d": FROM_VIDEO,
+}
+"""Networks that no ImageNet weights fit, and why."""
 
 _RENAMES = (
     (r"^(conv|bn)1\.", r"stem.\1."),
@@ -30,20 +48,43 @@ _RENAMES = (
 )
 
 
-def load_imagenet(model: SegmentResNet, weights: str | Mapping[str, Tensor]) -> list[str]:
+def given(weights: str | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The state dict behind a torchvision weight name, fetched and cached; a dict is itself."""
+    if isinstance(weights, str):
+        fetched: Mapping[str, Tensor] = get_weight(weights).get_state_dict(check_hash=True)
+        return fetched
+    return weights
+
+
+def load_imagenet(model: nn.Module, weights: str | Mapping[str, Tensor]) -> list[str]:
     """Fill the backbone from ImageNet weights; returns the keys that kept their initial values.
 
-    Those are, at most: the classifier, convolution biases (the ImageNet networks have none) and the
-    temporal modules. Anything else that is missing, left over or of another shape is an error. The
-    stem's three input channels are averaged where a network has other channels (flow, differences):
-    every input channel gets the mean, not rescaled (Wang et al. 2021, released code).
+    A network that is no plain segment network knows how itself, by a method of this name: 3-D ones
+    inflate. Raises ValueError for one that no ImageNet weights fit (`REFUSED`) and for weights of
+    another network.
     """
-    if isinstance(weights, str):
-        given: Mapping[str, Tensor] = get_weight(weights).get_state_dict(check_hash=True)
-    else:
-        given = weights
+    own = getattr(model, "load_imagenet", None)
+    if own is not None:
+        kept: list[str] = own(weights)
+        return kept
+    if not isinstance(model, SegmentResNet):
+        name = str(getattr(model, "architecture", type(model).__name__))
+        why = REFUSED.get(name, "torchvision has no such 2-D network")
+        raise ValueError(f"no ImageNet weights fit {name}: {why}")
+    return fill_segments(model, given(weights))
+
+
+def fill_segments(model: SegmentResNet, weights: Mapping[str, Tensor]) -> list[str]:
+    """`load_imagenet` of a segment network on a ResNet.
+
+    Those that keep their values are, at most: the classifier, convolution biases (the ImageNet
+    networks have none) and the temporal modules. Anything else that is missing, left over or of
+    another shape is an error. The stem's three input channels are averaged where a network has
+    other channels (flow, differences): every input channel gets the mean, not rescaled (Wang et al.
+    2021, released code).
+    """
     ours = model.state_dict()
-    found = {_ours(key): value for key, value in given.items() if not key.startswith("fc.")}
+    found = {_ours(key): value for key, value in weights.items() if not key.startswith("fc.")}
     for target, source in _extra_sources(model).items():
         for key in ours:
             if key.startswith(target) and (name := source + key.removeprefix(target)) in found:
@@ -70,6 +111,19 @@ def spread_channels(weight_OIHW: Tensor, in_channels: int) -> Tensor:
         return weight_OIHW
     mean: Tensor = weight_OIHW.mean(1, keepdim=True)
     return torch.cat([mean] * in_channels, 1)
+
+
+def torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A plain segment network's state dict (TSN) in torchvision's ResNet names: what
+    `load_imagenet` reads back."""
+    found = {}
+    for key, value in state.items():
+        name = re.sub(r"^stem\.(conv|bn)\.", r"\g<1>1.", key)
+        name = re.sub(r"^res(\d)\.", lambda stage: f"layer{int(stage[1]) - 1}.", name)
+        name = name.replace(".shortcut.conv.", ".downsample.0.")
+        name = name.replace(".shortcut.bn.", ".downsample.1.")
+        found[re.sub(r"^classifier\.", "fc.", name)] = value
+    return found
 
 
 def _ours(key: str) -> str:

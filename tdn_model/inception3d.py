@@ -7,7 +7,7 @@ are padded alike on both sides, as in torchvision's `s3d`, which is this module'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -135,6 +135,12 @@ class Inception3d(VolumeNetwork):
         self.stage3, self.stage4, self.stage5 = stages
         self.classifier = nn.Linear(channels, num_classes)
         self.reset_parameters()
+
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """Inflate torchvision's GoogLeNet; see `inception_weights.inflate_googlenet`."""
+        from tdn_model.inception_weights import inflate_googlenet
+
+        return inflate_googlenet(self, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x: Tensor = self.conv2(F.max_pool3d(self.conv1(x_BCTHW), *POOLS[0]))

@@ -9,7 +9,7 @@ being unpadded, 2.84 G at TSN's 224²; 3.2 is 5.71 scaled by the area, (224/299)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -70,6 +70,12 @@ class TSNInceptionV3(nn.Module):
         init_convolutions_(self)
         nn.init.normal_(self.classifier.weight, std=0.001)
         nn.init.zeros_(self.classifier.bias)
+
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """Torchvision's Inception-v3; see `inception_weights.load_inceptionv3`."""
+        from tdn_model.inception_weights import load_inceptionv3
+
+        return load_inceptionv3(self, weights)
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
         """The last maps `(N, C, H', W')`."""

@@ -6,13 +6,30 @@ network gives for its frame, up to the borders in time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tdn_model.backbones import SegmentResNet
-from tdn_model.imagenet import load_imagenet
+from tdn_model.imagenet import given, load_imagenet
 from tdn_model.resnet3d import ResNet3d
+
+Names = Sequence[tuple[str, str]]
+
+P3D_NAMES: Names = (
+    (r"^(conv|bn)1\.", r"stem.\1."),
+    (r"^layer(\d)\.(\d+)\.(conv|bn)1\.", r"layer\1.\2.reduce.\3."),
+    (r"^layer(\d)\.(\d+)\.(conv|bn)2\.", r"layer\1.\2.space.\3."),
+    (r"^layer(\d)\.(\d+)\.(conv|bn)3\.", r"layer\1.\2.expand.\3."),
+    (r"\.downsample\.0\.", ".shortcut.conv."),
+    (r"\.downsample\.1\.", ".shortcut.bn."),
+    (r"^layer1\.", "res2."),
+    (r"^layer2\.", "res3."),
+    (r"^layer3\.", "res4."),
+    (r"^layer4\.", "res5."),
+)
+"""Torchvision's ResNet keys → P3D's, in this order."""
 
 
 def inflate_imagenet(model: ResNet3d, weights: str | Mapping[str, Tensor]) -> list[str]:
@@ -22,9 +39,38 @@ def inflate_imagenet(model: ResNet3d, weights: str | Mapping[str, Tensor]) -> li
     """
     flat = SegmentResNet(model.shape, num_classes=1, num_segments=1, in_channels=model.in_channels)
     load_imagenet(flat, weights)
-    given = {k: v for k, v in flat.state_dict().items() if not k.startswith("classifier.")}
+    filled = {k: v for k, v in flat.state_dict().items() if not k.startswith("classifier.")}
     ours = model.state_dict()
-    found = {key: inflated(value, ours[key]) for key, value in given.items()}
+    found = {key: inflated(value, ours[key]) for key, value in filled.items()}
+    model.load_state_dict({**ours, **found})
+    return [key for key in ours if key not in found]
+
+
+def inflate_named(
+    model: nn.Module, weights: str | Mapping[str, Tensor], names: Names, skip: str = r"^fc\."
+) -> list[str]:
+    """Fill a network whose keys are torchvision's after `names`; returns the keys left alone.
+
+    Keys that `skip` matches are not looked for. Raises ValueError naming what does not fit.
+    """
+    ours = model.state_dict()
+    found: dict[str, Tensor] = {}
+    wrong = []
+    for key, value in given(weights).items():
+        if re.search(skip, key):
+            continue
+        name = key
+        for pattern, replacement in names:
+            name = re.sub(pattern, replacement, name)
+        if name in ours:
+            value = inflated(value, ours[name])
+        if name not in ours or value.shape != ours[name].shape:
+            wrong.append(key)
+        found[name] = value
+    if wrong:
+        raise ValueError(
+            f"ImageNet weights do not fit this network: unknown or of another shape {wrong[:6]}"
+        )
     model.load_state_dict({**ours, **found})
     return [key for key in ours if key not in found]
 

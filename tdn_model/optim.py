@@ -82,13 +82,15 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def freeze_partial_bn(model: nn.Module) -> None:
     """Partial BN (TSN): every BatchNorm but the first keeps its statistics and affine terms.
 
+    Batch norms over maps and volumes are meant; those inside a gate (over vectors) go on.
+
     Call after each `model.train()`. A network of several streams knows its own first ones.
     """
     own = getattr(model, "freeze_partial_bn", None)
     if own is not None:
         own()
         return
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
     for norm in norms[1:]:
         norm.eval()
         for parameter in norm.parameters():

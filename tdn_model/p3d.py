@@ -10,7 +10,7 @@ res5 is two-dimensional. Placement of strides and pools as in the port of the re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -86,6 +86,15 @@ class P3D(VolumeNetwork):
             stages.append(nn.Sequential(*made))
         self.res2, self.res3, self.res4, self.res5 = stages
         self.reset_parameters()
+
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """ImageNet's ResNet into the 1×1×1 and the spatial convolutions.
+
+        The temporal ones keep their initial values; the 2-D network has none.
+        """
+        from tdn_model.inflate import P3D_NAMES, inflate_named
+
+        return inflate_named(self, weights, P3D_NAMES)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x = F.max_pool3d(self.stem(x_BCTHW), (2, 3, 3), 2, (0, 1, 1))

@@ -173,6 +173,12 @@ class ResNet3d(VolumeNetwork):
         super().reset_parameters()
         reset_residuals_(self, zero_last_norm=self.zero_last_norm)
 
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """Inflate 2-D ImageNet weights; see `inflate.inflate_imagenet`."""
+        from tdn_model.inflate import inflate_imagenet
+
+        return inflate_imagenet(self, weights)
+
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x = self.res2(self.stem(x_BCTHW))
         if self.times.pool2 > 1:

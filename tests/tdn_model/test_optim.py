@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tdn_model.engine import predict_step, train_step
+from tdn_model.engine import micro_batch, predict_step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 
 
@@ -85,3 +85,19 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
     with pytest.raises(FloatingPointError):
         train_step(net, optimizer, clips, torch.tensor([0, 1]), clip_norm=None)
     assert torch.equal(net.fc.weight, before)
+
+
+def test_partial_bn_freezes_volumes_too() -> None:
+    net = nn.Sequential(nn.BatchNorm3d(2), nn.BatchNorm3d(2), nn.BatchNorm1d(2)).train()
+    freeze_partial_bn(net)
+    assert [norm.training for norm in net] == [True, False, True]
+
+
+def test_large_clips_are_evaluated_one_by_one_and_small_ones_together() -> None:
+    net = Net().eval()
+    assert micro_batch(net, torch.empty(4, 8, 5, 3, 224, 224, device="meta")) == 4
+    assert micro_batch(net, torch.empty(4, 8, 5, 3, 224, 224)) == 1
+    assert micro_batch(net, torch.empty(4, 8, 1, 3, 48, 48)) > 4
+    clips = torch.randn(5, 1, 1, 3, 8, 8)
+    whole = predict_step(net, clips)
+    torch.testing.assert_close(whole, torch.cat([predict_step(net, clip[None]) for clip in clips]))
