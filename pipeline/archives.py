@@ -1,7 +1,8 @@
 """Data sets that come as numbered parts of one gzip tar: unpacked beside the parts, once.
 
 The publisher's own instruction is `cat 20bn-something-something-v1-?? | tar zx`; this does the
-same, lets no member leave the folder, and shows the folder only when it is complete.
+same, lets no member leave the folder, and shows the folder only when it is complete. A part may
+itself be zipped (`20bn-something-something-v2-00.zip`), as later downloads are.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import io
 import re
 import shutil
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import DataError, StoreError
 
@@ -21,9 +24,17 @@ _CHUNK_BYTES = 1 << 20
 
 
 def parts_of(raw: Path, folder: str) -> list[Path]:
-    """The archive's parts in order: files `<folder>-00`, `<folder>-01`, … in the raw folder."""
-    pattern = re.compile(re.escape(folder) + r"-\d{2,3}")
-    return sorted(path for path in raw.iterdir() if path.is_file() and pattern.fullmatch(path.name))
+    """The archive's parts in order: files `<folder>-00`, `<folder>-01`, … in the raw folder.
+
+    Where a part lies there both plain and zipped, the plain one counts.
+    """
+    pattern = re.compile(re.escape(folder) + r"-(\d{2,3})(\.zip)?")
+    found: dict[int, Path] = {}
+    for path in sorted(raw.iterdir(), reverse=True):
+        match = pattern.fullmatch(path.name)
+        if match is not None and path.is_file():
+            found[int(match[1])] = path
+    return [found[number] for number in sorted(found)]
 
 
 def unpack_parts(raw: Path, folder: str) -> bool:
@@ -34,7 +45,7 @@ def unpack_parts(raw: Path, folder: str) -> bool:
     """
     if (raw / folder).exists() or not (parts := parts_of(raw, folder)):
         return False
-    numbers = [int(path.name.rpartition("-")[2]) for path in parts]
+    numbers = [int(path.name.removesuffix(".zip").rpartition("-")[2]) for path in parts]
     gaps = sorted(set(range(max(numbers) + 1)) - set(numbers))
     if gaps:
         raise DataError(
@@ -52,7 +63,7 @@ def unpack_parts(raw: Path, folder: str) -> bool:
         if not (half / folder).is_dir():
             raise DataError(f"the archive holds no folder {folder}", do="check the parts")
         (half / folder).rename(raw / folder)
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"the parts of {folder} are no whole archive: {error}",
             do="fetch the damaged or missing parts again",
@@ -67,12 +78,31 @@ def unpack_parts(raw: Path, folder: str) -> bool:
     return True
 
 
+_DAMAGE = (
+    tarfile.TarError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, ValueError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What the libraries raise for a file that is no whole archive (the last two: zip's own ways)."""
+
+
+def _open(part: Path) -> IO[bytes]:
+    """A part's bytes; of a zipped one those of its only member."""
+    if part.suffix != ".zip":
+        return part.open("rb")
+    archive = zipfile.ZipFile(part)
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        archive.close()
+        raise ValueError(f"{part.name} holds {len(members)} files instead of one part")
+    return archive.open(members[0])
+
+
 class _Joined(io.RawIOBase):
     """Several files read as one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._rest = list(paths)
-        self._file: io.BufferedReader | None = None
+        self._file: IO[bytes] | None = None
 
     def readable(self) -> bool:
         return True
@@ -83,7 +113,7 @@ class _Joined(io.RawIOBase):
             if self._file is None:
                 if not self._rest:
                     return b""
-                self._file = self._rest.pop(0).open("rb")
+                self._file = _open(self._rest.pop(0))
             data = self._file.read(wanted)
             if data:
                 return data

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,33 @@ def test_a_data_set_in_parts_is_checked_like_any_other(tmp_path: Path) -> None:
     assert made.decode()["frames"] == 4
     assert not unpack_parts(raw, FOLDER)
     assert not list(raw.glob(".tmp-*"))
+
+
+def test_zipped_parts_are_read_in_place(tmp_path: Path) -> None:
+    put_parts(tmp_path, archive(FRAMES), 3)
+    for part in sorted(tmp_path.glob(f"{FOLDER}-0[02]")):
+        with zipfile.ZipFile(f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+            zipped.write(part, part.name)
+        part.unlink()
+    (tmp_path / f"{FOLDER}-01.zip").write_bytes(b"the plain part comes first")
+    assert unpack_parts(tmp_path, FOLDER)
+    found = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*.jpg")}
+    assert found == FRAMES
+
+
+@pytest.mark.parametrize("content", [b"no zip", b""])
+def test_a_damaged_zipped_part_is_told(tmp_path: Path, content: bytes) -> None:
+    put_parts(tmp_path, archive(FRAMES), 2)
+    (tmp_path / f"{FOLDER}-01").unlink()
+    (tmp_path / f"{FOLDER}-01.zip").write_bytes(content)
+    with pytest.raises(DataError, match="no whole archive"):
+        unpack_parts(tmp_path, FOLDER)
+    with zipfile.ZipFile(tmp_path / f"{FOLDER}-01.zip", "w") as zipped:
+        zipped.writestr("a", b"1")
+        zipped.writestr("b", b"2")
+    with pytest.raises(DataError, match="holds 2 files"):
+        unpack_parts(tmp_path, FOLDER)
+    assert not (tmp_path / FOLDER).exists()
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
