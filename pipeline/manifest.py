@@ -9,14 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.errors import ManifestError, UsageError
 from pipeline.manifest_base import Identifier, Strict, load, nearest
+from pipeline.manifest_flow import FlowPolicy
 
 Scalar = bool | int | float | str
 Option = Scalar | list[Scalar]
 Positive = Annotated[int, Field(gt=0)]
+
+STARTS = ("images", "scratch")
+"""Initial weights that are no row's: image pre-training, and random numbers."""
 
 
 class Experiment(Strict):
@@ -24,6 +28,10 @@ class Experiment(Strict):
 
     dataset: Identifier
     fold: str = "default"
+    input: Literal["frames", "flow"]
+    """The store that clips come from: RGB frames, or TV-L1 flow fields."""
+    start: Identifier
+    """Initial weights: `scratch`, `images` (image pre-training) or another row's."""
     architecture: Identifier
     backbone: Identifier
     segments: Positive
@@ -42,20 +50,39 @@ class Recipe(Strict):
     """A training schedule as its paper or its authors' code states it (`source`)."""
 
     source: str
+    kind: Literal["from_images", "fine_tuning", "two_phase"] = "from_images"
+    """Which of a small profile's schedules stands in for this one."""
+    phase1_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs in which the image network but its classifier is held still (Ng & Davis 2018)."""
+    unit: Literal["epochs", "iterations"] = "epochs"
+    """What `epochs`, `phase1_epochs` and `milestones` count."""
     epochs: Positive
     batch: Positive
     lr: Annotated[float, Field(gt=0)]
+    decay: Literal["milestones", "plateau"] = "milestones"
+    """÷10 at the milestones, or when the validation split's accuracy stops rising."""
     milestones: list[Positive]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     flip: Literal["label_aware", "plain", "none"]
-    crop: Literal["multi_scale"]
+    crop: Literal["multi_scale", "corners", "short_side_jitter", "random"]
+    colour_jitter: bool = False
     crop_px: Positive
     sampling: Literal["segments_random", "dense"]
     partial_bn: bool
     group_rates: Literal["flat", "tsn"]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Recipe:
+        if (self.decay == "plateau") != (not self.milestones):
+            raise ValueError("milestones go with decay: milestones, none with plateau")
+        if (self.kind == "two_phase") < bool(self.phase1_epochs):
+            raise ValueError("phase1_epochs needs kind: two_phase")
+        if self.phase1_epochs >= self.epochs:
+            raise ValueError("phase1_epochs must leave epochs for the second phase")
+        return self
 
 
 class Recipes(Strict):
@@ -70,15 +97,35 @@ class Scale(Strict):
 
 
 class Schedule(Strict):
-    """What a small profile replaces in every recipe alike: never one row's schedule alone."""
+    """What a small profile replaces in every recipe of a kind: never one row's schedule alone."""
 
     epochs: Positive
+    phase1_epochs: Annotated[int, Field(ge=0)] = 0
     batch: Positive
     lr: Annotated[float, Field(gt=0)]
     decay: Literal["cosine", "milestones"]
     warmup_epochs: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Schedules(Strict):
+    """A small profile's schedules, one for each kind of recipe."""
+
+    from_images: Schedule
+    fine_tuning: Schedule
+    two_phase: Schedule
+
+
+class Stills(Strict):
+    """Image pre-training on procedural still images: what a small profile has for ImageNet."""
+
+    images: Positive
+    size_px: Annotated[int, Field(ge=16, le=128)]
+    epochs: Positive
+    batch: Positive
+    lr: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Compute(Strict):
@@ -99,10 +146,26 @@ class Profile(Strict):
     experiments_file: str
     datasets: list[Identifier]
     backbones: dict[Identifier, Scale]
-    weights: Literal["imagenet", "none"]
+    images: Literal["imagenet", "none"] | Stills
+    """What rows that start from `images` start from."""
+    seeds: Positive = 1
+    """How often each row is trained, from seeds one after another; tables show the first."""
+    flow: list[Identifier] = Field(default_factory=list)
+    """Data sets whose optical flow is computed and stored."""
+    flow_policy: FlowPolicy | None = None
+    """How it is computed; needed where `flow` names a data set."""
     sizes_px: dict[int, int]
-    schedule: Schedule | None
+    schedules: Schedules | None
     compute: Compute
+
+    @model_validator(mode="after")
+    def _flow_is_possible(self) -> Profile:
+        unknown = [name for name in self.flow if name not in self.datasets]
+        if unknown:
+            raise ValueError(f"flow names '{unknown[0]}', which is not in datasets")
+        if self.flow and self.flow_policy is None:
+            raise ValueError("flow needs a flow_policy")
+        return self
 
 
 def load_profile(manifests: Path, name: str) -> Profile:
@@ -132,7 +195,29 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)
         _known("backbone", row.backbone, list(profile.backbones), where)
+        _known("start", row.start, [*STARTS, *rows], where)
+        if row.input == "flow":
+            _known("input: flow of", row.dataset, profile.flow, where)
+        if key in STARTS:
+            raise ManifestError(
+                f"'{key}' is not a row's name", where=where, do="it names a start; choose another"
+            )
+    _no_circle(rows, f"manifests/{profile.experiments_file}")
     return rows
+
+
+def _no_circle(rows: dict[str, Experiment], where: str) -> None:
+    for key in rows:
+        met, at = [key], rows[key].start
+        while at in rows:
+            if at in met:
+                raise ManifestError(
+                    f"rows start from each other: {' → '.join([*met, at])}",
+                    where=where,
+                    do="let one of them start from images or scratch",
+                )
+            met.append(at)
+            at = rows[at].start
 
 
 def known_dataset(manifests: Path, profile: str, name: str) -> None:

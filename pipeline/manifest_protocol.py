@@ -15,6 +15,7 @@ from pipeline.manifest_base import Identifier, Strict, load
 from pipeline.sampling import Indices, SamplingKind, rng_for, starts, windows
 
 Crops = Literal["center", "three", "ten", "full"]
+CROP_COUNTS: dict[Crops, int] = {"center": 1, "three": 3, "ten": 10, "full": 1}
 Aggregate = Literal["mean_logits", "mean_softmax"]
 _ONE_CLIP = ("segments_center", "segments_center_unguarded")
 
@@ -36,6 +37,8 @@ class Protocol(Strict):
     """Fixes T, whatever the network was trained with (25 snippets); null takes the row's own."""
     stride: Annotated[int, Field(ge=1)] = 1
     """Sampling `spans` only: frames from one segment to the next."""
+    stream: Literal["both", "image", "difference"] = "both"
+    """Which answer of a network with two streams is scored: their mean, or one of them."""
     seeded: bool = False
     """True when frames are drawn at random: from (seed, video, clip), so that they repeat."""
     source: str

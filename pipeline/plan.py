@@ -14,9 +14,12 @@ from pipeline.codehash import closure, code_digest
 from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import ManifestError
 from pipeline.manifest import (
+    STARTS,
     Experiment,
     Profile,
     Recipe,
+    Schedule,
+    Stills,
     load_experiments,
     load_profile,
     load_recipes,
@@ -24,6 +27,7 @@ from pipeline.manifest import (
 )
 from pipeline.manifest_base import load, nearest
 from pipeline.manifest_dataset import Dataset, load_dataset
+from pipeline.manifest_figures import figure_params
 from pipeline.manifest_protocol import Protocol, load_protocols
 from pipeline.manifest_twin import Twin
 from pipeline.workspace import Workspace
@@ -62,6 +66,7 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
     recipes = load_recipes(manifests)
     protocols = load_protocols(manifests)
     datasets = {name: load_dataset(manifests, name) for name in profile.datasets}
+    validation = _protocol("center_1x1", protocols, "manifests/protocols.yaml")
     full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
     made = profile.datasets if profile.generated else []
     twins = {name: load(Twin, manifests / "twins" / f"{name}.yaml") for name in made}
@@ -79,6 +84,8 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
             "raw": None if profile.generated else _glance(work.raw(name)),
         }
         plans["decode", name] = {"dataset": facts}
+        if name in profile.flow and profile.flow_policy is not None:
+            plans["flow", name] = {"policy": profile.flow_policy.model_dump(mode="json")}
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
         dataset = datasets[row.dataset]
@@ -92,9 +99,13 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         views = {name: _protocol(name, protocols, where) for name in row.protocols}
         recipe = pick("recipe", row.recipe, recipes, where)
         factory = networks.models[row.architecture]
-        plans |= _row_plans(key, row, factory, profile, dataset, recipe, views)
+        begin = _start(row, rows)
+        plans |= _row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
+    plans |= _start_plans(profile, rows, f"manifests/profiles/{profile.profile}.yaml")
     plans["cost", ALL] = {"rows": full_size}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
+    about = {"profile": profile.profile, "smoke": profile.smoke}
+    plans["figures", ALL] = figure_params(manifests, about, profile.experiments_file, plans)
     plans["report", ALL] = _report_params(profile, rows, datasets, twins)
     return {item: _with_code(work.root, item, params, networks) for item, params in plans.items()}
 
@@ -166,11 +177,14 @@ def _row_plans(
     dataset: Dataset,
     recipe: Recipe,
     protocols: dict[str, Params],
+    begin: Params,
+    validation: Params,
 ) -> Plans:
     """The plans of one row's train, predict and score."""
     scale = profile.backbones[row.backbone]
     data = {
         "name": row.dataset,
+        "input": row.input,
         "fold": row.fold,
         "generated": profile.generated,
         "obtain": dataset.obtain,
@@ -192,15 +206,18 @@ def _row_plans(
     sizes = {str(size): pixels for size, pixels in profile.sizes_px.items()}
     compute = profile.compute.model_dump(mode="json")
     shared = {"row": key, "profile": profile.profile, "smoke": profile.smoke, "sizes_px": sizes}
+    schedule = _schedule(recipe, profile)
     cache_mb, eval_batch = compute.pop("cache_mb"), compute.pop("eval_batch")
     return {
         ("train", key): {
             **shared,
             "data": data,
             "model": model,
-            "recipe": _schedule(recipe, profile),
-            "weights": profile.weights,
+            "recipe": schedule,
+            "protocols": {"validation": validation} if schedule["decay"] == "plateau" else {},
+            "start": begin,
             "seed": row.seed,
+            "seeds": profile.seeds,
             "compute": {**compute, "cache_mb": cache_mb},
         },
         ("predict", key): {
@@ -209,6 +226,7 @@ def _row_plans(
             "model": model,
             "protocols": protocols,
             "seed": row.seed,
+            "seeds": profile.seeds,
             "compute": {**compute, "eval_batch": eval_batch},
         },
         ("score", key): {
@@ -216,6 +234,7 @@ def _row_plans(
             "dataset": row.dataset,
             "fold": row.fold,
             "metric": dataset.metric,
+            "seeds": profile.seeds,
             "protocols": {name: {"aggregate": p["aggregate"]} for name, p in protocols.items()},
         },
     }
@@ -224,14 +243,59 @@ def _row_plans(
 def _schedule(recipe: Recipe, profile: Profile) -> Params:
     """The recipe as this profile runs it: a small profile's schedule replaces every recipe's."""
     plan = recipe.model_dump(mode="json")
-    plan |= {"decay": "milestones", "warmup_epochs": 0.0}
-    if profile.schedule is not None:
-        override = profile.schedule.model_dump(mode="json")
+    plan |= {"warmup_epochs": 0.0}
+    if profile.schedules is not None:
+        schedule: Schedule = getattr(profile.schedules, recipe.kind)
+        override = schedule.model_dump(mode="json")
         share = override["epochs"] / recipe.epochs
         plan["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
-        plan |= override
-    del plan["source"]
+        if not recipe.phase1_epochs:
+            override["phase1_epochs"] = 0  # the row that compares one phase with two
+        plan |= {**override, "unit": "epochs"}
+    del plan["source"], plan["kind"]
     return plan
+
+
+def _start(row: Experiment, rows: dict[str, Experiment]) -> Params:
+    """What a row's weights begin with: see `stages.starts`."""
+    kind = row.start if row.start in STARTS else "row"
+    # A two-stream network that starts from a TSN has its difference network start from images.
+    two = kind == "row" and rows[row.start].architecture != row.architecture
+    return {"kind": kind, "from": row.start, "images": two}
+
+
+def _start_plans(profile: Profile, rows: dict[str, Experiment], where: str) -> Plans:
+    """The plans of the two starts that are no rows."""
+    wanted = {
+        row.backbone
+        for row in rows.values()
+        if row.start == "images"
+        or (row.start in rows and rows[row.start].architecture != row.architecture)
+    }
+    backbones = {
+        name: {"width": scale.width, "blocks": list(scale.blocks)}
+        for name, scale in profile.backbones.items()
+        if name in wanted
+    }
+    images: Params
+    if isinstance(profile.images, Stills):
+        # Threads change the last digits: one machine's choice must be another's.
+        made = {"compute": {"device": "cpu", "threads": 1}, "weight_decay": 0.0005}
+        images = {"kind": "stills", **made, **profile.images.model_dump(mode="json")}
+    elif profile.images == "imagenet":
+        images = {"kind": "imagenet"}
+    else:
+        if backbones:
+            raise ManifestError(
+                "images: none, but rows start from images",
+                where=where,
+                do="give the profile images, or let the rows start from scratch",
+            )
+        images = {"kind": "none", "reason": "the profile has no image pre-training"}
+    return {
+        ("pretrain", "images"): {**images, "backbones": backbones},
+        ("pretrain", "scratch"): {"kind": "scratch", "backbones": {}},
+    }
 
 
 def _full_size(row: Experiment, dataset: Dataset) -> Params:
@@ -287,8 +351,8 @@ def _with_code(root: Path, item: tuple[str, str], params: Params, networks: Netw
     roots = [f"stages.{stage}"]
     if stage in ("train", "predict"):
         roots.append(networks.locate(params["model"]["architecture"]))
-    elif stage == "cost":
-        names = {row["architecture"] for row in params["rows"].values()}
+    elif stage in ("cost", "figures"):
+        names = {row.get("model", row)["architecture"] for row in params["rows"].values()}
         roots += sorted(networks.locate(name) for name in names)
     files = closure(root, roots)
     return {"params": params, "code": {"digest": code_digest(files), "files": files}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UsageError
 
@@ -51,6 +52,15 @@ class Workspace:
     def frames(self, dataset: str) -> Path:
         return self.data / "frames" / dataset
 
+    def flow(self, dataset: str) -> Path:
+        """Optical flow between the stored frames, in a store of the same format."""
+        return self.data / "flow" / dataset
+
+    def store(self, data: dict[str, Any]) -> Path:
+        """The store that a row's clips come from: `data` is the row's data as planned."""
+        folder: Path = self.data / data["input"] / data["name"]
+        return folder
+
     def run(self, row: str) -> Path:
         return self.root / "runs" / self.profile / row
 
@@ -63,6 +73,11 @@ class Workspace:
     def relative(self, path: Path) -> str:
         """A path as records and messages print it: relative to the root, with forward slashes."""
         return path.relative_to(self.root).as_posix()
+
+
+def seed_suffix(number: int) -> str:
+    """What file names of a row's training number `number` (from 0) carry."""
+    return f".seed{number}" if number else ""
 
 
 def find_root(start: Path) -> Path:

@@ -217,6 +217,12 @@ def tables(profile: Profile = "mini", graph: Graph = False) -> None:
 
 
 @app.command()
+def figures(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Draw the figures of the report."""
+    _execute("figures", "all", profile, graph)
+
+
+@app.command()
 def report(profile: Profile = "mini", graph: Graph = False) -> None:
     """Write the HTML report."""
     _execute("report", "all", profile, graph)

@@ -44,6 +44,17 @@ def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
     return {"frames": work.frames(params["data"]["name"]) / "index.json"}
 
 
+def _clips(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    """The store a row's clips come from."""
+    return {params["data"]["input"]: work.store(params["data"]) / "index.json"}
+
+
+def _beginning(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    """The clips a row trains on and the weights it starts from."""
+    begin = params["start"]["from"]
+    return {**_clips(work, key, params), "start": work.run(begin) / "train"}
+
+
 def _ledger(work: Workspace, key: str) -> Path:
     return work.sources(key).with_suffix(".parquet")
 
@@ -64,7 +75,18 @@ def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> F
     found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
     found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
     present = {role: path for role, path in found.items() if path.is_file()}
-    return {**present, "root": root_path(work), "tables": work.reports / "tables"}
+    folders = {name: work.reports / name for name in ("figures", "tables")}
+    return {**present, "root": root_path(work), **folders}
+
+
+def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    found = {"costs": work.reports / "costs.json"}
+    for row in params["rows"]:
+        found[f"metrics:{row}"] = work.metrics(row)
+        found[f"scores:{row}"] = work.run(row) / "scores"
+        found[f"train:{row}"] = work.run(row) / "train"
+    present = {role: path for role, path in found.items() if path.exists()}
+    return {**present, "tables": work.reports / "tables"}
 
 
 STAGES: dict[str, Stage] = {
@@ -90,14 +112,27 @@ STAGES: dict[str, Stage] = {
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
     ),
+    "flow": Stage(
+        inputs=lambda work, key, params: {"frames": work.frames(key) / "index.json"},
+        outputs=lambda work, key, params: {
+            "index": work.flow(key) / "index.json",
+            "store": work.flow(key),
+        },
+        takes=frozenset({"record_absent", "workers", "progress"}),
+    ),
+    "pretrain": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress"}),
+    ),
     "train": Stage(
-        inputs=_index,
+        inputs=_beginning,
         outputs=lambda work, key, params: {"train": work.run(key) / "train"},
         takes=frozenset({"record_absent", "progress", "identity"}),
     ),
     "predict": Stage(
         inputs=lambda work, key, params: {
-            **_index(work, key, params),
+            **_clips(work, key, params),
             "train": work.run(key) / "train",
         },
         outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
@@ -123,6 +158,11 @@ STAGES: dict[str, Stage] = {
         },
         pure=True,
     ),
+    "figures": Stage(
+        inputs=_drawn_from,
+        outputs=lambda work, key, params: {"figures": work.reports / "figures"},
+        takes=frozenset({"progress"}),
+    ),
     "report": Stage(
         inputs=_everything_reported,
         outputs=lambda work, key, params: {
@@ -146,7 +186,8 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
     params = plan["params"]
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
-    switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
+    if "identity" in stage.takes:
+        switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
     given = {switch: value for switch, value in switches.items() if switch in stage.takes}
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
     if name in ("train", "predict", "score"):
@@ -164,9 +205,13 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
         )
 
 
-def _digest_of(inputs: Files) -> dict[str, str]:
-    """Digests of the inputs that are single files; what a resumed stage must find unchanged."""
-    return {role: sha256_file(path) for role, path in inputs.items() if path.is_file()}
+def _digest_of(inputs: Files) -> dict[str, dict[str, str]]:
+    """Digests of the files of every input: what a resumed stage must find unchanged."""
+    found = {}
+    for role, path in inputs.items():
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found[role] = {file.name: sha256_file(file) for file in files if file.is_file()}
+    return found
 
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:

@@ -10,21 +10,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips import normalise
 from pipeline.digests import read_json, write_json
-from pipeline.errors import AbsentData
+from pipeline.errors import AbsentData, UsageError
 from pipeline.predictions import ViewLogits, write_predictions
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, seed_suffix
 from stages.rows import (
     Row,
     absent_reason,
     batches,
     build_network,
     how_to_get,
+    normaliser,
     open_index,
     start,
     test_clips,
 )
+from stages.starts import WEIGHTS
 from tdn_model.contract import window_of
 from tdn_model.engine import predict_step
 
@@ -40,7 +41,7 @@ def run(
     record_absent: bool = False,
     progress: Progress = None,
 ) -> None:
-    """Write `runs/P/ROW/predict/`: one Parquet file per protocol and `outcome.json`.
+    """Write `runs/P/ROW/predict/`: one Parquet file per protocol (and seed) and `outcome.json`.
 
     Videos that could not be decoded keep a row without logits. Raises AbsentData when the frames or
     the weights are not there; with `record_absent` that becomes a `not-run` outcome.
@@ -73,28 +74,68 @@ def _untrained(work: Workspace, key: str) -> str:
 def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Progress) -> None:
     device = start(params)
     index = open_index(work, params)
-    model = build_network(params, len(index.classes)).to(device)
-    weights = work.run(key) / "train" / "weights.pt"
-    model.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    model.eval()
-    for name in params["protocols"]:
-        row = test_clips(work, params, index, window_of(model), name)
-        found = _views(model, row, params["compute"], device, progress)
-        write_predictions(out / f"{name}.parquet", params["row"], name, found)
+    for number in range(params["seeds"]):
+        suffix = seed_suffix(number)
+        weights = torch.load(
+            work.run(key) / "train" / WEIGHTS.replace(".pt", f"{suffix}.pt"),
+            map_location=device,
+            weights_only=True,
+        )
+        for name, protocol in params["protocols"].items():
+            # No network of a protocol with its own T has weights that depend on T.
+            model = build_network(
+                params,
+                len(index.classes),
+                seed=params["seed"],
+                segments=protocol["segments"],
+            )
+            model.load_state_dict(weights)
+            model.to(device).eval()
+            row = test_clips(params, index, window_of(model), name)
+            found = _views(_stream(model, protocol, params), row, params, device, progress)
+            write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
     names = list(params["protocols"])
-    write_json(out / "outcome.json", {"status": "ok", "reason": "", "protocols": names})
+    about = {"status": "ok", "reason": "", "protocols": names, "seeds": params["seeds"]}
+    write_json(out / "outcome.json", about)
+
+
+class _Stream(nn.Module):
+    """One of a two-stream network's two answers."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, clips_BTFCHW: torch.Tensor) -> torch.Tensor:
+        logits_BK: torch.Tensor = getattr(self.model.streams(clips_BTFCHW), self.name)  # type: ignore[operator]  # checked by _stream
+        return logits_BK
+
+
+def _stream(model: nn.Module, protocol: Params, params: Params) -> nn.Module:
+    """The network, or the one stream of it that the protocol asks for."""
+    if protocol["stream"] == "both":
+        return model
+    if not hasattr(model, "streams"):
+        network = params["model"]["architecture"]
+        raise UsageError(
+            f"{params['row']}: {network} has no {protocol['stream']} stream",
+            where="manifests/protocols.yaml",
+            do="choose a protocol with stream: both",
+        )
+    return _Stream(model, protocol["stream"])
 
 
 def _views(
-    model: nn.Module, row: Row, compute: Params, device: torch.device, progress: Progress
+    model: nn.Module, row: Row, params: Params, device: torch.device, progress: Progress
 ) -> list[ViewLogits]:
     """One entry per view of every usable video, then one without logits per unusable one."""
-    size = compute["eval_batch"]
+    compute, to_input = params["compute"], normaliser(params)
+    size = max(1, compute["eval_batch"] // row.views)
     count = len(row.dataset)
     groups = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
     found: list[ViewLogits] = []
     for done, batch in enumerate(batches(row.dataset, groups, compute["loader_workers"]), start=1):
-        logits_BK = predict_step(model, normalise(batch.frames.to(device))).cpu().numpy()
+        logits_BK = predict_step(model, to_input(batch.frames.to(device))).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)
         found += [ViewLogits(*view) for view in views]
         if progress is not None:

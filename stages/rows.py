@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pipeline.clips import Batch, ClipDataset, TestRule, TrainRule, collate
+from pipeline.clips import (
+    Batch,
+    ClipDataset,
+    TestRule,
+    TrainRule,
+    collate,
+    normalise,
+    normalise_flow,
+)
 from pipeline.digests import read_json
 from pipeline.errors import UsageError
 from pipeline.index import FrameIndex, Video, read_index
-from pipeline.manifest_protocol import Protocol
+from pipeline.manifest_protocol import CROP_COUNTS, Protocol
 from pipeline.workspace import Workspace
-from tdn_model.backbones import SegmentResNet
 from tdn_model.build import build
-from tdn_model.imagenet import IMAGENET, load_imagenet
 
 Params = dict[str, Any]
 
@@ -31,12 +36,14 @@ class Row:
 
     dataset: ClipDataset
     unusable: list[Video]
+    views: int = 1
+    """Crops of each clip."""
 
 
 def absent_reason(work: Workspace, data: Params) -> str:
     """Why a row's data set has no frames here; empty when it has."""
     dataset = data["name"]
-    path = work.frames(dataset) / "index.json"
+    path = work.store(data) / "index.json"
     if not path.is_file():
         return f"{dataset} is not decoded (no {work.relative(path)})"
     about = read_json(path)
@@ -47,6 +54,8 @@ def how_to_get(work: Workspace, data: Params) -> str:
     """What a user does so that the row's data set has frames."""
     name = data["name"]
     then = f"`tdn check {name}` and `tdn decode {name}` with --profile {work.profile}"
+    if data["input"] == "flow" and (work.frames(name) / "index.json").is_file():
+        return f"run `tdn flow {name} --profile {work.profile}`"
     if data["generated"]:
         return f"run `make repro`, or `tdn mini {name}`, `tdn check {name}` and `tdn decode {name}`"
     return f"in {work.relative(work.raw(name))}/: {data['obtain']}; then run {then}"
@@ -64,19 +73,22 @@ def start(params: Params) -> torch.device:
     return torch.device("cpu")
 
 
-def build_network(params: Params, num_classes: int) -> nn.Module:
-    """The row's network at the profile's scale, initialised from the row's seed.
+def build_network(
+    params: Params, num_classes: int, *, seed: int, segments: int | None = None
+) -> nn.Module:
+    """The row's network at the profile's scale, initialised from `seed`.
 
-    Raises UsageError naming the row when the network refuses its options.
+    `segments` replaces the row's own T (a protocol of 25 snippets). Raises UsageError naming the
+    row when the network refuses its options.
     """
     model = params["model"]
-    torch.manual_seed(params["seed"])
+    torch.manual_seed(seed)
     try:
         return build(
             model["architecture"],
             backbone=model["backbone"],
             num_classes=num_classes,
-            num_segments=model["segments"],
+            num_segments=segments or model["segments"],
             width=model["width"],
             blocks=model["blocks"],
             dropout=params.get("recipe", {}).get("dropout", 0.0),
@@ -88,38 +100,7 @@ def build_network(params: Params, num_classes: int) -> nn.Module:
         ) from None
 
 
-def start_from_imagenet(work: Workspace, model: nn.Module, backbone: str) -> None:
-    """Fill the backbone with ImageNet weights: `data/weights/<backbone>.pth`, else torchvision's.
-
-    Raises UsageError saying which file to put where when neither can be had.
-    """
-    local = work.root / "data" / "weights" / f"{backbone}.pth"
-    enum = IMAGENET.get(backbone)
-    if not isinstance(model, SegmentResNet):
-        raise UsageError(
-            f"{type(model).__name__} cannot start from ImageNet weights",
-            do="set weights: none in the profile, or run the row in another one",
-        )
-    try:
-        if local.is_file():
-            load_imagenet(model, torch.load(local, map_location="cpu", weights_only=True))
-        elif enum is not None:
-            load_imagenet(model, enum)
-        else:
-            raise UsageError(
-                f"no ImageNet weights are known for {backbone}",
-                do=f"put them at {work.relative(local)}",
-            )
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"cannot start {backbone} from ImageNet: {reason}",
-            where=work.relative(local),
-            do="put torchvision's state dict of the backbone there, or make it downloadable",
-        ) from None
-
-
-def train_clips(work: Workspace, params: Params, index: FrameIndex, window: int) -> Row:
+def train_clips(params: Params, index: FrameIndex, window: int, seed: int) -> Row:
     """The row's training clips."""
     recipe = params["recipe"]
     rule = TrainRule(
@@ -129,13 +110,14 @@ def train_clips(work: Workspace, params: Params, index: FrameIndex, window: int)
         crop_px=_size(params, recipe["crop_px"]),
         flip=recipe["flip"],
         flip_pairs=tuple((a, b) for a, b in params["data"]["flip_pairs"]),
+        crop=recipe["crop"],
+        colour_jitter=recipe["colour_jitter"],
     )
-    return _row(params, index, params["data"]["train"], rule, params["compute"]["cache_mb"])
+    cache_mb = params["compute"]["cache_mb"]
+    return _row(params, index, params["data"]["train"], rule, seed, cache_mb)
 
 
-def test_clips(
-    work: Workspace, params: Params, index: FrameIndex, window: int, protocol: str
-) -> Row:
+def test_clips(params: Params, index: FrameIndex, window: int, protocol: str) -> Row:
     """The row's test clips under one of its protocols."""
     rules = Protocol.model_validate(params["protocols"][protocol])
     rule = TestRule(
@@ -145,7 +127,8 @@ def test_clips(
         resize_px=None if rules.resize_px is None else _size(params, rules.resize_px),
         crop_px=_size(params, rules.crop_px),
     )
-    return _row(params, index, params["data"]["val"], rule, 0)
+    row = _row(params, index, params["data"]["val"], rule, params["seed"], 0)
+    return replace(row, views=CROP_COUNTS[rules.crops])
 
 
 def batches(dataset: ClipDataset, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
@@ -161,12 +144,22 @@ def batches(dataset: ClipDataset, groups: Sequence[list[int]], workers: int) -> 
 
 
 def open_index(work: Workspace, params: Params) -> FrameIndex:
-    """The frame store of the row's data set."""
-    return read_index(work.frames(params["data"]["name"]))
+    """The store of the row's data set: frames or flow."""
+    return read_index(work.store(params["data"]))
+
+
+def normaliser(params: Params) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What turns the row's uint8 clips into the network's input, on the device."""
+    return normalise_flow if params["data"]["input"] == "flow" else normalise
 
 
 def _row(
-    params: Params, index: FrameIndex, split: str, rule: TrainRule | TestRule, cache_mb: int
+    params: Params,
+    index: FrameIndex,
+    split: str,
+    rule: TrainRule | TestRule,
+    seed: int,
+    cache_mb: int,
 ) -> Row:
     listed = index.split(split)
     dataset = ClipDataset(
@@ -174,7 +167,7 @@ def _row(
         videos=[video for video in listed if video.usable],
         classes=index.classes,
         rule=rule,
-        seed=params["seed"],
+        seed=seed,
         multi_label=params["data"]["multi_label"],
         cache_mb=cache_mb,
     )

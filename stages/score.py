@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from pipeline import predictions, scores
 from pipeline.digests import read_json, sha256_file, write_json
 from pipeline.errors import AbsentData
 from pipeline.scoring import score_videos, summarise
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, seed_suffix
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
@@ -30,7 +32,7 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     protocols: dict[str, Any] = {}
     if outcome["status"] == "ok":
         for name, spec in params["protocols"].items():
-            protocols[name] = _protocol(work, key, name, spec["aggregate"], params["metric"])
+            protocols[name] = _protocol(work, key, name, spec["aggregate"], params)
     for stale in set(target.glob("*.parquet")) - {target / f"{name}.parquet" for name in protocols}:
         stale.unlink()
     status, reason = _verdict(outcome, protocols)
@@ -48,19 +50,39 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     write_json(work.metrics(key), metrics)
 
 
-def _protocol(work: Workspace, key: str, name: str, aggregate: str, metric: str) -> dict[str, Any]:
-    path = work.run(key) / "predict" / f"{name}.parquet"
+def _protocol(
+    work: Workspace, key: str, name: str, aggregate: str, params: dict[str, Any]
+) -> dict[str, Any]:
+    folder = work.run(key) / "predict"
+    path = folder / f"{name}.parquet"
     found = predictions.read(path, verify=True)
     videos = score_videos(found, aggregate)
     scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
     return {
-        **summarise(videos, metric),
+        **summarise(videos, params["metric"]),
+        **_over_seeds(folder, name, aggregate, params),
         "aggregate": aggregate,
         "views": found.views_per_video,
         "classes": found.n_classes,
         "predictions_sha256": sha256_file(path),
         "predictions_content": predictions.content_digest(found),
     }
+
+
+def _over_seeds(folder: Path, name: str, aggregate: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The headline metric of every training of the row, when there was more than one."""
+    metric = "map_pct" if params["metric"] == "map" else "top1_pct"
+    values: list[float] = []
+    for number in range(params["seeds"]):
+        path = folder / f"{name}{seed_suffix(number)}.parquet"
+        videos = score_videos(predictions.read(path, verify=True), aggregate)
+        value = summarise(videos, params["metric"])[metric]
+        if value is not None:
+            values.append(value)
+    if len(values) < 2:
+        return {}
+    about = {"values": values, "mean": round(mean(values), 4), "sd": round(stdev(values), 4)}
+    return {"seeds": {"metric": metric, **about}}
 
 
 def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, str]:

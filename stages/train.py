@@ -7,6 +7,7 @@ that was never stopped.
 
 from __future__ import annotations
 
+import math
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,27 +18,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips import normalise
+from pipeline.clips import ClipDataset
 from pipeline.digests import write_json
-from pipeline.errors import AbsentData, DataError
-from pipeline.workspace import Workspace
+from pipeline.errors import AbsentData, DataError, UsageError
+from pipeline.workspace import Workspace, seed_suffix
 from stages.rows import (
     Row,
     absent_reason,
     batches,
     build_network,
     how_to_get,
+    normaliser,
     open_index,
     start,
-    start_from_imagenet,
+    test_clips,
     train_clips,
 )
+from stages.starts import WEIGHTS, absent_start, load_start
 from tdn_model.contract import window_of
-from tdn_model.engine import Step, train_step
+from tdn_model.engine import Step, predict_step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
+
+PATIENCE = 3
+"""Epochs without a new best after which the rate is divided by ten (decay: plateau)."""
+VALIDATION = "validation"
+"""The protocol in a train plan that a plateau is seen by: one clip, centre crop."""
 
 
 def run(
@@ -51,52 +59,75 @@ def run(
 ) -> None:
     """Write `runs/P/ROW/train/`: `weights.pt`, `history.json`, `outcome.json`.
 
-    A checkpoint of the same `identity` (plan and frames) is taken up where it stopped. Raises
-    AbsentData when the frames are not there; with `record_absent` that becomes a `not-run`
-    outcome. DataError when the loss stops being finite or the training split is empty.
+    With more than one seed there are `weights.seed1.pt`, `history.seed1.json` … beside them. A
+    checkpoint of the same `identity` (plan, start and frames) is taken up where it stopped. Raises
+    AbsentData when the frames or the initial weights are not there; with `record_absent` that
+    becomes a `not-run` outcome. DataError when the loss stops being finite or the training split is
+    empty.
     """
     out = work.run(key) / "train"
-    reason = absent_reason(work, params["data"])
-    if reason:
-        if not record_absent:
-            raise AbsentData(f"cannot train {key}: {reason}", do=how_to_get(work, params["data"]))
-        publish(out, {"status": "not-run", "reason": reason})
-        return
-    device = start(params)
-    index = open_index(work, params)
-    model = build_network(params, len(index.classes))
-    if params["weights"] == "imagenet":
-        start_from_imagenet(work, model, params["model"]["backbone"])
-    row = train_clips(work, params, index, window_of(model))
-    training = _prepare(params, row, model, device, progress)
-    resume = work.run(key) / "resume" / "checkpoint.pt"
-    training.restore(resume, identity)
-    epochs = params["recipe"]["epochs"]
-    for epoch in range(len(training.history), epochs):
-        training.epoch(epoch)
-        if epoch + 1 < epochs:
-            training.save(resume, identity)
-    weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
-    publish(out, {"status": "ok", "reason": ""}, training.history, weights)
-    shutil.rmtree(resume.parent, ignore_errors=True)
-
-
-def publish(
-    out: Path,
-    outcome: dict[str, str],
-    history: list[dict[str, float]] | None = None,
-    weights: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Make the stage's folder appear whole: written beside it, then renamed."""
+    absent = absent_reason(work, params["data"])
+    reason = absent or absent_start(work, params)
+    if reason and not record_absent:
+        begin = params["start"]["from"]
+        how = f"run `tdn {'pretrain' if begin in ('images', 'scratch') else 'train'} {begin}`"
+        do = how_to_get(work, params["data"]) if absent else how
+        raise AbsentData(f"cannot train {key}: {reason}", do=do)
     half = out.with_name(".tmp-train")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    if weights is not None:
-        torch.save(weights, half / "weights.pt")
-    write_json(half / "history.json", history or [])
-    write_json(half / "outcome.json", outcome)
+    resume = work.run(key) / "resume"
+    if reason:
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        write_json(half / "history.json", [])
+    else:
+        half = resume / "done"
+        for number in range(params["seeds"]):
+            _train_seed(work, params, number, resume, half, identity, progress)
+        (half / "identity").unlink()
+    write_json(half / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
     shutil.rmtree(out, ignore_errors=True)
     half.rename(out)
+    shutil.rmtree(resume, ignore_errors=True)
+
+
+def _train_seed(
+    work: Workspace,
+    params: Params,
+    number: int,
+    resume: Path,
+    done: Path,
+    identity: str,
+    progress: Progress,
+) -> None:
+    """One training from the row's seed plus `number`; its results are left in `done`."""
+    mark = done / "identity"
+    if done.is_dir() and (not mark.is_file() or mark.read_text("utf-8") != identity):
+        shutil.rmtree(done)
+    done.mkdir(parents=True, exist_ok=True)
+    mark.write_text(identity, "utf-8")
+    suffix = seed_suffix(number)
+    if (done / f"history{suffix}.json").is_file():
+        return
+    seed = params["seed"] + number
+    device = start(params)
+    index = open_index(work, params)
+    model = build_network(params, len(index.classes), seed=seed)
+    load_start(work, params, model)
+    row = train_clips(params, index, window_of(model), seed)
+    training = _prepare(params, row, model, device, progress, seed)
+    checkpoint = resume / "checkpoint.pt"
+    training.restore(checkpoint, f"{identity} {seed}")
+    epochs = training.schedule.epochs
+    for epoch in range(len(training.history), epochs):
+        training.epoch(epoch)
+        if params["recipe"]["decay"] == "plateau":
+            clips = test_clips(params, index, window_of(model), VALIDATION)
+            training.validate(clips.dataset)
+        if epoch + 1 < epochs:
+            training.save(checkpoint, f"{identity} {seed}")
+    weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
+    torch.save(weights, done / WEIGHTS.replace(".pt", f"{suffix}.pt"))
+    write_json(done / f"history{suffix}.json", training.history)
 
 
 @dataclass
@@ -111,19 +142,24 @@ class _Training:
     batch: int
     device: torch.device
     progress: Progress
+    seed: int
     history: list[dict[str, float]] = field(default_factory=list)
 
     def epoch(self, epoch: int) -> None:
         """One pass over the training split; the last short batch is dropped."""
         recipe = self.params["recipe"]
-        torch.manual_seed(self.params["seed"] * 100_003 + epoch)  # dropout
+        torch.manual_seed(self.seed * 100_003 + epoch)  # dropout
+        if recipe["phase1_epochs"]:
+            share = epoch / self.schedule.epochs
+            first = share < recipe["phase1_epochs"] / recipe["epochs"]
+            self.model.set_phase(1 if first else 2)  # type: ignore[operator]  # see _prepare
         self.model.train()
         if recipe["partial_bn"]:
             freeze_partial_bn(self.model)
         loss, correct, rate = 0.0, 0, 0.0
         first = epoch * self.schedule.steps_per_epoch
         for step, (clips, labels) in enumerate(self._shuffled(epoch), start=first):
-            rate = self.schedule.at(step)
+            rate = self.schedule.at(step) * 0.1 ** saturated(self.history)
             set_rate(self.optimizer, rate)
             done = self._step(step, clips, labels)
             loss += done.loss
@@ -136,8 +172,21 @@ class _Training:
             {"epoch": epoch, "loss": round(loss / count, 6), "top1_pct": top1_pct, "lr": rate}
         )
 
+    def validate(self, dataset: ClipDataset) -> None:
+        """Accuracy on the validation split after the last epoch; what a plateau is seen by."""
+        self.model.eval()
+        size = self.params["recipe"]["batch"]
+        count = len(dataset)
+        groups = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
+        right = 0
+        for item in batches(dataset, groups, self.params["compute"]["loader_workers"]):
+            frames = normaliser(self.params)(item.frames.to(self.device))
+            best = predict_step(self.model, frames).argmax(dim=1).tolist()
+            right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
+        self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
+
     def _step(self, step: int, clips: torch.Tensor, labels: torch.Tensor) -> Step:
-        frames = normalise(clips.to(self.device, non_blocking=True))
+        frames = normaliser(self.params)(clips.to(self.device, non_blocking=True))
         clip_norm = self.params["recipe"]["clip_norm"]
         try:
             return train_step(
@@ -151,7 +200,7 @@ class _Training:
 
     def _shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Whole batches in an order drawn from (seed, epoch)."""
-        generator = torch.Generator().manual_seed(self.params["seed"] * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.row.dataset), generator=generator).tolist()
         groups = [
             order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)
@@ -189,8 +238,30 @@ class _Training:
         self.history = list(state["history"])
 
 
+def saturated(history: list[dict[str, float]]) -> int:
+    """How often the validation accuracy has stopped rising: no new best in PATIENCE epochs.
+
+    The papers divide the rate by ten "when the performance on validation set saturates" and give
+    no number of epochs (Wang et al. 2021, section 4.1).
+    """
+    best, waited, times = -1.0, 0, 0
+    for epoch in history:
+        value = epoch.get("validation_top1_pct")
+        if value is None:
+            return 0
+        best, waited = (value, 0) if value > best else (best, waited + 1)
+        if waited == PATIENCE:
+            times, waited = times + 1, 0
+    return times
+
+
 def _prepare(
-    params: Params, row: Row, model: nn.Module, device: torch.device, progress: Progress
+    params: Params,
+    row: Row,
+    model: nn.Module,
+    device: torch.device,
+    progress: Progress,
+    seed: int,
 ) -> _Training:
     """The optimiser and schedule of a row; DataError when there is nothing to train on."""
     recipe = params["recipe"]
@@ -201,15 +272,23 @@ def _prepare(
             where=f"split {params['data']['train']} of {params['data']['name']}",
             do="look at the decode counts in the report",
         )
+    if recipe["phase1_epochs"] and not hasattr(model, "set_phase"):
+        raise UsageError(
+            f"{params['row']}: {params['model']['architecture']} does not train in two phases",
+            where="manifests/recipes.yaml, phase1_epochs",
+            do="choose a recipe with one phase",
+        )
+    steps_per_epoch = len(row.dataset) // batch
+    unit = steps_per_epoch if recipe["unit"] == "iterations" else 1
     schedule = Schedule(
         recipe["lr"],
-        recipe["epochs"],
-        len(row.dataset) // batch,
+        math.ceil(recipe["epochs"] / unit),
+        steps_per_epoch,
         recipe["decay"],
-        tuple(recipe["milestones"]),
+        tuple(milestone / unit for milestone in recipe["milestones"]),
         warmup_epochs=recipe["warmup_epochs"],
     )
     model = model.to(device)
     groups = parameter_groups(model, recipe["group_rates"], recipe["weight_decay"])
     optimizer = sgd(groups, recipe["momentum"])
-    return _Training(params, row, model, optimizer, schedule, batch, device, progress)
+    return _Training(params, row, model, optimizer, schedule, batch, device, progress, seed)

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import plan
 from pipeline.errors import ManifestError, UsageError
+from pipeline.manifest import load_experiments, load_profile, load_recipes
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
 from tests.checkout import Checkout, copy_to
@@ -97,10 +98,43 @@ def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> No
     assert paper["recipe"]["epochs"] == 50
 
 
-def test_mini_replaces_every_rows_schedule_alike(checkout: Checkout) -> None:
-    trained = [v["params"]["recipe"] for k, v in plans(checkout).items() if k.startswith("train.")]
+def test_mini_has_one_schedule_for_every_kind_of_recipe(checkout: Checkout) -> None:
+    kinds = {name: recipe.kind for name, recipe in load_recipes(checkout.root / "manifests").items()}
+    rows = load_experiments(
+        checkout.root / "manifests", load_profile(checkout.root / "manifests", "mini")
+    )
+    found = plans(checkout)
     for name in ("epochs", "batch", "lr", "decay", "weight_decay", "dropout"):
-        assert len({recipe[name] for recipe in trained}) == 1, name
+        values = {
+            (kinds[row.recipe], found[f"train.{key}"]["params"]["recipe"][name])
+            for key, row in rows.items()
+        }
+        assert len(values) == len(set(kinds.values())), name
+
+
+def test_rows_that_start_from_each_other_are_refused(checkout: Checkout) -> None:
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s1", "start: featdiff_r50_hmdb51_flow_s2")
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s2", "start: featdiff_r50_hmdb51_flow_s1")
+    with pytest.raises(ManifestError, match="start from each other"):
+        plans(checkout)
+
+
+def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
+    checkout: Checkout,
+) -> None:
+    found = plans(checkout)
+    row = found["train.featdiff_r50_hmdb51_flow_s1"]["params"]["start"]
+    assert row == {"kind": "row", "from": "tsn_r50_hmdb51_flow_s1", "images": True}
+    row = found["train.tdn_r50_16f_hmdb51_s1"]["params"]["start"]
+    assert row == {"kind": "row", "from": "tdn_r50_16f_kinetics400", "images": False}
+
+
+def test_pretraining_prepares_the_backbones_that_rows_start_from(checkout: Checkout) -> None:
+    found = plans(checkout)["pretrain.images"]["params"]
+    assert set(found["backbones"]) == {"resnet50", "resnet101"}
+    paper = plans(checkout, "paper")["pretrain.images"]["params"]
+    assert paper["kind"] == "imagenet"
+    assert plans(checkout, "local")["pretrain.images"]["params"]["backbones"] == {}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +148,8 @@ def test_mini_replaces_every_rows_schedule_alike(checkout: Checkout) -> None:
         ("s_tdm_fusion: mul", "s_tdm_fuson: mul", "did you mean 's_tdm_fusion'?"),
         ("fold: '1'", "fold: '4'", "'1'|valid"),
         ("segments: 8", "segmets: 8", "did you mean 'segments'?"),
+        ("start: images", "start: image", "did you mean 'images'?"),
+        ("input: frames", "input: flow", "act|hmdb51"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_nearest(

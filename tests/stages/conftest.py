@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from pipeline.workspace import Workspace
-from stages import check, decode
+from stages import check, decode, pretrain
 from tests.pipeline import samples
 
 LABELS = ["Holding something", "Pushing something"]
 RECIPE = {
+    "unit": "epochs",
     "epochs": 3,
+    "phase1_epochs": 0,
     "batch": 4,
     "lr": 0.05,
     "decay": "cosine",
@@ -26,6 +28,7 @@ RECIPE = {
     "clip_norm": 20.0,
     "flip": "plain",
     "crop": "multi_scale",
+    "colour_jitter": False,
     "crop_px": 224,
     "sampling": "segments_random",
     "partial_bn": False,
@@ -55,7 +58,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(store: Path, tmp_path: Path) -> Workspace:
     """A workspace of its own runs over a copy of the frame store."""
     shutil.copytree(store / "data" / "mini" / "frames", tmp_path / "data" / "mini" / "frames")
-    return Workspace(tmp_path)
+    work = Workspace(tmp_path)
+    pretrain.run(work, "scratch", params={"kind": "scratch", "backbones": {}})
+    return work
 
 
 def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[str, Any]:
@@ -68,6 +73,8 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "resize_px": 256,
         "crop_px": 224,
         "aggregate": "mean_logits",
+        "segments": None,
+        "stream": "both",
         "source": "test",
     }
     return {
@@ -77,6 +84,7 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "sizes_px": {"224": 32, "256": 36},
         "data": {
             "name": "ssv1",
+            "input": "frames",
             "fold": "default",
             "generated": True,
             "obtain": "put the frame folders there",
@@ -95,7 +103,8 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
             "options": {},
         },
         "recipe": {**RECIPE, **recipe},
-        "weights": "none",
+        "start": {"kind": "scratch", "from": "scratch", "images": False},
+        "seeds": 1,
         "protocols": {"center_1x1": protocol},
         "seed": 0,
         "compute": {

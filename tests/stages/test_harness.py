@@ -14,7 +14,8 @@ from tests.checkout import ROOT
 
 PARAMS: dict[str, Any] = {
     "generated": True,
-    "data": {"name": "DATASET"},
+    "data": {"name": "DATASET", "input": "frames"},
+    "start": {"from": "START"},
     "rows": {"KEY": {}},
     "datasets": {"DATASET": {}},
 }
@@ -31,6 +32,8 @@ def place(text: str, key: str) -> str:
         ("${profile}", "mini"),
         ("${key}", key),
         ("${item.dataset}", "DATASET"),
+        ("${item.input}", "frames"),
+        ("${item.start}", "START"),
         ("${item}", key),
     ):
         text = text.replace(name, value)
@@ -47,7 +50,7 @@ def test_every_stage_is_in_the_graph() -> None:
 
 @pytest.mark.parametrize("name", list(STAGES))
 def test_inputs_and_outputs_are_those_of_the_graph(name: str, tmp_path: Path) -> None:
-    key = "all" if name in ("cost", "tables", "report") else "KEY"
+    key = "all" if name in ("cost", "tables", "figures", "report") else "KEY"
     work = Workspace(tmp_path)
     stage, node = STAGES[name], graph()[name]
     for path in (work.metrics("KEY"), work.reports / "costs.json", work.decoded("DATASET")):

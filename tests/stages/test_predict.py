@@ -18,6 +18,7 @@ SCORE = {
     "dataset": "ssv1",
     "fold": "default",
     "metric": "top1",
+    "seeds": 1,
     "protocols": {"center_1x1": {"aggregate": "mean_logits"}},
 }
 

@@ -1,0 +1,185 @@
+"""Stage `pretrain`: the weights that rows start from, `images` and `scratch`.
+
+`images` is what every paper starts from: at full size ImageNet weights, from a local file or
+torchvision; in a small profile each backbone trained on procedural still images. `scratch` holds
+nothing: rows that depend on it start from random numbers. Both have the shape of a row's training
+(`runs/P/<start>/train/`), so that a row may start from either or from another row alike.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_weight
+
+from pipeline.clips import normalise
+from pipeline.digests import write_json
+from pipeline.errors import AbsentData
+from pipeline.mini.stills import CLASSES, stills
+from pipeline.transforms import center_crop, random_crop, train_view
+from pipeline.workspace import Workspace
+from stages.rows import start
+from tdn_model.engine import predict_step, train_step
+from tdn_model.imagenet import IMAGENET, torchvision_names
+from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
+from tdn_model.segment import tsn
+
+Params = dict[str, Any]
+Progress = Callable[[int, int], None] | None
+State = Mapping[str, Tensor]
+
+_HELD_OUT = 5
+"""One image in so many is not trained on but tells how well the rest was learned."""
+
+
+def run(
+    work: Workspace,
+    key: str,
+    *,
+    params: Params,
+    record_absent: bool = False,
+    progress: Progress = None,
+) -> None:
+    """Write `runs/P/<key>/train/`: `<backbone>.pt` in torchvision's names, history and outcome.
+
+    Raises AbsentData naming the file to provide when ImageNet weights cannot be had; with
+    `record_absent` that becomes a `not-run` outcome, and so do the rows that start from it.
+    """
+    out = work.run(key) / "train"
+    half = out.with_name(".tmp-train")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    history: dict[str, Any] = {}
+    reason = params.get("reason", "")
+    data = _make(params) if params["kind"] == "stills" else None
+    for backbone, shape in params["backbones"].items() if not reason else ():
+        if data is not None:
+            state, history[backbone] = _from_stills(params, data, shape, progress)
+        else:
+            found = _imagenet(work, backbone)
+            if isinstance(found, str):
+                reason = found
+                break
+            state = found
+        torch.save(dict(state), half / f"{backbone}.pt")
+    if reason and not record_absent and params["kind"] == "imagenet":
+        shutil.rmtree(half)
+        raise AbsentData(
+            f"no image pre-training: {reason}",
+            where="data/weights/",
+            do="put torchvision's state dict of the backbone there as <backbone>.pth",
+        )
+    write_json(half / "history.json", history)
+    status = "not-run" if reason else "ok"
+    write_json(half / "outcome.json", {"status": status, "reason": reason})
+    shutil.rmtree(out, ignore_errors=True)
+    half.rename(out)
+
+
+def weight_files(work: Workspace, backbones: Mapping[str, Any]) -> dict[str, Path]:
+    """The local ImageNet files that there are, by backbone."""
+    folder = work.root / "data" / "weights"
+    return {b: folder / f"{b}.pth" for b in backbones if (folder / f"{b}.pth").is_file()}
+
+
+def _imagenet(work: Workspace, backbone: str) -> State | str:
+    """The state dict, or in words why there is none."""
+    local = weight_files(work, {backbone: None})
+    try:
+        if backbone in local:
+            state = torch.load(local[backbone], map_location="cpu", weights_only=True)
+        elif backbone in IMAGENET:
+            state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
+        else:
+            return f"no ImageNet weights are known for {backbone}"
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"ImageNet weights of {backbone} cannot be had: {why}"
+    return dict(state)
+
+
+@dataclass(frozen=True)
+class _Stills:
+    """Still images as clips of one frame, and their labels; some are held out."""
+
+    frames: Tensor
+    """(N, 3, H, W) uint8."""
+    labels: Tensor
+    train: list[int]
+    held_out: list[int]
+    size_px: int
+
+    def batch(self, rows: list[int], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """Clips (B, 1, 1, 3, size, size), normalised, and labels (B,); random crops with `rng`."""
+        views = []
+        for row in rows:
+            frame = self.frames[row]
+            side = frame.shape[-1]
+            if rng is None:
+                crop = center_crop(side, side, self.size_px)[0]
+            else:
+                crop = random_crop(side, side, self.size_px, True, rng)
+            views.append(train_view([frame], crop, self.size_px))
+        return normalise(torch.stack(views).unsqueeze(1)), self.labels[rows]
+
+
+def _make(params: Params) -> _Stills:
+    # Larger than the crop, by the margin that a profile's videos have.
+    side_px = round(params["size_px"] * 256 / 224)
+    made, labels = stills(params["images"], side_px, params["seed"])
+    held = np.arange(len(labels)) // len(CLASSES) % _HELD_OUT == 0
+    return _Stills(
+        torch.from_numpy(made).permute(0, 3, 1, 2),
+        torch.from_numpy(labels),
+        np.flatnonzero(~held).tolist(),
+        np.flatnonzero(held).tolist(),
+        params["size_px"],
+    )
+
+
+def _from_stills(
+    params: Params, data: _Stills, shape: Params, progress: Progress
+) -> tuple[State, list[dict[str, float]]]:
+    """A backbone trained on still images (one segment, one frame), in torchvision's names."""
+    start(params)
+    seed, batch, epochs = params["seed"], params["batch"], params["epochs"]
+    torch.manual_seed(seed)
+    model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
+    optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)
+    steps = len(data.train) // batch
+    schedule = Schedule(params["lr"], epochs, steps, "cosine", warmup_epochs=0.5)
+    history = []
+    for epoch in range(epochs):
+        model.train()
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(data.train).tolist()
+        loss = 0.0
+        for number in range(steps):
+            set_rate(optimizer, schedule.at(epoch * steps + number))
+            clips, labels = data.batch(order[number * batch : (number + 1) * batch], rng)
+            loss += train_step(model, optimizer, clips, labels, clip_norm=20.0).loss
+            if progress is not None:
+                progress(epoch * steps + number + 1, epochs * steps)
+        held_out_top1_pct = round(100 * _accuracy(model, data), 4)
+        history.append(
+            {
+                "epoch": epoch,
+                "loss": round(loss / steps, 6),
+                "held_out_top1_pct": held_out_top1_pct,
+            }
+        )
+    return torchvision_names(model.state_dict()), history
+
+
+def _accuracy(model: nn.Module, data: _Stills) -> float:
+    model.eval()
+    clips, labels = data.batch(data.held_out, None)
+    return float((predict_step(model, clips).argmax(1) == labels).float().mean())

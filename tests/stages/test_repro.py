@@ -1,0 +1,53 @@
+"""What the driver decides to run, and in what order; that it runs is tests/e2e."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.workspace import Workspace
+from stages.repro import chains
+from tests.checkout import ROOT
+
+
+@pytest.fixture
+def work() -> Workspace:
+    return Workspace(ROOT)
+
+
+def test_nothing_changed_is_nothing_to_do(work: Workspace) -> None:
+    assert chains(work, []) == {}
+    assert chains(work, ["tables", "dvc.yaml:report"]) == {}
+
+
+def test_a_changed_row_runs_alone(work: Workspace) -> None:
+    todo = chains(work, ["dvc.yaml:train@tsn_r50_8f_ssv1"])
+    assert list(todo) == ["tsn_r50_8f_ssv1"]
+    assert [s.partition("@")[0] for s in todo["tsn_r50_8f_ssv1"].stages] == [
+        "train",
+        "predict",
+        "score",
+    ]
+
+
+def test_a_row_that_others_start_from_takes_them_along_and_goes_first(work: Workspace) -> None:
+    todo = list(chains(work, ["train@tsn_r50_hmdb51_flow_s1"]))
+    assert todo[0] == "tsn_r50_hmdb51_flow_s1"
+    assert set(todo[1:]) == {"featdiff_r50_hmdb51_flow_s1"}
+
+
+def test_changed_data_run_before_their_rows(work: Workspace) -> None:
+    todo = chains(work, ["decode@act"])
+    assert next(iter(todo)) == "data.act"
+    assert todo["data.act"].stages[-1] == "flow@act"
+    assert {"tsn_r50_act_rgb", "featdiff_r50_act_flow"} <= todo.keys()
+    assert all("act" in name for name in todo)
+
+
+def test_a_profile_without_a_generator_has_no_mini_stage(work: Workspace) -> None:
+    local = Workspace(Path(work.root), "local")
+    assert chains(local, ["check@weizmann"])["data.weizmann"].stages == (
+        "check@weizmann",
+        "decode@weizmann",
+    )
