@@ -8,6 +8,7 @@ Ray; one that keeps dying comes back as a `Crash`, so that the caller can look f
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import re
@@ -27,6 +28,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 RETRIES = 2
+_PREFIX = "tdn-"
+_HELD = ".held"
 _REACH_S = 10.0
 _ANSWER_S = 60.0
 _STORE_BYTES = 128 << 20
@@ -94,6 +97,22 @@ def _cluster() -> Iterator[None]:
         ) from None
 
 
+def _sweep(place: Path) -> None:
+    """Remove the Ray folders that killed drivers left in `place`; the living hold theirs."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        try:
+            hold = os.open(folder / _HELD, os.O_RDWR)
+        except OSError:  # not ours, or about to be held
+            continue
+        try:
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(hold)
+
+
 def cores() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0))
@@ -109,6 +128,7 @@ class Pool:
             raise UsageError("workers must be 0 or more", do="0 runs everything in this process")
         self._ray: Any = None
         self._folder = ""
+        self._hold = -1
 
     def run(
         self, function: Callable[[T], R], tasks: Sequence[T], *, retries: int = RETRIES
@@ -205,8 +225,11 @@ class Pool:
             import ray
 
             # Socket paths are limited to 107 bytes, so the folder must be short.
-            short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
-            self._folder = tempfile.mkdtemp(prefix="tdn-", dir=short)
+            short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+            _sweep(short)
+            self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
+            self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._hold, fcntl.LOCK_EX)
             ray.init(
                 address="local",
                 num_cpus=min(self.workers, tasks),
@@ -233,4 +256,5 @@ class Pool:
             self._ray = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._hold)
             self._folder = ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline import workers
 from pipeline.errors import DataError, StoreError, UsageError
 from pipeline.workers import Crash, Pool
 
@@ -95,6 +97,17 @@ def test_a_cluster_out_of_reach_is_the_users_to_mend(
     with Pool(2) as pool, pytest.raises(UsageError, match="RAY_ADDRESS") as caught:
         list(pool.run(square, [1]))
     assert "unset" in caught.value.do
+
+
+def test_folders_of_killed_drivers_are_swept_and_others_left(tmp_path: Path) -> None:
+    for name in ("tdn-dead", "tdn-alive", "tdn-other", "else"):
+        (tmp_path / name).mkdir()
+    for name in ("tdn-dead", "tdn-alive", "else"):
+        (tmp_path / name / ".held").touch()
+    with (tmp_path / "tdn-alive" / ".held").open("r+") as hold:
+        fcntl.flock(hold, fcntl.LOCK_EX)
+        workers._sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"tdn-alive", "tdn-other", "else"}
 
 
 def test_a_negative_number_of_workers_is_refused() -> None:
