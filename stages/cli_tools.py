@@ -30,10 +30,12 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.add_typer(store_app, name="store")
     app.command()(models)
+    app.command("rows")(rows_)
     app.command()(views)
     app.command("export-lists")(export_lists)
     app.command("import-checkpoint")(import_checkpoint)
     app.command("check-claims")(check_claims)
+    app.command()(explain)
 
 
 def _work(profile: str) -> Workspace:
@@ -71,6 +73,30 @@ def models(
         )
         if line.note:
             typer.echo(f"{'':<26}   {line.note}")
+
+
+def rows_(
+    tflops: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="10^12 operations/s that your GPU sustains in training"),
+    ] = None,
+    profile: Profile = "paper",
+    as_json: AsJson = False,
+) -> None:
+    """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at."""
+    from stages import budget
+
+    lines = budget.run(_work(profile), tflops)
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{'row':<44} {'clips':>12} {'PMAC':>10} {'GPU h':>8}  aims at")
+    for line in lines:
+        clips = "?" if line.clips is None else f"{line.clips:,}"
+        petamacs = "?" if line.petamacs is None else f"{line.petamacs:,.1f}"
+        hours = "" if line.gpu_hours is None else f"{line.gpu_hours:,.1f}"
+        aims = ", ".join(f"{place} {value}" for place, value in line.aims.items())
+        typer.echo(f"{line.row:<44} {clips:>12} {petamacs:>10} {hours:>8}  {aims}")
 
 
 def views(
@@ -204,3 +230,36 @@ def check_claims() -> None:
     from stages.tables import check
 
     typer.echo(f"{check(_work('mini'))} claims, each in exactly one cell")
+
+
+def explain(
+    row: Annotated[str, typer.Argument(metavar="ROW", help="a trained row")],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="an id of its data set, or a path of your own")
+    ],
+    layer: Annotated[
+        str, typer.Option(help="a layer for Grad-CAM, as res2 or res4.1 (default: the last stage)")
+    ] = "",
+    target: Annotated[
+        str, typer.Option("--class", help="class to look for (default: label, else the answer)")
+    ] = "",
+    protocol: Annotated[str, typer.Option(help="whose first clip is shown")] = "",
+    out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("explain"),
+    profile: Profile = "mini",
+) -> None:
+    """Show where a trained row looks in a video: PNG, SVG and numbers."""
+    from stages import explain as stage
+    from stages import plan
+    from stages.harness import read_plan
+
+    work = _work(profile)
+    plan.run(work, wanted=("predict", row))
+    params = read_plan(work, "predict", row)["params"]
+    figure, paths = stage.run(
+        work, params, video, out, layer=layer, target=target, protocol=protocol
+    )
+    found = figure.numbers
+    label = f" (labelled {found['label']})" if found["label"] else ""
+    typer.echo(f"{row} answers {found['answer']}{label}; shown: {found['target']}")
+    for path in paths:
+        typer.echo(path)

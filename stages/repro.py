@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class Chain:
     """Stages of one data set, start or row, in order, and the chains that come before."""
 
     title: str
+    group: str
+    """Under which its time is counted."""
     stages: tuple[str, ...]
     after: frozenset[str]
 
@@ -84,13 +87,16 @@ def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
         stages = [f"{stage}@{name}" for stage in _DATA_STAGES]
         kept = stages if name in profile.flow else stages[:-1]
         kept = kept if profile.generated else kept[1:]
-        every[f"data.{name}"] = Chain(f"data {name}", tuple(kept), frozenset())
+        every[f"data.{name}"] = Chain(f"data {name}", "data sets", tuple(kept), frozenset())
     for name in STARTS:
-        every[name] = Chain(f"start {name}", (f"pretrain@{name}",), frozenset())
+        every[name] = Chain(f"start {name}", "starts", (f"pretrain@{name}",), frozenset())
     for key, row in rows.items():
         stages = [f"{stage}@{key}" for stage in _ROW_STAGES]
         every[key] = Chain(
-            f"row {key}", tuple(stages), frozenset({f"data.{row.dataset}", row.start})
+            f"row {key}",
+            f"rows on {row.dataset}",
+            tuple(stages),
+            frozenset({f"data.{row.dataset}", row.start}),
         )
     names = {address.rpartition(":")[2] for address in changed}
     todo: dict[str, Chain] = {}
@@ -123,6 +129,7 @@ def _side_by_side(dvc: Dvc, graph: str, todo: Mapping[str, Chain], jobs: int) ->
     order = TopologicalSorter({name: todo.keys() & chain.after for name, chain in todo.items()})
     order.prepare()
     pending: dict[Future[tuple[int, str, float]], str] = {}
+    spent: Counter[str] = Counter()
     number = 0
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         try:
@@ -140,6 +147,7 @@ def _side_by_side(dvc: Dvc, graph: str, todo: Mapping[str, Chain], jobs: int) ->
                 code, printed, seconds = future.result()
                 name = pending.pop(future)
                 number += 1
+                spent[todo[name].group] += round(seconds)
                 left = (time.monotonic() - began) / number * (len(todo) - number)
                 state = "ok" if code == 0 else f"failed ({code})"
                 say(
@@ -158,6 +166,8 @@ def _side_by_side(dvc: Dvc, graph: str, todo: Mapping[str, Chain], jobs: int) ->
             raise
         finally:
             board.close()
+    parts = [f"{group} {_clock(seconds)}" for group, seconds in spent.most_common()]
+    say(f"where the time went ({jobs} side by side): {', '.join(parts)}")
     return failed
 
 

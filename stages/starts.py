@@ -45,12 +45,11 @@ def load_start(work: Workspace, params: Params, model: nn.Module) -> None:
     backbone = params["model"]["backbone"]
     try:
         if begin["kind"] == "images":
-            _from_images(model, _read(work, "images", f"{backbone}.pt"))
+            load_imagenet(model, _read(work, "images", f"{backbone}.pt"))
             return
         trained = _read(work, begin["from"], WEIGHTS)
-        images = begin["images"]
-        if images:
-            _from_images(model, _read(work, "images", f"{backbone}.pt"))
+        if begin["images"]:
+            load_imagenet(model, _read(work, "images", f"{backbone}.pt"))
             model.get_submodule("image").load_state_dict(
                 _fitting(model.get_submodule("image"), trained)
             )
@@ -62,10 +61,6 @@ def load_start(work: Workspace, params: Params, model: nn.Module) -> None:
             where="manifests/",
             do="start it from a row of the same network, from images or from scratch",
         ) from None
-
-
-def _from_images(model: nn.Module, weights: State) -> None:
-    load_imagenet(model, weights)
 
 
 def _read(work: Workspace, key: str, name: str) -> State:

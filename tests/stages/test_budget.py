@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.digests import write_json
+from pipeline.errors import UsageError
+from pipeline.manifest import load_recipes
+from pipeline.manifest_dataset import load_dataset
+from pipeline.workspace import Workspace
+from stages import budget
+from tests.checkout import ROOT, Checkout, copy_to
+
+FULL = "tdn_r50_8f_ssv1"
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Workspace:
+    checkout: Checkout = copy_to(tmp_path)
+    work = Workspace(checkout.root, "paper")
+    write_json(work.reports / "costs.json", {FULL: {"gmacs": 36.0}})
+    return work
+
+
+def test_epochs_and_iterations_count_clips() -> None:
+    recipes = load_recipes(ROOT / "manifests")
+    ssv1 = load_dataset(ROOT / "manifests", "ssv1")
+    # 86,017 videos in whole batches of 128, fifty times.
+    assert budget.training_clips(recipes["tdn_sthsth_8f_paper"], ssv1, "default") == 50 * 86_016
+    assert budget.training_clips(recipes["tsn_fcvid"], ssv1, "default") == 30_000 * 128
+
+
+def test_a_row_knows_its_cost_and_what_it_aims_at(work: Workspace) -> None:
+    line = next(line for line in budget.run(work, 50.0) if line.row == FULL)
+    assert line.petamacs == pytest.approx(3 * 36.0 * 50 * 86_016 / 1e6)
+    assert line.gpu_hours == pytest.approx(line.petamacs * 1e15 * 2 / 50e12 / 3600)
+    assert "tdn-iclr2021/1d/tdm/top1" in line.aims
+
+
+def test_a_member_aims_at_its_combinations_numbers(work: Workspace) -> None:
+    lines = {line.row: line for line in budget.run(work, None)}
+    assert any("/4/tdn/ucf101" in place for place in lines["tdn_r50_16f_ucf101_s2"].aims)
+    assert lines["tdn_r50_16f_ucf101_s2"].petamacs is None
+    assert lines[FULL].gpu_hours is None
+
+
+def test_uncounted_networks_say_what_to_run(tmp_path: Path) -> None:
+    checkout = copy_to(tmp_path)
+    with pytest.raises(UsageError, match="not counted") as caught:
+        budget.run(Workspace(checkout.root, "paper"), None)
+    assert "tdn cost" in caught.value.do
