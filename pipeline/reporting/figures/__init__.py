@@ -1,0 +1,1 @@
+"""Figures from plain arrays: one module per family; the only place that draws with matplotlib."""

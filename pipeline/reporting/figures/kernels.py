@@ -1,0 +1,251 @@
+"""Kernels along time: what TANet makes of each video, against I3D's fixed ones.
+
+V videos, C channels, T segments, three taps. V (the importance) is (V, C, T) in 0..1, Θ (the
+kernel) (V, C, 3) with taps that sum to 1, an I3D kernel (N, 3) for N pairs of channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from scipy.stats import wasserstein_distance
+
+from pipeline.reporting.figures.canvas import (
+    BLUE,
+    ORANGE,
+    SOFT,
+    Figure,
+    State,
+    drawing,
+    joined,
+    sheet,
+)
+
+Floats = npt.NDArray[np.float64]
+
+BIN = 1 / 32
+"""Width of a histogram's bins, the same for every kernel, so that shapes can be compared."""
+_MOST_DRAWN = 4000
+_COLOURS = (BLUE, ORANGE)
+KINDS = {"importance": "V, local branch", "kernel": "Θ, global branch", "i3d": "I3D 3×1×1"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One data set's kernels at one place; parts that were not measured are None."""
+
+    importance: Floats | None = None
+    kernel: Floats | None = None
+    i3d: Floats | None = None
+
+
+def describe(values: Floats) -> dict[str, Any]:
+    """Spread, roughness and, over videos, variance of kernels (videos or pairs, …, positions).
+
+    `roughness`: the sum of steps between neighbouring bins of the histogram of all values, 2 for
+    one spike and near 0 for a flat one: a smoother distribution has less. `between_videos`: the
+    part of a (channel, position)'s variance that differs from video to video; None for kernels
+    that no video changes.
+    """
+    flat = values.ravel()
+    low, high = np.quantile(flat, [0.25, 0.75])
+    adaptive = values.ndim == 3
+    total = float(flat.var())
+    across = float(values.var(axis=0).mean()) if adaptive else None
+    return {
+        "count": int(flat.size),
+        "mean": _round(flat.mean()),
+        "std": _round(flat.std()),
+        "iqr": _round(high - low),
+        "roughness": _round(roughness(flat)),
+        "mean_by_position": [_round(v) for v in values.reshape(-1, values.shape[-1]).mean(axis=0)],
+        "variance_across_videos": None if across is None else float(f"{across:.4g}"),
+        "between_videos": None if across is None else _round(across / total if total > 0 else 0.0),
+    }
+
+
+def roughness(flat: Floats) -> float:
+    """The sum of |steps| of the histogram in shares, from nothing to nothing."""
+    first, last = np.floor(flat.min() / BIN), np.floor(flat.max() / BIN)
+    counts = np.bincount(
+        (np.floor(flat / BIN) - first).astype(np.int64), minlength=int(last - first) + 1
+    )
+    shares = np.concatenate([[0.0], counts / flat.size, [0.0]])
+    return float(np.abs(np.diff(shares)).sum())
+
+
+def distance(first: Floats, second: Floats) -> float:
+    """Wasserstein-1 distance of two sets of kernels, the mean over positions."""
+    positions = range(min(first.shape[-1], second.shape[-1]))
+    parts = [wasserstein_distance(first[..., p].ravel(), second[..., p].ravel()) for p in positions]
+    return float(np.mean(parts))
+
+
+def halves(values: Floats) -> float:
+    """The distance between two halves of the videos: what the same data set has with itself."""
+    return distance(values[::2], values[1::2])
+
+
+def measure(places: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
+    """Numbers by place, kind and data set, and what they say to the text's four sentences.
+
+    `places`: {place: {data set: Sample}}; distances need two data sets.
+    """
+    result: dict[str, Any] = {}
+    for place, datasets in places.items():
+        entry: dict[str, Any] = {}
+        for kind in KINDS:
+            found = {n: v for n, s in datasets.items() if (v := getattr(s, kind)) is not None}
+            if not found:
+                continue
+            entry[kind] = {"by_dataset": {name: describe(v) for name, v in found.items()}}
+            if len(found) == 2:
+                first, second = found.values()
+                entry[kind]["distance"] = _round(distance(first, second))
+                if first.ndim == 3:
+                    entry[kind]["distance_within"] = _round((halves(first) + halves(second)) / 2)
+        result[place] = {**entry, "sentences": sentences(entry)}
+    return result
+
+
+def sentences(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The supplement's four statements at one place: `says`, and `holds` or None if undecided."""
+
+    def over(kind: str, name: str) -> list[float]:
+        return [d[name] for d in entry.get(kind, {}).get("by_dataset", {}).values()]
+
+    def all_below(small: list[float], large: list[float]) -> bool | None:
+        return max(small) < min(large) if small and large else None
+
+    def far(kind: str) -> bool | None:
+        one = entry.get(kind, {})
+        if "distance" not in one:
+            return None
+        return bool(one["distance"] > 2 * one["distance_within"])
+
+    i3d = entry.get("i3d", {}).get("distance")
+    theta = entry.get("kernel", {}).get("distance")
+    differs = over("importance", "between_videos")
+    return [
+        {
+            "says": "V is smoother than Θ",
+            "holds": all_below(over("importance", "roughness"), over("kernel", "roughness")),
+        },
+        {
+            "says": "V differs from video to video (a tenth of its variance or more)",
+            "holds": min(differs) >= 0.1 if differs else None,
+        },
+        {
+            "says": "I3D's kernels are narrower than Θ",
+            "holds": all_below(over("i3d", "std"), over("kernel", "std")),
+        },
+        {
+            "says": "Θ differs between the data sets (more than twice as far as within one)",
+            "holds": far("kernel"),
+        },
+        {
+            "says": "I3D's kernels differ less between the data sets than Θ",
+            "holds": None if i3d is None or theta is None else bool(i3d < theta),
+        },
+    ]
+
+
+def draw_kernels(
+    key: str,
+    title: str,
+    caption: str,
+    places: Mapping[str, Mapping[str, Sample]],
+    *,
+    heads: Mapping[str, str] | None = None,
+    missing: str = "",
+) -> Figure:
+    """A column per place, a line each for V, Θ and I3D; a violin half per data set and position.
+
+    `heads` are the columns' titles where they are not the places' names.
+    """
+    numbers = measure(places)
+    names = list(dict.fromkeys(name for datasets in places.values() for name in datasets))
+    kinds = [
+        kind
+        for kind in KINDS
+        if any(getattr(s, kind) is not None for d in places.values() for s in d.values())
+    ]
+    with drawing():
+        page = sheet(2.7 * len(places) + 0.9, 1.75 * len(kinds) + 0.6)
+        grid = page.subplots(len(kinds), len(places), squeeze=False, sharey="row")
+        for column, (place, datasets) in enumerate(places.items()):
+            for line, kind in enumerate(kinds):
+                axes = grid[line][column]
+                for name, sample in datasets.items():
+                    values = getattr(sample, kind)
+                    if values is not None:
+                        _violins(axes, values, names.index(name))
+                _label(axes, kind, first=column == 0)
+                if line == 0:
+                    axes.set_title((heads or {}).get(place, place), fontsize=8.5)
+        for index, name in enumerate(names):
+            grid[0][0].plot([], [], "s", color=_COLOURS[index % 2], label=name)
+        page.legend(
+            *grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names)
+        )
+    holds = {
+        place: [s["says"] for s in one["sentences"] if s["holds"]] for place, one in numbers.items()
+    }
+    alt = (
+        f"Violin plots of kernel values at {joined(list(places))} on {joined(names)}. "
+        + " ".join(f"At {place}: {joined(said)}." for place, said in holds.items() if said)
+    )
+    caption = f"{caption} {in_words(numbers)}".strip()
+    state: State = "partial" if missing else "drawn"
+    return Figure(key, "kernels", title, caption, alt, state, missing, numbers, page)
+
+
+def in_words(numbers: Mapping[str, Any]) -> str:
+    """How often each of the text's statements holds, over the places where it can be decided."""
+    parts = []
+    for index, sentence in enumerate(next(iter(numbers.values()))["sentences"]):
+        verdicts = [one["sentences"][index]["holds"] for one in numbers.values()]
+        decided = [v for v in verdicts if v is not None]
+        said = f"holds at {sum(decided)} of {len(decided)} places" if decided else "undecided"
+        parts.append(f"{sentence['says']}: {said}")
+    return f"What the text says in words: {'; '.join(parts)}."
+
+
+def _violins(axes: Axes, values: Floats, index: int) -> None:
+    flat = values.reshape(-1, values.shape[-1])
+    flat = flat[:: max(1, len(flat) // _MOST_DRAWN)]
+    columns = [flat[:, p] + 0.0 for p in range(flat.shape[1])]
+    if any(np.ptp(column) == 0 for column in columns):
+        return
+    side = "low" if index % 2 == 0 else "high"
+    parts = axes.violinplot(
+        columns, positions=range(len(columns)), widths=0.9, points=80, side=side, showextrema=False
+    )
+    for body in parts["bodies"]:
+        body.set_facecolor(_COLOURS[index % 2])
+        body.set_alpha(0.75)
+    shift = -0.06 if side == "low" else 0.06
+    for place, column in enumerate(columns):
+        low, middle, high = np.quantile(column, [0.25, 0.5, 0.75])
+        axes.plot([place + shift] * 2, [low, high], color="#1C2024", linewidth=1.4)
+        axes.plot([place + shift], [middle], "o", color="white", markersize=2.2)
+
+
+def _label(axes: Axes, kind: str, *, first: bool) -> None:
+    taps = kind != "importance"
+    if taps:
+        axes.set_xticks([0, 1, 2], ["t−1", "t", "t+1"])
+    axes.set_xlabel("" if taps else "segment", labelpad=1)
+    axes.grid(axis="y")
+    axes.axhline(0, color=SOFT, linewidth=0.6)
+    if first:
+        axes.set_ylabel(KINDS[kind])
+
+
+def _round(value: Any) -> float:
+    return round(float(value), 4)

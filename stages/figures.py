@@ -1,0 +1,229 @@
+"""Stage `figures`: every figure of `manifests/figures.yaml`, drawn or saying why it is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pipeline import predictions, scores
+from pipeline.digests import read_json, write_json
+from pipeline.errors import AbsentData, UsageError
+from pipeline.manifest_base import validate
+from pipeline.manifest_figures import Cost, Curves, Figures, Gains, Ordering, Reversal
+from pipeline.reporting.figures.canvas import Figure, empty, save
+from pipeline.reporting.figures.cost import Point, draw_cost
+from pipeline.reporting.figures.curves import draw_curves
+from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
+from pipeline.reporting.figures.ranks import draw_ranks
+from pipeline.reporting.figures.reversal import draw_reversal
+from pipeline.scores import Outcomes
+from pipeline.scoring import score_videos
+from pipeline.workspace import Workspace
+from stages.figures_context import Context
+from stages.figures_kernels import kernels
+from stages.figures_seen import cam, gradcam
+from stages.truth import Truth
+
+SCHEMA = "tdn.figures/1"
+_CITATION = re.compile(r" \([^)]*\d{4}\)")
+
+
+def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = None) -> None:
+    """Write `reports/P/figures/`: one PNG and one SVG per figure, and figures.json.
+
+    Works with no result at all: every figure then says what is missing. Files of figures that are
+    no longer drawn are removed.
+    """
+    context = Context(work, params)
+    wanted = validate(Figures, {"figures": params["figures"]}, where="manifests/figures.yaml")
+    folder = work.reports / "figures"
+    entries: list[dict[str, Any]] = []
+    for number, (name, figure) in enumerate(wanted.figures.items(), start=1):
+        try:
+            made = _MAKERS[figure.kind](context, name, figure)
+        except (AbsentData, UsageError) as error:
+            made = [empty(name, figure.kind, figure.title, figure.remark, error.what)]
+        for one in made:
+            save(one, folder)
+            entries.append(one.as_json())
+        if progress is not None:
+            progress(number, len(wanted.figures))
+    kept = {name for entry in entries for name in entry["files"].values()} | {"figures.json"}
+    heading = {"schema": SCHEMA, "profile": params["profile"], "smoke": params["smoke"]}
+    write_json(folder / "figures.json", {**heading, "figures": entries})
+    for path in sorted(folder.iterdir()):
+        if path.name not in kept:
+            path.unlink()
+
+
+def _curves(context: Context, key: str, spec: Curves) -> list[Figure]:
+    histories = {}
+    absent = {}
+    for row in spec.rows:
+        path = context.work.run(row) / "train" / "history.json"
+        if reason := context.missing(row):
+            absent[row] = reason
+        elif not path.is_file() or not read_json(path):
+            absent[row] = "no training history"
+        else:
+            histories[row] = read_json(path)
+    caption = context.caption(spec, list(histories), split="training videos")
+    if not histories:
+        return [context.nothing(key, spec, absent)]
+    return [context.note(draw_curves(key, spec.title, caption, spec.rows, histories), absent)]
+
+
+def _cost(context: Context, key: str, spec: Cost) -> list[Figure]:
+    costs, absent, measured = context.costs(), {}, []
+    for row, label in spec.rows.items():
+        found = context.metrics(row, spec.protocol)
+        if isinstance(found, str):
+            absent[row] = found
+        elif row not in costs:
+            absent[row] = "its cost was not counted"
+        elif (value := found.get("top1_pct")) is not None:
+            low, high = found["top1_ci95_pct"]
+            ours = context.params["rows"][row]["model"]["architecture"] == "tdn"
+            measured.append(Point(label, costs[row]["gmacs"], value, low, high, ours))
+    printed = _printed(context, spec)
+    if not measured and not printed:
+        return [context.nothing(key, spec, absent)]
+    rows = [row for row in spec.rows if row not in absent]
+    caption = context.caption(spec, rows, spec.protocol)
+    return [context.note(draw_cost(key, spec.title, caption, printed, measured), absent)]
+
+
+def _printed(context: Context, spec: Cost) -> list[Point]:
+    """The points of the table that the figure stands beside; none when there are no tables."""
+    for table in context.cells()["tables"]:
+        if f"{table['document']}/{table['table']}" == spec.printed.table:
+            break
+    else:
+        return []
+    cells, points = context.cells()["cells"], []
+    labels = [row["label"] for row in table["rows"]]
+    for row in table["rows"]:
+        pair = [
+            cells.get(f"{spec.printed.table}/{row['row']}/{column}", {}).get("claimed")
+            for column in (spec.printed.cost, spec.printed.accuracy)
+        ]
+        if not all(pair):
+            continue
+        label = _CITATION.sub("", row["label"])
+        if labels.count(row["label"]) > 1 and row["settings"]:
+            label += f" {list(row['settings'].values())[-1]}"
+        points.append(Point(label, *(float(v) for v in pair), ours=label.startswith("TDN")))
+    return points
+
+
+def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
+    """One figure per table column with an order to compare."""
+    made = []
+    cells = context.cells()
+    for table in cells["tables"]:
+        table_id = f"{table['document']}/{table['table']}"
+        for ordering in table["orderings"]:
+            if ordering["tau"] is None:
+                continue
+            column = next(c for c in table["columns"] if c["key"] == ordering["column"])
+            rows = []
+            for row in table["rows"]:
+                if row["row"] in ordering["rows"]:
+                    cell = cells["cells"][f"{table_id}/{row['row']}/{ordering['column']}"]
+                    label = _CITATION.sub("", _label(row, table))
+                    ends = {"low": cell["ci_low"], "high": cell["ci_high"]}
+                    values = {name: cell[name] for name in ("claimed", "measured")}
+                    rows.append({"row": row["row"], "label": label, **values, **ends})
+            name = f"{key}_{table_id}_{ordering['column']}".replace("/", "_").replace("-", "_")
+            smoke = " Measured on generated miniatures (smoke)." if ordering["smoke"] else ""
+            caption = (
+                f"{table['caption'].rstrip('.')}: column {column['label']} under protocol "
+                f"{column['protocol']}, rows as in the table. {ordering['in_words']} {spec.remark}"
+                f"{smoke}"
+            )
+            title = f"{spec.title}: {table['document']}, table {table['table']}"
+            made.append(draw_ranks(name, title, caption.strip(), rows, ordering))
+    return made or [context.nothing(key, spec, {}, "no table has two measured rows to rank")]
+
+
+def _label(row: dict[str, Any], table: dict[str, Any]) -> str:
+    """A row's label, with its ticked or written settings where several rows share it."""
+    if [other["label"] for other in table["rows"]].count(row["label"]) == 1:
+        return str(row["label"])
+    parts = []
+    for setting in table["settings"]:
+        value = row["settings"].get(setting["key"], "")
+        parts.append(setting["label"] if value == "✓" else value)
+    return f"{row['label']} ({', '.join(filter(None, parts))})"
+
+
+def _outcomes(context: Context, row: str, protocol: str) -> Outcomes | str:
+    """Who was right on which video, or why that is not known."""
+    if reason := context.missing(row):
+        return reason
+    found = scores.read(context.work.run(row) / "scores" / f"{protocol}.parquet")
+    return found if found is not None else f"not scored under protocol {protocol}"
+
+
+def _reversal(context: Context, key: str, spec: Reversal) -> list[Figure]:
+    found, absent = {}, {}
+    for row in spec.rows:
+        one = _outcomes(context, row, spec.protocol)
+        if isinstance(one, str):
+            absent[row] = one
+        else:
+            found[row] = one
+    if not found:
+        return [context.nothing(key, spec, absent)]
+    first = next(iter(found))
+    classes = context.classes(first)
+    dataset = context.params["rows"][first]["data"]["name"]
+    twin = context.params["datasets"][dataset]["twin"]
+    pairs = [(a, b) for a, b in spec.pairs]
+    if twin is not None:
+        pairs = Truth(dataset, twin).reversed_pairs
+    pairs = [pair for pair in pairs if set(pair) <= set(classes)]
+    if not pairs:
+        return [context.nothing(key, spec, absent, "the data set has none of these classes")]
+    caption = context.caption(spec, list(found), spec.protocol)
+    figure = draw_reversal(key, spec.title, caption, spec.rows, pairs, found, classes)
+    return [context.note(figure, absent)]
+
+
+def _gains(context: Context, key: str, spec: Gains) -> list[Figure]:
+    rows = list(spec.rows)
+    absent = {row: reason for row in rows if (reason := context.missing(row))}
+    if absent:
+        return [context.nothing(key, spec, absent)]
+    classes = context.classes(rows[0])
+    if context.params["rows"][rows[0]]["data"]["multi_label"]:
+        paths = [context.work.run(row) / "predict" / f"{spec.protocol}.parquet" for row in rows]
+        read = [predictions.read(path) for path in paths]
+        rules = [context.params["rows"][row]["protocols"][spec.protocol] for row in rows]
+        both = [score_videos(p, rule["aggregate"]) for p, rule in zip(read, rules, strict=True)]
+        gains = precision_gains(both[0], both[1], classes)
+    else:
+        one, other = (_outcomes(context, row, spec.protocol) for row in rows)
+        if isinstance(one, str) or isinstance(other, str):
+            reasons = {r: o for r, o in zip(rows, (one, other), strict=True) if isinstance(o, str)}
+            return [context.nothing(key, spec, reasons)]
+        gains = accuracy_gains(one, other, classes)
+    caption = context.caption(spec, rows, spec.protocol)
+    first, second = spec.rows.values()
+    figure = draw_gains(
+        key, spec.title, caption, (first, second), gains, most=spec.most, printed=spec.printed
+    )
+    return [figure]
+
+
+_MAKERS: dict[str, Callable[[Context, str, Any], list[Figure]]] = {
+    "curves": _curves,
+    "cost": _cost,
+    "ordering": _ordering,
+    "reversal": _reversal,
+    "gains": _gains,
+    "cam": cam,
+    "gradcam": gradcam,
+    "kernels": kernels,
+}
