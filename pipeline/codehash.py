@@ -51,6 +51,11 @@ def code_digest(files: dict[str, str]) -> str:
     return sha256_json(files)
 
 
+def forget() -> None:
+    """Read every module again next time: a file's time of change can be forged."""
+    _read.cache_clear()
+
+
 def _find(root: Path, name: str) -> Path | None:
     """The file of a module of ours; None for anything else (also for `from module import name`)."""
     if name.split(".")[0] not in PACKAGES:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from pipeline.audit.audit import Result, audit, find
-from pipeline.audit.context import Plans, Tools
-from pipeline.audit.links import REMARKS, Level, counts
+from pipeline.audit.context import Context, Plans, Tools, open_context
+from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
+from pipeline.audit.trace import Step, walk
+from pipeline.audit.why import Reason
+from pipeline.audit.why import why as reasons
+from pipeline.codehash import forget
+from pipeline.digests import read_json
+from pipeline.errors import UsageError
+from pipeline.manifest_base import nearest
 from pipeline.plan import resolve
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
@@ -17,8 +25,14 @@ from stages.profiles import graph_path
 
 def tools(work: Workspace) -> Tools:
     """How to resolve plans, where the lock is, which stages are made again and how."""
-    pure = frozenset(name for name, stage in STAGES.items() if stage.pure)
-    return Tools(_plans, graph_path(work).with_name("dvc.lock"), pure, _again)
+    return Tools(
+        plans=_plans,
+        lock=graph_path(work).with_name("dvc.lock"),
+        pure=frozenset(name for name, stage in STAGES.items() if stage.pure),
+        sampled=frozenset(name for name, stage in STAGES.items() if stage.sampled),
+        again=_again,
+        command=(sys.executable, "-m", "stages"),
+    )
 
 
 def run(
@@ -37,12 +51,33 @@ def run(
     audit or no such cell or table.
     """
     context = find(work, tools(work), cell=cell, table=table)
-    result = audit(context, Level(min(level, Level.RECOMPUTE)), published=published)
-    if level <= Level.RECOMPUTE:
-        return result
-    from stages import audit_replay
+    return audit(context, Level(level), published=published, sample=sample, seed=seed)
 
-    return audit_replay.go_on(result, Level(level), sample, seed)
+
+def trace(work: Workspace, cell: str) -> tuple[Context, tuple[Step, ...]]:
+    """The walk behind a cell; UsageError naming the nearest when there is none."""
+    context = find(work, tools(work), cell=cell)
+    return context, walk(context.evidence, context.cells[cell]["lineage"]["sources"])
+
+
+def why(work: Workspace, key: str) -> list[Reason]:
+    """What would run again for a row, and why."""
+    return reasons(open_context(work, tools(work)), key)
+
+
+def documents(work: Workspace) -> dict[str, dict[str, Any]]:
+    """The documents that the cells speak of."""
+    found: dict[str, dict[str, Any]] = read_json(work.reports / "tables" / "cells.json")
+    return found["documents"]
+
+
+def export(work: Workspace, form: str, cell: str | None, table: str | None) -> dict[str, Any]:
+    """The records as 'ro-crate' or 'prov' (JSON values); UsageError for another form."""
+    from pipeline.audit.exports import FORMS
+
+    if form not in FORMS:
+        raise UsageError(f"cannot export as '{form}'", do=nearest(form, list(FORMS)))
+    return FORMS[form](find(work, tools(work), cell=cell, table=table))
 
 
 def closing(work: Workspace) -> tuple[bool, str]:
@@ -51,7 +86,7 @@ def closing(work: Workspace) -> tuple[bool, str]:
     failing = [link for link in result.broken if link.status not in REMARKS]
     remarks = counts(link for link in result.broken if link.status in REMARKS)
     said = "; ".join(f"{n} {status}" for status, n in remarks.items())
-    intact = sum(not status_broken(status) for status in result.cells.values())
+    intact = sum(status in HARMLESS for status in result.cells.values())
     line = f"audit: {len(result.links) - len(result.broken)} of {len(result.links)} links hold, "
     line += f"{intact} of {len(result.cells)} numbers trace back"
     if said:
@@ -61,14 +96,12 @@ def closing(work: Workspace) -> tuple[bool, str]:
     return not failing, line
 
 
-def status_broken(status: str) -> bool:
-    return status not in ("ok", "unavailable")
-
-
 def _plans(work: Workspace) -> Plans:
+    forget()
     found = resolve(work, Catalogue(work.root))
     return {f"{stage}/{key}": plan for (stage, key), plan in found.items()}
 
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
-    importlib.import_module(f"stages.{stage}").run(work, key, params=params)
+    switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
+    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)

@@ -18,7 +18,7 @@ from pipeline.digests import write_atomic
 from pipeline.errors import TdnError
 from pipeline.manifest_settings import settings
 from pipeline.workspace import Workspace, find_root
-from stages import cli_bench, cli_tools
+from stages import cli_audit, cli_bench, cli_tools
 
 app = typer.Typer(
     name="tdn",
@@ -32,6 +32,7 @@ profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_arg
 app.add_typer(profile_app, name="profile")
 app.add_typer(cli_bench.app, name="bench")
 cli_tools.register(app)
+cli_audit.register(app)
 
 Profile = Annotated[
     str,

@@ -31,13 +31,15 @@ class Stage:
     """One stage: what it reads and writes, and which run-time switches its `run` takes.
 
     A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
-    the audit makes them again.
+    the audit makes them again. A `sampled` one works video by video: the audit makes it again for
+    a few.
     """
 
     inputs: Places
     outputs: Places
     takes: frozenset[str] = field(default_factory=frozenset)
     pure: bool = False
+    sampled: bool = False
 
 
 def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
@@ -111,6 +113,7 @@ STAGES: dict[str, Stage] = {
             "summary": work.decoded(key),
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
+        sampled=True,
     ),
     "flow": Stage(
         inputs=lambda work, key, params: {"frames": work.frames(key) / "index.json"},
@@ -137,6 +140,7 @@ STAGES: dict[str, Stage] = {
         },
         outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
         takes=frozenset({"record_absent", "progress"}),
+        sampled=True,
     ),
     "score": Stage(
         inputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},

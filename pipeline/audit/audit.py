@@ -83,13 +83,28 @@ def find(
 
 
 def audit(
-    context: Context, level: Level = Level.RECOMPUTE, *, published: str | None = None
+    context: Context,
+    level: Level = Level.RECOMPUTE,
+    *,
+    published: str | None = None,
+    sample: int = 4,
+    seed: int = 0,
 ) -> Result:
-    """Check every link up to `level` (2 at most; replay and rerun need the stages).
+    """Check every link up to `level`.
 
-    `published` is a root digest that the evidence must have.
+    `published` is a root digest that the evidence must have; `sample` videos of each row, drawn by
+    `seed`, are replayed at level 3.
     """
-    return judge(context, level, list(_links(context, level, published)))
+    links = list(_links(context, level, published))
+    if level >= Level.REPLAY:
+        from pipeline.audit import replay
+
+        links += replay.check(context, sample, seed)
+    if level >= Level.RERUN:
+        from pipeline.audit import rerun
+
+        links += rerun.check(context)
+    return judge(context, level, links)
 
 
 def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:

@@ -27,13 +27,16 @@ class Tools:
     """What an audit needs of the stages, which this package never imports.
 
     `plans` resolves the manifests into {'stage/key': plan}. `pure` names the stages that `again`
-    makes again in seconds from what their records list, without torch.
+    makes again in seconds from what their records list, without torch; `sampled` those that work
+    video by video, which it makes again for a few videos. `command` starts the command line.
     """
 
     plans: Callable[[Workspace], Plans]
     lock: Path
     pure: frozenset[str] = frozenset()
+    sampled: frozenset[str] = frozenset()
     again: Again | None = None
+    command: tuple[str, ...] = ()
 
 
 @dataclass
@@ -95,6 +98,11 @@ class Context:
     def behind(self, cell: Mapping[str, Any]) -> set[str]:
         """The runs that a cell's number comes from."""
         return self.evidence.behind(source["path"] for source in cell["lineage"]["sources"])
+
+    def observed_end(self, name: str) -> str | None:
+        """When a run ended, as its record observed it."""
+        about = self.evidence.observed(name) or {}
+        return about.get("ended")
 
     def place(self, path: str) -> Path:
         return self.work.root / path

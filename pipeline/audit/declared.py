@@ -6,12 +6,10 @@ Reads no data; the manifests and the code are read to resolve the plans.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from pipeline.audit import root
+from pipeline.audit import orphans, root
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.evidence import Artefact, Run
@@ -35,7 +33,7 @@ def check(context: Context, published: str | None = None) -> Iterator[Link]:
     for cell in context.measured():
         yield _cell(context, cell)
     if context.scope is None:
-        yield from orphans(context)
+        yield from orphans.check(context)
     yield _root(context, published)
 
 
@@ -210,7 +208,7 @@ def _environments(context: Context) -> Iterator[Link]:
         seen: dict[tuple[str, str], dict[str, list[str]]] = {}
         for run in sorted(behind):
             about = context.evidence.observed(run)
-            for what, value in _environment(about or {}).items():
+            for what, value in environment(about or {}).items():
                 place = seen.setdefault((context.evidence.runs[run].stage, what), {})
                 place.setdefault(value, []).append(run)
         mixed = [
@@ -230,7 +228,8 @@ def _environments(context: Context) -> Iterator[Link]:
         )
 
 
-def _environment(observed: Mapping[str, Any]) -> dict[str, str]:
+def environment(observed: Mapping[str, Any]) -> dict[str, str]:
+    """What results may depend on: versions and the processor, from an observed record."""
     packages = observed.get("packages") or {}
     found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
     devices = observed.get("accelerators") or []
@@ -259,45 +258,6 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     status = Status.STALE_INPUT if wrong else Status.OK
     do = "make the tables again: `tdn tables`" if wrong else ""
     return Link(Level.LOCK, source, "measured from", path, status, detail=_some(wrong), do=do)
-
-
-def orphans(context: Context) -> Iterator[Link]:
-    """Files among the results that no record accounts for; a folder stands for all inside it."""
-    work = context.work
-    known = {made.path for run in context.evidence.runs.values() for made in run.outputs}
-    skipped = {
-        work.relative(work.data / "plan"),
-        work.relative(work.data / "raw"),
-        work.relative(work.reports / "records"),
-        work.relative(root.root_path(work)),
-        work.relative(root.root_path(work)) + ".sig",
-    }
-    parents = {"/".join(path.split("/")[:n]) for path in known | skipped for n in range(1, 9)}
-    for base in (work.data, work.run("x").parent, work.reports):
-        todo = [base] if base.is_dir() else []
-        while todo:
-            with os.scandir(todo.pop()) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    place = work.relative(Path(entry.path))
-                    if place in known or place in skipped or _scratch(entry.name):
-                        continue
-                    if entry.is_dir() and place in parents:
-                        todo.append(Path(entry.path))
-                        continue
-                    yield Link(
-                        Level.LOCK,
-                        "records",
-                        "account for",
-                        place,
-                        Status.ORPHAN,
-                        detail="no record names it",
-                        do="remove it, or restore the record of the run that made it",
-                    )
-
-
-def _scratch(name: str) -> bool:
-    """What stages leave while they work."""
-    return name.startswith((".tmp-", ".")) or name.endswith(".lock") or name == "resume"
 
 
 def _root(context: Context, published: str | None) -> Link:

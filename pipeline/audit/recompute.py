@@ -22,7 +22,6 @@ from pipeline.audit.differ import changes, close, show
 from pipeline.audit.evidence import Run
 from pipeline.audit.links import Level, Link, Status
 from pipeline.digests import read_json
-from pipeline.errors import TdnError
 from pipeline.workspace import Workspace
 
 TOLERANCE = 1e-6
@@ -41,8 +40,8 @@ def check(context: Context) -> Iterator[Link]:
     order = [name for name in context.evidence.in_order(wanted) if runs[name].plan]
     with tempfile.TemporaryDirectory(prefix="tdn-audit-") as folder:
         shadow = Workspace(Path(folder), context.work.profile)
-        _link(context.work.root / "manifests", shadow.root / "manifests")
-        _link(context.work.reports / "records", shadow.reports / "records")
+        link_in(context.work.root / "manifests", shadow.root / "manifests")
+        link_in(context.work.reports / "records", shadow.reports / "records")
         done: set[str] = set()
         for name in order:
             yield from _again(context, shadow, runs[name], done)
@@ -58,14 +57,14 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
         if not context.place(path).exists():
             yield _unavailable(context, run, path)
             return
-        _link(context.place(path), shadow.root / path)
+        link_in(context.place(path), shadow.root / path)
     plan = context.plans.get(run.name) if isinstance(context.plans, dict) else None
     params = dict((plan or run.plan)["params"])
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             assert context.tools.again is not None
             context.tools.again(shadow, run.stage, run.key, params)
-    except (TdnError, OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except Exception as error:  # a stage may stumble in any way over what was forged
         where = getattr(error, "where", "") or run.path
         what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
         do = f"run `tdn {run.stage} {run.key}` again"
@@ -215,7 +214,8 @@ def _videos(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
                 yield name, digest
 
 
-def _link(target: Path, place: Path) -> None:
+def link_in(target: Path, place: Path) -> None:
+    """Put `target` at `place` of a shadow, where it exists."""
     if target.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(target, target_is_directory=target.is_dir())

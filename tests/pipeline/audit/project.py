@@ -1,0 +1,126 @@
+"""A tiny project that really ran, in this process: made once, copied per case."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.audit.lock import Ignored, md5_of
+from pipeline.digests import read_json, sha256_json, write_json
+from pipeline.records import describe
+from pipeline.workspace import Workspace
+from stages import harness, plan
+from tests.checkout import Checkout, copy_to
+from tests.e2e.test_graph import shrink
+
+LOCK = "dvc.lock"
+AFTER = ("tables", "report")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy to tamper with."""
+
+    checkout: Checkout
+
+    @property
+    def root(self) -> Path:
+        return self.checkout.root
+
+    @property
+    def work(self) -> Workspace:
+        return Workspace(self.root)
+
+    def one(self, pattern: str) -> Path:
+        """The first file that a pattern names; fails when there is none."""
+        return sorted(self.root.glob(pattern))[0]
+
+    def reseal(self, stage: str, key: str, **params: Any) -> None:
+        """Rewrite a run's record so that it fits what is on disk now, as a forger would."""
+        path = self.work.record(stage, key)
+        record = read_json(path)
+        identity = record["identity"]
+        record["outputs"] = [self._again(made) for made in record["outputs"]]
+        identity["inputs"] = [self._again(read) for read in identity["inputs"]]
+        identity["params"] |= params
+        identity["params_sha256"] = sha256_json(identity["params"])
+        record["identity_sha256"] = sha256_json(identity)
+        del record["record_sha256"]
+        write_json(path, {**record, "record_sha256": sha256_json(record)})
+
+    def _again(self, item: dict[str, Any]) -> dict[str, Any]:
+        return describe(self.work, item["role"], self.root / item["path"])
+
+    def make(self, *stages: str) -> None:
+        """Run stages that exist once, as `tdn STAGE` does."""
+        plan.run(self.work)
+        for stage in stages:
+            harness.execute(self.work, stage, "all", record_absent=True)
+
+    def score(self, row: str) -> None:
+        """Score a row again, as `tdn score` does."""
+        harness.execute(self.work, "score", row)
+
+    def relock(self) -> None:
+        """What `dvc commit -f` does to the lock, without a process: new md5 and size everywhere."""
+        import yaml
+
+        path, ignored = self.root / LOCK, Ignored(self.root)
+        lock = yaml.safe_load(path.read_text("utf-8"))
+        for stage in lock["stages"].values():
+            for entry in [*stage.get("deps", []), *stage.get("outs", [])]:
+                place = self.root / entry["path"]
+                if place.exists():
+                    entry["md5"], entry["size"] = md5_of(place, ignored), _size(place, ignored)
+        path.write_text(yaml.safe_dump(lock, sort_keys=False), "utf-8")
+
+    def restore(self, pristine: Project) -> None:
+        """Give every file its bytes back; remove what was added."""
+        before, after = pristine.files(), self.files()
+        for place in after.keys() - before.keys():
+            (self.root / place).unlink()
+        for place, path in before.items():
+            target = self.root / place
+            if place not in after or target.read_bytes() != path.read_bytes():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+
+    def files(self) -> dict[str, Path]:
+        """Every file but git's, DVC's and our own notes."""
+        found = {}
+        for path in self.root.rglob("*"):
+            place = path.relative_to(self.root).as_posix()
+            if path.is_file() and not place.startswith((".git/", ".dvc/", ".tdn/")):
+                found[place] = path
+        return found
+
+    def copy(self, folder: Path) -> Project:
+        """The whole project once more, as files of its own."""
+        skip = shutil.ignore_patterns("cache", "tmp", ".tdn")
+        shutil.copytree(self.root, folder, ignore=skip)
+        return Project(Checkout(folder))
+
+
+def _size(path: Path, ignored: Ignored) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not ignored(p))
+
+
+def make(folder: Path) -> Project:
+    """Run every stage of two rows on a few generated clips, lock it, commit it."""
+    checkout = copy_to(folder)
+    shrink(checkout)
+    checkout.git("init", "-q")
+    work = Workspace(folder)
+    plan.run(work)
+    for stage in harness.STAGES:
+        for path in sorted((work.data / "plan").glob(f"{stage}.*.json")):
+            harness.execute(work, stage, path.name.split(".")[1], record_absent=True, workers=0)
+    locked = checkout.run("commit", "--force", "--quiet", module="dvc")
+    assert locked.returncode == 0, locked.stderr
+    checkout.git("add", "-A")
+    checkout.git("commit", "-qm", "it ran")
+    return Project(checkout)

@@ -1,0 +1,222 @@
+"""Every way of tampering in `matrix.yaml` is found, named, and gone when the file is put back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipeline import predictions
+from pipeline.audit.links import Link
+from pipeline.digests import read_json, write_json
+from stages import audit
+from tests.pipeline.audit.project import AFTER, Project, make
+
+pytestmark = pytest.mark.slow
+ROWS = ("tsn_r50_8f_ssv1", "tconv_r50_8f_ssv1")
+ROW = ROWS[0]
+CASES: list[dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("matrix.yaml").read_text("utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make(tmp_path_factory.mktemp("pristine"))
+
+
+@pytest.fixture(scope="module")
+def project(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return pristine.copy(tmp_path_factory.mktemp("copies") / "project")
+
+
+@pytest.fixture(autouse=True)
+def put_back(project: Project, pristine: Project) -> Iterator[None]:
+    yield
+    project.restore(pristine)
+
+
+def broken(project: Project, level: int) -> list[Link]:
+    return audit.run(project.work, level=level).broken
+
+
+def name_of(case: dict[str, Any]) -> str:
+    return f"{case['item']}-{case.get('call', case['do'])}-{case['status']}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_tampering_is_found_and_named(
+    project: Project, pristine: Project, case: dict[str, Any]
+) -> None:
+    path = tamper(project, case)
+    if "clean_at" in case:
+        assert broken(project, case["clean_at"]) == [], "a forgery that this level cannot see"
+    found = broken(project, case["level"])
+    named = case.get("names", path)
+    fitting = [f for f in found if f.status == case["status"] and f.path.startswith(named)]
+    assert fitting, [(str(link.status), link.path, link.detail) for link in found]
+    assert all(link.level <= case["level"] for link in fitting)
+    assert all(link.detail and link.source for link in fitting)
+    project.restore(pristine)
+    assert broken(project, case["level"]) == []
+
+
+def tamper(project: Project, case: dict[str, Any]) -> str:
+    """Do what a case says; returns the relative path that it touched."""
+    if case["do"] == "call":
+        globals()[case["call"]](project)
+        return ""
+    if case["do"] == "add":
+        path = project.root / case["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"stray")
+        return str(case["path"])
+    path = project.one(case["path"])
+    if case["do"] == "flip":
+        flip(path, case.get("at"))
+    elif case["do"] == "delete":
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif case["do"] == "swap":
+        swap(*sorted(p for p in project.root.glob(case["path"]) if "observed" not in p.name)[:2])
+    elif case["do"] == "garble":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        stage, _, key = case["record"].partition("/")
+        project.reseal(stage, key)
+    else:
+        assert case["do"] == "edit"
+        project.checkout.edit(project.work.relative(path), case["find"], case["put"])
+    return project.work.relative(path)
+
+
+def flip(path: Path, at: str | None) -> None:
+    """Change one byte in place; size and times stay."""
+    about, data = path.stat(), bytearray(path.read_bytes())
+    place = len(data) // 2 if at is None else data.index(at.encode()) + len(at)
+    # A digit stays a digit, so that what is parsed is still parsed.
+    data[place] = data[place] ^ (1 if data[place : place + 1].isdigit() else 0x55)
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert path.stat().st_size == about.st_size
+
+
+def swap(first: Path, second: Path) -> None:
+    one, other = first.read_bytes(), second.read_bytes()
+    assert one != other
+    first.write_bytes(other)
+    second.write_bytes(one)
+
+
+def raise_top1(project: Project) -> None:
+    for row in ROWS:
+        path = project.work.metrics(row)
+        metrics = read_json(path)
+        metrics["protocols"]["center_1x1"]["top1_pct"] = 99.0
+        write_json(path, metrics)
+
+
+def commit_a_forged_metric(project: Project) -> None:
+    raise_top1(project)
+    done = project.checkout.run("commit", "--force", "--quiet", module="dvc")
+    assert done.returncode == 0, done.stderr
+    assert project.checkout.run("status", module="dvc").stdout.count("changed") == 0
+
+
+def forge_metric(project: Project) -> None:
+    raise_top1(project)
+    for row in ROWS:
+        project.reseal("score", row)
+    project.make(*AFTER)
+    project.relock()
+
+
+def forge_predictions(project: Project) -> None:
+    path = project.work.run(ROW) / "predict" / "center_1x1.parquet"
+    found = predictions.read(path)
+    logits = found.logits.copy()
+    for row, labels in enumerate(found.labels):
+        logits[row, labels[0]] = np.abs(logits[row]).max() + 1
+    predictions.write(path, predictions.Predictions(**{**found.__dict__, "logits": logits}))
+    project.reseal("predict", ROW)
+    project.score(ROW)
+    project.make(*AFTER)
+    project.relock()
+
+
+def forge_table(project: Project) -> None:
+    project.checkout.edit("reports/mini/tables/tdn-iclr2021/1d.md", "smoke", "verified")
+    project.reseal("tables", "all")
+    project.reseal("report", "all")
+    project.relock()
+
+
+def reseal_other_parameters(project: Project) -> None:
+    project.reseal("train", ROW, seed=7)
+
+
+def rebind_a_video(project: Project) -> None:
+    """A video said to come from another source, in a store whose record fits."""
+    path = project.work.frames("ssv1") / "index.parquet"
+    table = pq.read_table(path)
+    digests = table["source_sha256"].to_pylist()
+    digests[0] = digests[1]
+    place = table.schema.get_field_index("source_sha256")
+    pq.write_table(table.set_column(place, "source_sha256", pa.array(digests)), path)
+    project.reseal("decode", "ssv1")
+
+
+def verify_a_smoke_cell(project: Project) -> None:
+    path = project.work.reports / "tables" / "cells.json"
+    value = read_json(path)
+    cell = next(c for c in value["cells"].values() if c["status"] == "smoke")
+    cell["status"] = "verified"
+    write_json(path, value)
+    project.reseal("tables", "all")
+
+
+def swap_in_the_lock(project: Project) -> None:
+    path = project.root / "dvc.lock"
+    lock = yaml.safe_load(path.read_text("utf-8"))
+    stage = lock["stages"][f"train@{ROW}"]
+    stage["outs"][0]["size"] += 1
+    path.write_text(yaml.safe_dump(lock, sort_keys=False), "utf-8")
+
+
+def run_uncommitted_code(project: Project) -> None:
+    project.checkout.edit("pipeline/reporting/style.py", "scroll-padding-top: 1rem", "margin: 0")
+    project.make("report")
+    project.relock()
+
+
+def test_the_matrix_names_what_it_must() -> None:
+    """Every kind of file and every level up to replay is in the list."""
+    text = " ".join(case["item"] for case in CASES)
+    for item in (
+        "source video",
+        "shard",
+        "index",
+        "weights",
+        "predictions",
+        "metrics",
+        "record",
+        "table",
+        "claims",
+        "manifest",
+        "code",
+        "stale row",
+        "orphan",
+        "removed row",
+        "dirty code tree",
+        "mixed environments",
+    ):
+        assert re.search(rf"\b{item}", text), item
+    assert {case["level"] for case in CASES} == {0, 1, 2, 3}
