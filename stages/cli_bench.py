@@ -21,3 +21,84 @@ Out = Annotated[Path | None, typer.Option(help="folder for the report (default: 
 def folder(out: Path | None) -> Path:
     """Where a report goes: `out`, else `reports/bench` of this checkout."""
     return out if out is not None else find_root(Path.cwd()) / "reports" / "bench"
+
+
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="processor threads (default: all of this machine's)")
+]
+
+
+@app.command()
+def model(
+    device: Device = "cpu",
+    rounds: Rounds = 7,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="videos at a time")] = None,
+    train_batch: Annotated[int, typer.Option(min=1, help="videos of the training step")] = 2,
+    compiled: Annotated[bool, typer.Option(help="with torch.compile where it can work")] = True,
+    side: Annotated[int, typer.Option(min=32, help="of the frames, in pixels")] = 224,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="of the stem; a narrow network, to try this out")
+    ] = None,
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """Our TDN-R50 against the authors' arrangement: evaluation, training step, memory."""
+    import torch
+
+    from pipeline.benchmark import to_markdown
+    from pipeline.digests import read_json
+    from stages.bench import model as bench
+    from stages.bench.measures import pick_device
+
+    chosen = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    setting = bench.Setting(
+        device=chosen,
+        batches=tuple(batch or (1, 4)),
+        rounds=rounds,
+        step_rounds=max(1, rounds - 2),
+        train_batch=train_batch,
+        side_px=side,
+        width=width,
+        compiled=compiled,
+    )
+    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
+    typer.echo(to_markdown(read_json(folder(out) / f"model.{device}.json")))
+
+
+@app.command()
+def motion(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")] = "ssv1",
+    videos: Annotated[int, typer.Option(min=1, help="of which the differences are measured")] = 50,
+    rounds: Rounds = 5,
+    side: Annotated[int, typer.Option(min=32, help="of the network's frames, in pixels")] = 224,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="of the stem; a narrow network, to try this out")
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", "-p", envvar="TDN_PROFILE")] = "mini",
+    out: Out = None,
+) -> None:
+    """TV-L1 flow against S-TDM, and how sparse RGB differences are."""
+    from pipeline.benchmark import to_markdown
+    from pipeline.digests import read_json
+    from pipeline.index import read_index
+    from pipeline.manifest import known_dataset, load_profile
+    from pipeline.workspace import Workspace
+    from stages.bench import motion as bench
+
+    work = Workspace(find_root(Path.cwd()), profile)
+    known_dataset(work.manifests, profile, dataset)
+    policy = load_profile(work.manifests, "paper").flow_policy
+    assert policy is not None  # the papers' own
+    bench.run(
+        read_index(work.frames(dataset)),
+        policy,
+        folder(out),
+        videos=videos,
+        rounds=rounds,
+        side_px=side,
+        width=width,
+    )
+    typer.echo(to_markdown(read_json(folder(out) / "motion.json")))
