@@ -18,6 +18,7 @@ from pipeline.locks import exclusive
 from pipeline.storetools import export_frames, verify
 from pipeline.video import Decoded, binary, build
 from pipeline.video import decode as decode_video
+from pipeline.workers import Pool
 from tests.pipeline.samples import (
     Made,
     clip_bytes,
@@ -216,6 +217,25 @@ def test_a_changed_video_costs_itself_only(tmp_path: Path, monkeypatch: pytest.M
         path.unlink()
     made.decode()
     assert made.bytes_of_store() == patched
+
+
+def test_the_order_in_which_shards_finish_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ready(tmp_path, 11)
+    clean = Made(made.dataset, made.raw, made.summary, tmp_path / "clean")
+    clean.decode()
+    plain, done = Pool.run, []
+
+    def last_first(self: Pool, function: Any, tasks: Any, **options: Any) -> Any:
+        for position, result in plain(self, function, tasks[::-1], **options):
+            done.append(len(tasks) - 1 - position)
+            yield len(tasks) - 1 - position, result
+
+    monkeypatch.setattr(Pool, "run", last_first)
+    made.decode()
+    assert done == [3, 2, 1, 0]
+    assert made.bytes_of_store() == clean.bytes_of_store()
 
 
 def test_a_changed_label_decodes_nothing_and_changes_the_content(
