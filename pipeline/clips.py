@@ -32,6 +32,7 @@ from pipeline.transforms import (
     Flip,
     Frames,
     colour_jitter,
+    even,
     flip_map,
     normalise,
     normalise_flow,
@@ -171,7 +172,10 @@ class ClipDataset(TorchDataset[Sample]):
         draw = TRAIN_CROPS[rule.crop]
         width, height = video.width_px, video.height_px
         crop = draw(width, height, rule.crop_px, rule.flip != "none", rng, scales)
-        pixels = train_view(frames, crop, rule.crop_px)
+        if self.half_size:
+            pixels = train_view(frames, even(crop), rule.crop_px, width)
+        else:
+            pixels = train_view(frames, crop, rule.crop_px)
         if rule.colour_jitter:
             pixels = colour_jitter(pixels, rng)
         view = _by_segment(pixels, rule.segments)
@@ -191,7 +195,8 @@ class ClipDataset(TorchDataset[Sample]):
         )
         clip, chosen = clips[index % protocol.clips]
         frames = self._frames(video, chosen)
-        crops = test_views(frames, protocol.crops, rule.resize_px, rule.crop_px)
+        whole_px = (video.width_px, video.height_px) if self.half_size else None
+        crops = test_views(frames, protocol.crops, rule.resize_px, rule.crop_px, whole_px)
         return Sample(
             frames=torch.stack([_by_segment(view, len(chosen)) for view in crops]),
             target=self._target(video, mirrored=False),
@@ -228,8 +233,7 @@ class ClipDataset(TorchDataset[Sample]):
     def _decoding(self, video: Video, wanted: list[Wanted]) -> Decoding:
         distinct = sorted({frame for frame, _ in wanted})
         jpegs = dict(zip(distinct, self.store.jpegs(video.video_id, distinct), strict=True))
-        size_px = (video.width_px, video.height_px)
-        return Decoding(jpegs, wanted, self.store.kind, size_px, self.threads)
+        return Decoding(jpegs, wanted, self.store.kind, self.threads)
 
     def _has_room(self, video: Video) -> bool:
         if self.half_size:

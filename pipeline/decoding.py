@@ -14,7 +14,7 @@ from torchvision.io import ImageReadMode
 _RGB, _GREY = ImageReadMode.RGB.value, ImageReadMode.GRAY.value
 
 Wanted = tuple[int, bool]
-"""A frame's number, and whether half its detail will do."""
+"""A frame's number, and whether it is wanted at half size."""
 
 
 class Decoding:
@@ -29,12 +29,10 @@ class Decoding:
         jpegs: Mapping[int, bytearray],
         wanted: Sequence[Wanted],
         kind: str,
-        size_px: tuple[int, int],
         threads: int,
     ) -> None:
         self._jpegs = jpegs
         self._wanted = wanted
-        self._size_px = size_px
         self._whole = decode_field if kind == "flow" else decode_frame
         self._threads = threads
 
@@ -59,7 +57,7 @@ class Decoding:
         if half:
             from pipeline.halves import decode_half
 
-            return decode_half(self._jpegs[frame], *self._size_px)
+            return decode_half(self._jpegs[frame])
         return self._whole(self._jpegs[frame])
 
 

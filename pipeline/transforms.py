@@ -238,32 +238,53 @@ def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
     return interpolate(dense, size=(height, width), mode="bilinear", antialias=True)
 
 
-def train_view(frames: Frames, crop: Crop, size_px: int) -> Tensor:
-    """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
-    box = (slice(crop.top, crop.top + crop.height), slice(crop.left, crop.left + crop.width))
-    if crop.width * crop.height <= _SMALL_PX:
+def train_view(frames: Frames, crop: Crop, size_px: int, width_px: int | None = None) -> Tensor:
+    """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last.
+
+    With `width_px`, narrower frames are of half the size of those of that width; the same part of
+    them is taken, exactly so when the crop is `even`.
+    """
+    if width_px is None and crop.width * crop.height <= _SMALL_PX:
+        box = _box(crop)
         parts = torch.stack([frame.permute(1, 2, 0)[box] for frame in frames]).permute(0, 3, 1, 2)
         view = _interpolate(parts, size_px, size_px)
     else:
-        view = _one_by_one(frames, box, size_px)
+        view = _one_by_one(frames, crop, size_px, width_px or 0)
     return mirror(view) if crop.mirrored else view
 
 
-def _one_by_one(frames: Frames, box: tuple[slice, slice], size_px: int) -> Tensor:
-    """A box of each frame, resized while the frame is still in the processor's cache."""
-    view = part = torch.empty(0, dtype=torch.uint8)
+def _one_by_one(frames: Frames, crop: Crop, size_px: int, width_px: int) -> Tensor:
+    """A crop of each frame, resized while the frame is still in the processor's cache."""
+    view = torch.empty(0, dtype=torch.uint8)
+    parts: dict[bool, Tensor] = {}
     for number, frame in enumerate(frames):
-        inside = frame[(slice(None), *box)]
+        half = frame.shape[-1] < width_px
+        inside = frame[(slice(None), *_box(crop, 2 if half else 1))]
         if not number:
-            channels, height, width = inside.shape
-            view = _channels_last(len(frames), channels, size_px, size_px)
-            part = _channels_last(1, channels, height, width)
+            view = _channels_last(len(frames), inside.shape[0], size_px, size_px)
         if inside.shape == view.shape[1:]:
             view[number].copy_(inside)
-        else:
-            part[0].copy_(inside)
-            view[number].copy_(_interpolate(part, size_px, size_px)[0])
+            continue
+        if half not in parts:
+            channels, height, width = inside.shape
+            parts[half] = _channels_last(1, channels, height, width)
+        parts[half][0].copy_(inside)
+        view[number].copy_(_interpolate(parts[half], size_px, size_px)[0])
     return view
+
+
+def _box(crop: Crop, shrink: int = 1) -> tuple[slice, slice]:
+    top, left = crop.top // shrink, crop.left // shrink
+    height, width = crop.height // shrink, crop.width // shrink
+    return slice(top, top + height), slice(left, left + width)
+
+
+def even(crop: Crop) -> Crop:
+    """The crop with its place and sides rounded down to even pixels."""
+    left, top, width, height = (
+        side // 2 * 2 for side in (crop.left, crop.top, crop.width, crop.height)
+    )
+    return Crop(left, top, width, height, crop.mirrored)
 
 
 def _channels_last(n: int, channels: int, height: int, width: int) -> Tensor:
@@ -278,26 +299,36 @@ def mirror(frames: Tensor) -> Tensor:
     return mirrored
 
 
-def test_views(frames: Frames, crops: str, resize_px: int | None, crop_px: int) -> Tensor:
+def test_views(
+    frames: Frames,
+    crops: str,
+    resize_px: int | None,
+    crop_px: int,
+    whole_px: tuple[int, int] | None = None,
+) -> Tensor:
     """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
 
     Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
-    than the crop). `full` squeezes the whole frame into the square.
+    than the crop). `full` squeezes the whole frame into the square. With `whole_px`, the width and
+    height of whole frames, others may be of half that size.
     """
     images = iter(frames)
     first = next(images)
     channels, height, width = first.shape
+    if whole_px is not None:
+        width, height = whole_px
     if crops == "full":
-        return train_view(frames, Crop(0, 0, width, height), crop_px).unsqueeze(0)
+        whole = Crop(0, 0, width, height)
+        return train_view(frames, whole, crop_px, whole_px and whole_px[0]).unsqueeze(0)
     short = resize_px if resize_px is not None else max(crop_px, min(width, height))
     width, height = scaled_size(width, height, short)
     rectangles = CROPS[crops](width, height, crop_px)
     shape = (len(rectangles), len(frames), crop_px, crop_px, channels)
     out = torch.empty(shape, dtype=torch.uint8)
     for number, frame in enumerate(chain([first], images)):
-        whole = resize(frame, width, height)
+        resized = resize(frame, width, height)
         for view, box in zip(out, rectangles, strict=True):
-            part = whole[:, box.top : box.top + crop_px, box.left : box.left + crop_px]
+            part = resized[:, box.top : box.top + crop_px, box.left : box.left + crop_px]
             part = mirror(part) if box.mirrored else part
             view[number].copy_(part.permute(1, 2, 0))
     return out.permute(0, 1, 4, 2, 3)

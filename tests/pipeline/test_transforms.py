@@ -17,6 +17,7 @@ from pipeline.transforms import (
     STD,
     Crop,
     center_crop,
+    even,
     flip_map,
     multi_scale_crop,
     normalise,
@@ -176,3 +177,15 @@ def test_resizing_together_or_one_by_one_gives_the_same_pixels(
     together = train_view(frames, crop, 48)
     monkeypatch.setattr("pipeline.transforms._SMALL_PX", 0)
     assert torch.equal(together, train_view(frames, crop, 48))
+
+
+def test_half_size_frames_show_the_same_part() -> None:
+    ramp = torch.arange(72).mul(3).byte().expand(3, 56, 72)
+    half = torch.nn.functional.avg_pool2d(ramp.float(), 2).round().byte()
+    crop = even(Crop(11, 7, 49, 41, True))
+    assert crop == Crop(10, 6, 48, 40, True)
+    found = train_view([half, ramp, half], crop, 48, width_px=72).int()
+    assert found.shape == (3, 3, 48, 48)
+    assert (found[0, :, :, 2:-2] - found[1, :, :, 2:-2]).abs().max() <= 2
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], train_view([ramp], crop, 48)[0].int())
