@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.io import encode_jpeg
 
 from pipeline.benchmark import median_s, paired, write_benchmark
 from pipeline.decoding import decode_frames
@@ -125,7 +124,8 @@ def _hoyer(values: Pixels) -> float:
 
 
 def _enlarged(frame: torch.Tensor) -> bytes:
-    picture: torch.Tensor = encode_jpeg(resize(frame, 340, 256).contiguous())
+    # torchvision's own operator, as in pipeline.decoding: its Python wrapper warns on every call.
+    picture: torch.Tensor = torch.ops.image.encode_jpeg(resize(frame, 340, 256).contiguous(), 90)
     return picture.numpy().tobytes()
 
 
