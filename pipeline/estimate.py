@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.archives import parts_of
 from pipeline.datasets import Item, read
 from pipeline.errors import AbsentData
 from pipeline.manifest_dataset import Dataset
@@ -90,6 +91,14 @@ def unchecked(dataset: Dataset, raw: Path) -> list[Source]:
             f"{dataset.title} is not on this machine",
             where=f"the raw folder of {dataset.name}",
             do=dataset.obtain,
+        )
+    folder = dataset.options.videos
+    parts = parts_of(raw, folder)
+    if parts and not (raw / folder).exists():
+        raise AbsentData(
+            f"{dataset.title} is still packed in {len(parts)} parts",
+            where=f"the raw folder of {dataset.name}",
+            do=f"run `tdn check {dataset.name}` first: it unpacks them",
         )
     return [_row(item, raw) for item in read(dataset, raw).items]
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import AbsentData
 from pipeline.estimate import estimate, finished, unchecked
 from pipeline.sources import read_ledger
-from tests.pipeline.samples import numbered, own_videos
+from tests.pipeline.samples import dataset, numbered, own_videos
 
 
 def test_a_whole_sample_is_nearly_the_truth(tmp_path: Path) -> None:
@@ -64,3 +67,10 @@ def test_finished_shards_are_counted(tmp_path: Path) -> None:
     policy = made.dataset.decode.model_copy(update={"quality": 7})
     other = made.dataset.model_copy(update={"decode": policy})
     assert finished(other, rows, made.frames) == 0
+
+
+def test_a_packed_data_set_says_how_to_unpack_it(tmp_path: Path) -> None:
+    (tmp_path / "20bn-something-something-v1-00").write_bytes(b"x")
+    with pytest.raises(AbsentData, match="packed in 1 parts") as caught:
+        unchecked(dataset("ssv1"), tmp_path)
+    assert "tdn check ssv1" in caught.value.do
