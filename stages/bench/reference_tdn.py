@@ -1,9 +1,10 @@
 """TDN evaluated the way its authors' release arranges the work, as a yardstick for speed.
 
 The same modules and weights as ours, in another arrangement: contiguous maps, differences before
-pooling, nearest up-sampling as a map of its own, a temporal convolution over a permuted
-`(N·H·W, C, T)`, the long-term module once per direction, the classifier once per segment, batch
-norms unfolded. Only the default `released` network is arranged here.
+pooling, a temporal convolution over a permuted `(N·H·W, C, T)`, the long-term module once per
+direction, the classifier once per segment, batch norms unfolded. Each of our rearrangements can be
+switched on by itself (`STEPS`), so that what it gives can be measured by itself. Only the default
+`released` network is arranged here.
 
 Shapes: clips `(B, T, 5, 3, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 """
@@ -11,6 +12,7 @@ Shapes: clips `(B, T, 5, 3, H, W)`, N = B·T rows with the segment index fastest
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from itertools import pairwise
 
 import torch
@@ -18,35 +20,66 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_model.backbones import Bottleneck, Stem
-from tdn_model.tdm import LongTermTDM, ShortTermFusion, ShortTermTDM
+from tdn_model.fold import fold
+from tdn_model.tdm import LongTermTDM, ShortTermFusion, ShortTermTDM, frame_differences, halve
 from tdn_model.tdn import TDN
+from tdn_model.temporal import depthwise, split_time, three_taps
+
+STEPS = (
+    "channels-last",
+    "folding",
+    "three taps",
+    "one depthwise convolution",
+    "one L-TDM pass",
+    "pooling before difference",
+    "mean over T before classifier",
+)
+"""Equivalences, each of which changes the arrangement and not the function. One L-TDM pass and the
+mean before the classifier hold in evaluation alone."""
 
 
 class ReferenceTDN(nn.Module):
-    """A copy of a released-variant TDN's weights, evaluated in the authors' arrangement."""
+    """A copy of a released-variant TDN's weights, in the authors' arrangement but for `steps`."""
 
-    def __init__(self, model: TDN) -> None:
+    def __init__(self, model: TDN, steps: Collection[str] = ()) -> None:
         super().__init__()
         if not model.design.is_released or model.short_term is None:
             raise ValueError("model: the reference arranges the released TDN alone")
-        self.net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+        if unknown := set(steps) - set(STEPS):
+            raise ValueError(f"steps: got {sorted(unknown)}; it takes some of {list(STEPS)}")
+        self.steps = frozenset(steps)
+        self.layout = torch.contiguous_format
+        if "channels-last" in steps:
+            self.layout = torch.channels_last
+        made = fold(model) if "folding" in steps else copy.deepcopy(model)
+        self.net = made.to(memory_format=self.layout)
         self.segments = model.num_segments
         fusion = model.fusions[0]
         assert isinstance(fusion, ShortTermFusion)
         self.alpha, self.beta = fusion.weights
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        frames = clips_BTFCHW.flatten(0, 1).contiguous().unbind(1)
-        short: ShortTermTDM = self.net.short_term  # type: ignore[assignment]  # checked above
-        steps = [after - before for before, after in pairwise(frames)]
-        motion = _stem(short.stem, F.avg_pool2d(torch.cat(steps, 1), 2))
-        x = self._fuse(_stem(self.net.stem, frames[2].contiguous()), motion)
+        frames = clips_BTFCHW.flatten(0, 1)
+        short = self.net.get_submodule("short_term")
+        assert isinstance(short, ShortTermTDM)
+        if "pooling before difference" in self.steps:
+            motion = frame_differences(halve(frames), centred=False)
+        else:
+            each = frames.contiguous().unbind(1)
+            motion = F.avg_pool2d(torch.cat([b - a for a, b in pairwise(each)], 1), 2)
+        motion = _stem(short.stem, motion.contiguous(memory_format=self.layout))
+        x = frames[:, 2].contiguous(memory_format=self.layout)
+        x = self._fuse(_stem(self.net.get_submodule("stem"), x), motion)
         motion = self._stage(short.copies["res2"], motion)
-        x = self._fuse(self._stage(self.net.res2, x), motion)
-        for stage in (self.net.res3, self.net.res4, self.net.res5):
-            x = self._stage(stage, x)
+        x = self._fuse(self._stage(self.net.get_submodule("res2"), x), motion)
+        for name in ("res3", "res4", "res5"):
+            x = self._stage(self.net.get_submodule(name), x)
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        scores: Tensor = self.net.classifier(self.net.dropout(x))
+        if "mean over T before classifier" in self.steps and not self.training:
+            x = x.view(-1, self.segments, x.shape[1]).mean(1)
+            logits: Tensor = self.net.get_submodule("classifier")(x)
+            return logits
+        scores: Tensor = self.net.get_submodule("classifier")(self.net.get_submodule("dropout")(x))
         return scores.view(-1, self.segments, scores.shape[1]).mean(1)
 
     def _fuse(self, x: Tensor, motion: Tensor) -> Tensor:
@@ -61,9 +94,8 @@ class ReferenceTDN(nn.Module):
 
     def _block(self, block: Bottleneck, x: Tensor) -> Tensor:
         y = F.relu(block.bn1(block.conv1(x)), inplace=True)
-        for name, part in block.after_conv1.named_children():
-            if name == "long_term":
-                assert isinstance(part, LongTermTDM)
+        for part in block.after_conv1.children():
+            if isinstance(part, LongTermTDM):
                 y = self._long_term(part, y)
             else:
                 y = self._temporal(part.get_parameter("weight"), y)
@@ -73,34 +105,41 @@ class ReferenceTDN(nn.Module):
         return F.relu(y, inplace=True)
 
     def _temporal(self, weight_C1K: Tensor, x: Tensor) -> Tensor:
+        if "one depthwise convolution" in self.steps:
+            return depthwise(x, weight_C1K, self.segments)
+        if "three taps" in self.steps:
+            return three_taps(split_time(x, self.segments), weight_C1K).flatten(0, 1)
         n, c, h, w = x.shape
         x = x.view(-1, self.segments, c, h, w).permute(0, 3, 4, 2, 1)
-        x = x.contiguous().view(-1, c, self.segments)
-        x = F.conv1d(x, weight_C1K, padding=1, groups=c)
+        x = F.conv1d(x.contiguous().view(-1, c, self.segments), weight_C1K, padding=1, groups=c)
         x = x.view(-1, h, w, c, self.segments).permute(0, 4, 3, 1, 2)
         return x.contiguous().view(n, c, h, w)
 
     def _long_term(self, part: LongTermTDM, x: Tensor) -> Tensor:
         b = part.reduce_bn(part.reduce(x))
-        s = part.align(b).view(-1, self.segments, *b.shape[1:])
-        b = b.view(s.shape)
-        forward = F.pad(s[:, 1:] - b[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1))
-        backward = F.pad(s[:, :-1] - b[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0))
-        first = self._gate(part, forward.flatten(0, 1))
-        second = self._gate(part, backward.flatten(0, 1))
+        s = split_time(part.align(b), self.segments)
+        b = split_time(b, self.segments)
+        forward = F.pad(s[:, 1:] - b[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+        backward = F.pad(s[:, :-1] - b[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
+        if "one L-TDM pass" in self.steps and not self.training:
+            first, second = self._gate(part, torch.cat([forward, backward])).chunk(2)
+        else:
+            first, second = self._gate(part, forward), self._gate(part, backward)
         return x + x * (0.5 * first + 0.5 * second)
 
     def _gate(self, part: LongTermTDM, z: Tensor) -> Tensor:
-        scales = part.scales
-        half, full = scales["pool2"], scales["pool1"]
-        pooled = half.bn(half.conv(F.avg_pool2d(z, 2)))  # type: ignore[operator]  # modules
-        pooled = F.interpolate(pooled, z.shape[2:])
-        smooth = full.bn(full.conv(z))  # type: ignore[operator]  # modules
-        fused = z / 3 + pooled / 3 + smooth / 3
+        half, full = part.scales["pool2"], part.scales["pool1"]
+        pooled = _conv_bn(half, F.avg_pool2d(z, 2))
+        fused = z / 3 + F.interpolate(pooled, z.shape[2:]) / 3 + _conv_bn(full, z) / 3
         y: Tensor = part.expand_bn(part.expand(fused))
         return y.sigmoid() - 0.5
 
 
-def _stem(stem: Stem, x: Tensor) -> Tensor:
-    x = F.relu(stem.bn(stem.conv(x)), inplace=True)
-    return F.max_pool2d(x, 3, stride=2, padding=1)
+def _conv_bn(module: nn.Module, x: Tensor) -> Tensor:
+    y: Tensor = module.get_submodule("bn")(module.get_submodule("conv")(x))
+    return y
+
+
+def _stem(stem: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(stem, Stem)
+    return F.max_pool2d(F.relu(_conv_bn(stem, x), inplace=True), 3, stride=2, padding=1)
