@@ -20,6 +20,7 @@ from typing import IO
 
 from pipeline.errors import DataError, StoreError
 
+REPLACEMENTS = "replacement_for_corrupted_k400"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -52,6 +53,26 @@ def unpack_parts(raw: Path, folder: str) -> bool:
             f"parts of {folder} are missing: {', '.join(f'{n:02d}' for n in gaps[:8])}",
             do="fetch them and run the command again",
         )
+    _unpack(raw, folder, parts, flat=False)
+    return True
+
+
+def unpack_replacements(raw: Path) -> bool:
+    """Unpack Kinetics' `replacement_for_corrupted_k400.tgz` into a folder of that name, unless it
+    is there; True if it did. Raises as `unpack_parts` does."""
+    archives = [raw / f"{REPLACEMENTS}{suffix}" for suffix in (".tgz", ".tar.gz")]
+    found = [path for path in archives if path.is_file()]
+    if (raw / REPLACEMENTS).exists() or not found:
+        return False
+    _unpack(raw, REPLACEMENTS, found[:1], flat=True)
+    return True
+
+
+def _unpack(raw: Path, folder: str, parts: Sequence[Path], *, flat: bool) -> None:
+    """The archive that `parts` make up, shown as `raw / folder` once it is whole.
+
+    `flat`: its members may lie side by side instead of in a folder of that name.
+    """
     half = raw / f".tmp-{folder}"
     shutil.rmtree(half, ignore_errors=True)
     try:
@@ -60,9 +81,12 @@ def unpack_parts(raw: Path, folder: str) -> bool:
                 archive.extractall(half, filter="data")
             while stream.read(_CHUNK_BYTES):  # tarfile stops early; the checksum is at the end
                 pass
-        if not (half / folder).is_dir():
+        if (half / folder).is_dir():
+            (half / folder).rename(raw / folder)
+        elif flat and half.is_dir():
+            half.rename(raw / folder)
+        else:
             raise DataError(f"the archive holds no folder {folder}", do="check the parts")
-        (half / folder).rename(raw / folder)
     except _DAMAGE as error:
         raise DataError(
             f"the parts of {folder} are no whole archive: {error}",
@@ -75,7 +99,6 @@ def unpack_parts(raw: Path, folder: str) -> bool:
         ) from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
-    return True
 
 
 _DAMAGE = (

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.archives import unpack_parts
+from pipeline.archives import unpack_parts, unpack_replacements
 from pipeline.datasets import Item, Listing, read
 from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import AbsentData, DataError
@@ -97,6 +97,8 @@ def check(
                 do=dataset.obtain,
             )
         unpack_parts(raw, dataset.options.videos)
+        if dataset.layout == "kinetics":
+            unpack_replacements(raw)
         listing = read(dataset, raw)
         _fits(dataset, listing)
     except AbsentData as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import unpack_parts
+from pipeline.archives import REPLACEMENTS, unpack_parts, unpack_replacements
 from pipeline.errors import DataError
-from tests.pipeline.samples import Made, dataset, jpeg, something_v1
+from tests.pipeline.samples import Made, dataset, jpeg, something_v1, write_clip
 
 FOLDER = "20bn-something-something-v1"
 
@@ -71,6 +71,30 @@ def test_a_damaged_zipped_part_is_told(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match="holds 2 files"):
         unpack_parts(tmp_path, FOLDER)
     assert not (tmp_path / FOLDER).exists()
+
+
+@pytest.mark.parametrize("inside", ["", f"{REPLACEMENTS}/"])
+def test_the_replacements_of_kinetics_override_what_they_replace(
+    tmp_path: Path, inside: str
+) -> None:
+    raw = tmp_path / "raw"
+    name = "--id_000001_000011.mp4"
+    broken = write_clip(raw / "part_0" / name, 4)
+    broken.write_bytes(b"stopped")
+    whole = write_clip(tmp_path / "whole.mp4", 6).read_bytes()
+    (raw / f"{REPLACEMENTS}.tgz").write_bytes(archive({f"{inside}{name}": whole}))
+    (raw / "train.csv").write_text(
+        "label,youtube_id,time_start,time_end,split\nyoga,--id,1,11,train\n"
+    )
+    made = Made(dataset("kinetics400"), raw, tmp_path / "sources.json", tmp_path / "frames")
+    assert made.check()["counts"] == {"ok": 1}
+    assert made.decode()["frames"] == 6
+    assert not unpack_replacements(raw)
+    (raw / REPLACEMENTS / name).unlink()
+    (raw / REPLACEMENTS).rmdir()
+    (raw / f"{REPLACEMENTS}.tgz").write_bytes(b"stopped, too")
+    with pytest.raises(DataError, match="no whole archive"):
+        unpack_replacements(raw)
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
