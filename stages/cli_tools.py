@@ -34,7 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command()(views)
     app.command("export-lists")(export_lists)
     app.command("import-checkpoint")(import_checkpoint)
-    app.command("check-claims")(check_claims)
     app.command()(explain)
 
 
@@ -223,13 +222,6 @@ def import_checkpoint(
 
     count = checkpoints.run(file, architecture, out, backbone, segments, permutation)
     typer.echo(f"{out}: {count} tensors of {architecture} ({backbone}, {segments} segments)")
-
-
-def check_claims() -> None:
-    """Check that every printed number is placed in exactly one table cell."""
-    from stages.tables import check
-
-    typer.echo(f"{check(_work('mini'))} claims, each in exactly one cell")
 
 
 def explain(
