@@ -26,6 +26,8 @@ from stages.figures_seen import cam, gradcam
 from stages.truth import Truth
 
 SCHEMA = "tdn.figures/1"
+FEWEST_RANKED = 3
+"""An order of two rows is one comparison: the table's own words say it."""
 _CITATION = re.compile(r" \([^)]*\d{4}\)")
 
 
@@ -124,7 +126,7 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
     for table in cells["tables"]:
         table_id = f"{table['document']}/{table['table']}"
         for ordering in table["orderings"]:
-            if ordering["tau"] is None:
+            if ordering["tau"] is None or len(ordering["rows"]) < FEWEST_RANKED:
                 continue
             column = next(c for c in table["columns"] if c["key"] == ordering["column"])
             rows = []
@@ -144,7 +146,7 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
             )
             title = f"{spec.title}: {table['document']}, table {table['table']}"
             made.append(draw_ranks(name, title, caption.strip(), rows, ordering))
-    return made or [context.nothing(key, spec, {}, "no table has two measured rows to rank")]
+    return made or [context.nothing(key, spec, {}, f"no table has {FEWEST_RANKED} measured rows")]
 
 
 def _label(row: dict[str, Any], table: dict[str, Any]) -> str:

@@ -1,0 +1,218 @@
+"""The figures stage on small networks with initial weights and hand-made outcomes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import scores
+from pipeline.digests import canonical_json, read_json, write_json
+from pipeline.index import read_index
+from pipeline.manifest_base import load, validate
+from pipeline.manifest_figures import Figures
+from pipeline.manifest_twin import Twin
+from pipeline.mini.plan import scene, takes
+from pipeline.mini.render import render
+from pipeline.scores import Outcomes
+from pipeline.workspace import Workspace
+from stages import figures
+from stages.rows import build_network
+from stages.truth import Truth
+from tests.stages import conftest
+from tests.stages.conftest import LABELS
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = {"tsn": "tsn", "tdn": "tdn", "pair": "featdiff", "tam": "tanet", "i3d": "i3d_3x1x1"}
+SHOWN = {"protocol": "center_1x1", "show": 2, "measure": 3}
+FIGURES: dict[str, dict[str, Any]] = {
+    "curves": {"kind": "curves", "rows": {"tsn": "TSN", "gone": "Gone"}},
+    "cost": {
+        "kind": "cost",
+        "printed": {"table": "doc/1", "cost": "flops", "accuracy": "top1"},
+        "rows": {"tsn": "TSN", "tdn": "TDN"},
+        "protocol": "center_1x1",
+    },
+    "reversal": {
+        "kind": "reversal",
+        "rows": {"tsn": "TSN"},
+        "protocol": "center_1x1",
+        "pairs": [LABELS],
+    },
+    "gains": {"kind": "gains", "rows": {"tsn": "TSN", "tdn": "TDN"}, "protocol": "center_1x1"},
+    "cam": {"kind": "cam", "row": "pair", **SHOWN},
+    "center": {
+        "kind": "gradcam",
+        "rows": {"tsn": "TSN", "tdn": "TDN"},
+        "layer": "res2",
+        "frames": "center",
+        **SHOWN,
+    },
+    "all": {
+        "kind": "gradcam",
+        "rows": {"tdn": "TDN", "untrained": "?"},
+        "layer": "res5",
+        "frames": "all",
+        **SHOWN,
+    },
+    "kernels": {
+        "kind": "kernels",
+        "tanet": {"tam": "Toys"},
+        "i3d": {"i3d": "Toys"},
+        "places": {"stage4_6b": {"stage": 4, "block": 6, "reading": "as printed"}},
+        "videos": 3,
+    },
+    "lost": {"kind": "cam", "row": "gone", **SHOWN},
+    "order": {"kind": "ordering"},
+}
+
+
+def params(row: str, architecture: str = "tsn") -> dict[str, Any]:
+    """A tiny row's plan at a size that every network takes."""
+    return {**conftest.params(row, architecture), "sizes_px": {"224": 48, "256": 56}}
+
+
+def plan(work: Workspace, **chosen: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the figures stage; `chosen` replaces the figures above."""
+    wanted = {k: {"title": k.title(), **f} for k, f in (chosen or FIGURES).items()}
+    checked = validate(Figures, {"figures": wanted}, where="test")
+    rows = {row: params(row, architecture) for row, architecture in ROWS.items()}
+    return {
+        "profile": "mini",
+        "smoke": True,
+        "figures": checked.model_dump(mode="json")["figures"],
+        "rows": {**rows, "untrained": params("untrained")},
+        "datasets": {"ssv1": {"title": "Toys", "twin": None}},
+    }
+
+
+@pytest.fixture
+def trained(work: Workspace) -> Workspace:
+    """Every row with initial weights, a history, outcomes and metrics."""
+    for row, architecture in ROWS.items():
+        folder = work.run(row) / "train"
+        folder.mkdir(parents=True)
+        model = build_network(params(row, architecture), len(LABELS), seed=3)
+        torch.save(model.state_dict(), folder / "weights.pt")
+        write_json(folder / "outcome.json", {"status": "ok", "reason": ""})
+        history = [{"epoch": e, "loss": 2.0 - e, "top1_pct": 50.0 * e} for e in range(2)]
+        write_json(folder / "history.json", history)
+        right = np.array([True, row == "tdn", True])
+        labels = np.array([1, 0, 1], np.int32)
+        answers = np.where(right, labels, 1 - labels).astype(np.int32)
+        found = Outcomes(("109", "110", "111"), labels, answers, right, right)
+        scores.write(work.run(row) / "scores" / "center_1x1.parquet", found)
+        one = {"top1_pct": 60.0, "top1_ci95_pct": [50.0, 70.0]}
+        write_json(work.metrics(row), {"reason": "", "protocols": {"center_1x1": one}})
+    costs = {row: {"params": 10, "gmacs": 33.0} for row in ROWS}
+    write_json(work.reports / "costs.json", costs)
+    return work
+
+
+def run(work: Workspace, params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    figures.run(work, "all", params=params)
+    entries = read_json(work.reports / "figures" / "figures.json")["figures"]
+    return {entry["key"]: entry for entry in entries}
+
+
+def files(work: Workspace) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (work.reports / "figures").iterdir()}
+
+
+def test_every_kind_is_drawn_twice_the_same_and_says_what_is_missing(trained: Workspace) -> None:
+    found = run(trained, plan(trained))
+    states = {key: entry["state"] for key, entry in found.items()}
+    assert states == {
+        "curves": "partial",
+        "cost": "drawn",
+        "reversal": "drawn",
+        "gains": "drawn",
+        "cam": "drawn",
+        "center": "drawn",
+        "all": "partial",
+        "kernels": "drawn",
+        "lost": "not-run",
+        "order": "not-run",
+    }
+    assert found["curves"]["reason"] == "gone: not a row of this profile"
+    assert found["all"]["reason"] == "untrained: the row is not trained"
+    assert found["lost"]["reason"] == "gone: not a row of this profile"
+    for key, entry in found.items():
+        assert set(entry["files"].values()) == (
+            {f"{key}.png", f"{key}.svg"} if states[key] != "not-run" else set()
+        )
+        assert bool(entry["alt"]) == bool(entry["files"])
+    assert "row" in found["gains"]["caption"]
+    assert "Toys (smoke), test videos; protocol center_1x1" in found["gains"]["caption"]
+    first = files(trained)
+    run(trained, plan(trained))
+    assert files(trained) == first
+
+
+def test_numbers_are_those_of_the_rows(trained: Workspace) -> None:
+    chosen = {key: FIGURES[key] for key in ("reversal", "gains", "cost")}
+    found = run(trained, plan(trained, **chosen))
+    assert found["reversal"]["numbers"]["all_pairs"]["tsn"]["reverse_pct"] == pytest.approx(33.33)
+    top = found["gains"]["numbers"]["ranked"][0]
+    assert (top["class"], top["gain"]) == (LABELS[0], 100)
+    assert [p["gmacs"] for p in found["cost"]["numbers"]["measured"]] == [33.0, 33.0]
+
+
+def test_figures_no_longer_wanted_are_removed(trained: Workspace) -> None:
+    curves = FIGURES["curves"]
+    run(trained, plan(trained, one=curves, two=curves))
+    run(trained, plan(trained, one=curves))
+    assert set(files(trained)) == {"one.png", "one.svg", "figures.json"}
+
+
+def test_nothing_run_is_a_page_of_reasons(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    found = run(work, plan(work))
+    assert {entry["state"] for entry in found.values()} == {"not-run"}
+    assert "not decoded" in found["gains"]["reason"]
+
+
+def test_a_protocol_that_a_row_lacks_is_said(trained: Workspace) -> None:
+    cam = {**FIGURES["cam"], "protocol": "elsewhere"}
+    found = run(trained, plan(trained, cam=cam))
+    assert "'elsewhere'" in found["cam"]["reason"]
+
+
+def test_named_videos_are_shown(trained: Workspace) -> None:
+    center = {**FIGURES["center"], "show_ids": {"mini": ["111", "gone"]}}
+    found = run(trained, plan(trained, center=center))
+    assert found["center"]["numbers"]["shown"] == ["111"]
+
+
+def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
+    twin = load(Twin, ROOT / "manifests" / "twins" / "ssv1.yaml")
+    dump = twin.model_dump(mode="json")
+    truth = Truth("ssv1", dump)
+    # As the generator sees it: from a plan, whose keys are sorted.
+    ordered = Twin.model_validate(json.loads(canonical_json(dump)))
+    take = next(t for t in takes("ssv1", ordered) if len(t.clips) == 2)
+    frames = render(scene(ordered, take), twin.width_px, twin.height_px).astype(float)
+    forwards, backwards = (truth.masks(clip.clip_id) for clip in take.clips)
+    assert forwards is not None
+    assert backwards is not None
+    assert np.array_equal(backwards, forwards[::-1])
+    actor = scene(ordered, take).action.actors[0]
+    for t in (0, len(frames) - 1):
+        ys, xs = np.nonzero(forwards[t])
+        assert abs(xs.mean() - actor.x_px[t]) < 4
+        assert abs(ys.mean() - actor.y_px[t]) < 4
+        assert 0.02 < forwards[t].mean() < 0.5
+
+
+def test_a_video_the_generator_did_not_make_has_no_truth() -> None:
+    twin = load(Twin, ROOT / "manifests" / "twins" / "ssv1.yaml").model_dump(mode="json")
+    assert Truth("ssv1", twin).masks("holiday") is None
+
+
+def test_the_store_of_the_tests_is_what_these_figures_expect(work: Workspace) -> None:
+    index = read_index(work.frames("ssv1"))
+    assert [v.video_id for v in index.split("validation") if v.usable] == ["109", "110", "111"]
