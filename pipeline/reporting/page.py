@@ -43,6 +43,9 @@ are counted on the full-size networks and are compared.</p></div>
 {% for dataset in datasets %}
 <li><a href="#{{ dataset.id }}">data: {{ dataset.name }}</a></li>
 {% endfor %}
+{% if figures %}
+<li><a href="#figures">figures</a></li>
+{% endif %}
 {% if prose.count %}
 <li><a href="#prose">claims in prose</a></li>
 {% endif %}
@@ -154,6 +157,7 @@ Evidence root <code>{{ root[:12] }}</code>.</p>
 </section>
 {% endfor %}
 {% endfor %}
+{{ figures }}
 <h2>Data sets and runs</h2>
 {% for dataset in datasets %}
 <section id="{{ dataset.id }}" aria-labelledby="h-{{ dataset.id }}">
