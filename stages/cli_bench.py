@@ -102,3 +102,55 @@ def motion(
         width=width,
     )
     typer.echo(to_markdown(read_json(folder(out) / "motion.json")))
+
+
+Videos = Annotated[Path | None, typer.Option(help="a folder of real videos instead of generated")]
+Frames = Annotated[
+    int | None, typer.Option(min=8, help="shortens the generated videos, to try this out")
+]
+
+
+@app.command()
+def decode(
+    rounds: Rounds = 5,
+    videos: Videos = None,
+    most: Annotated[int, typer.Option(min=1, help="of those videos")] = 8,
+    frames: Frames = None,
+    ray: Annotated[bool, typer.Option(help="measure two workers and their memory")] = True,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="instead: time and memory from 100 to 2,000 videos")
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Decode and store against ffmpeg alone and against .jpg files; with --growth, its curve."""
+    from pipeline.benchmark import to_markdown
+    from pipeline.digests import read_json
+    from stages.bench import decode as bench
+    from stages.bench import growth as curve
+
+    if growth:
+        curve.run(folder(out), lambda line: typer.echo(line, err=True))
+    else:
+        setting = bench.Setting(rounds, videos, most, frames, ray)
+        bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
+    name = "decode_growth" if growth else "decode"
+    typer.echo(to_markdown(read_json(folder(out) / f"{name}.json")))
+
+
+@app.command()
+def clips(
+    rounds: Rounds = 7,
+    count: Annotated[int, typer.Option(min=1, help="clips per round")] = 12,
+    videos: Videos = None,
+    most: Annotated[int, typer.Option(min=1, help="of those videos")] = 4,
+    frames: Frames = None,
+    out: Out = None,
+) -> None:
+    """Clips and training samples from the store against PIL, torchcodec and decord."""
+    from pipeline.benchmark import to_markdown
+    from pipeline.digests import read_json
+    from stages.bench import clips as bench
+
+    setting = bench.Setting(rounds, count, videos, most, frames)
+    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
+    typer.echo(to_markdown(read_json(folder(out) / "clips.json")))

@@ -1,0 +1,171 @@
+"""`tdn bench decode --growth`: decode's time and memory from a hundred videos to two thousand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.benchmark import target, write_benchmark
+from pipeline.decode import decode
+from pipeline.digests import write_atomic
+from pipeline.manifest_dataset import Dataset, Fold, ReaderOptions
+from pipeline.sources import check
+from pipeline.video import binary, build
+from stages.bench.corpus import POLICY, Kind, generate
+
+SIZES = (100, 250, 500, 1000, 2000)
+CLIP = Kind("short clips", ".avi", "64x48", 25, 8, 1, ("-c:v", "mpeg4", "-q:v", "5"))
+MOST_GROWTH = 1.1
+"""How much a video may cost more among the most videos than among the fewest, and memory too."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One decode, in a process of its own."""
+
+    videos: int
+    cpu_s: float
+    wall_s: float
+    peak_mib: float
+    """Of the process that plans, decodes and indexes; its ffmpeg not counted."""
+
+
+def run(folder: Path, say: Callable[[str], None], sizes: Sequence[int] = SIZES) -> None:
+    """Measure and write `decode_growth.{json,md,csv,svg}` into `folder`."""
+    points = []
+    with TemporaryDirectory(prefix="tdn-bench-") as name:
+        (clip,) = generate(CLIP, Path(name) / "clip", binary())
+        for count in sizes:
+            say(f"{count} videos")
+            points.append(measure(Path(name) / str(count), clip, count))
+    rows = [
+        {
+            "videos": point.videos,
+            "cpu s": round(point.cpu_s, 2),
+            "wall s": round(point.wall_s, 2),
+            "cpu ms per video": round(1000 * point.cpu_s / point.videos, 2),
+            "peak memory MiB": round(point.peak_mib, 1),
+        }
+        for point in points
+    ]
+    first, last = points[0], points[-1]
+    per_video = (last.cpu_s / last.videos) / (first.cpu_s / first.videos)
+    write_benchmark(
+        folder,
+        "decode_growth",
+        title="Decoding more and more videos",
+        settings={"ffmpeg": build(binary()), "clip": f"{CLIP.frames} frames of {CLIP.size}"},
+        rows=rows,
+        targets=[
+            target(f"CPU per video, {last.videos} over {first.videos} videos",
+                   per_video, at_most=MOST_GROWTH),
+            target(f"peak memory, {last.videos} over {first.videos} videos",
+                   last.peak_mib / first.peak_mib, at_most=MOST_GROWTH),
+        ],
+    )  # fmt: skip
+    write_atomic(folder / "decode_growth.csv", _csv(rows).encode("utf-8"))
+    write_atomic(folder / "decode_growth.svg", figure(points).encode("utf-8"))
+
+
+def measure(root: Path, clip: Path, count: int) -> Point:
+    """Check and decode `count` copies of a clip in a fresh process."""
+    videos = root / "raw" / "videos"
+    videos.mkdir(parents=True)
+    names = [f"clip{number:05d}{clip.suffix}" for number in range(count)]
+    for name in names:
+        (videos / name).hardlink_to(clip)
+    lines = "".join(f"{name} {'ab'[number % 2]}\n" for number, name in enumerate(names))
+    (root / "raw" / "train.txt").write_text(lines, encoding="utf-8")
+    check(_dataset(), root / "raw", root / "sources.json")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return Point(count, *pool.submit(_decode, root).result())
+
+
+def _decode(root: Path) -> tuple[float, float, float]:
+    started = time.perf_counter()
+    before = _cpu_s()
+    decode(_dataset(), root / "raw", root / "sources.json", root / "frames", workers=0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _cpu_s() - before, time.perf_counter() - started, peak
+
+
+def _cpu_s() -> float:
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
+def _dataset() -> Dataset:
+    return Dataset(
+        name="growth",
+        title="copies of one clip",
+        homepage="",
+        licence="",
+        obtain="generated",
+        layout="list",
+        metric="top1",
+        multi_label=False,
+        label_order="sorted",
+        num_classes=None,
+        folds={"default": Fold(train="train", val="train")},
+        decode_splits=None,
+        expected={},
+        flip_pairs=[],
+        decode=POLICY,
+        max_failed_fraction=0.0,
+        options=ReaderOptions(
+            videos="videos", lists={"train": "train.txt"}, columns=["path", "labels"]
+        ),
+        quirks=[],
+    )
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue()
+
+
+def figure(points: Sequence[Point], width: int = 560, height: int = 300) -> str:
+    """CPU seconds (line, left) and peak memory in MiB (dashed, right) over the number of videos."""
+    edge = 50
+    most_n = max(point.videos for point in points)
+    most_s = max(point.cpu_s for point in points)
+    most_mib = 1.25 * max(point.peak_mib for point in points)
+
+    def path(values: Sequence[float], most: float) -> str:
+        places = [
+            (edge + (width - 2 * edge) * p.videos / most_n,
+             height - edge - (height - 2 * edge) * value / most)
+            for p, value in zip(points, values, strict=True)
+        ]  # fmt: skip
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+    seconds = path([point.cpu_s for point in points], most_s)
+    memory = path([point.peak_mib for point in points], most_mib)
+    base, right = height - edge, width - edge
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="11">'
+        "<title>CPU time and peak memory of decode over the number of videos</title>"
+        f'<path d="M{edge},{edge} V{base} H{right} V{edge}" fill="none" stroke="#666"/>'
+        f'<polyline points="{seconds}" fill="none" stroke="#0072b2" stroke-width="2"/>'
+        f'<polyline points="{memory}" fill="none" stroke="#d55e00" stroke-width="2" '
+        'stroke-dasharray="6 4"/>'
+        f'<text x="{edge}" y="{edge - 8}" fill="#0072b2">CPU s (top: {most_s:.1f})</text>'
+        f'<text x="{right}" y="{edge - 8}" text-anchor="end" fill="#d55e00">'
+        f"peak memory MiB (top: {most_mib:.0f})</text>"
+        f'<text x="{edge}" y="{base + 16}">0</text>'
+        f'<text x="{right}" y="{base + 16}" text-anchor="end">{most_n} videos</text></svg>\n'
+    )

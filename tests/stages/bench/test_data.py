@@ -1,0 +1,128 @@
+"""The data plane's benchmarks: what they compare is alike, and their reports are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.benchmark import to_markdown
+from pipeline.clips import ClipDataset
+from pipeline.digests import read_json
+from pipeline.errors import UsageError
+from pipeline.sampling import rng_for
+from pipeline.transforms import multi_scale_crop, normalise
+from pipeline.video import binary, command
+from stages.bench import authors, clips, corpus, decode, growth
+from tests.pipeline.samples import write_clip
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    for number in range(2):
+        write_clip(folder / f"{number}.mkv", 14, size="340x256", tone=number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(own: Path, tmp_path_factory: pytest.TempPathFactory) -> clips.Corpus:
+    return clips.prepare(clips.Setting(videos=own), tmp_path_factory.mktemp("corpus"))
+
+
+def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
+    video, frames = clips._pick(made.videos[1], 3)
+    theirs = authors.arrays(made.folders[video.video_id], frames)
+    ours = clips.Decoding(
+        dict(enumerate(made.store.jpegs(video.video_id, frames))),
+        [(n, False) for n in range(40)], "frames", 1,
+    )  # fmt: skip
+    assert len(theirs) == 40
+    for one, two in zip(theirs, ours, strict=True):
+        assert np.abs(one.astype(int) - two.permute(1, 2, 0).numpy()).max() <= 2
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_both_sides_make_the_same_sample(made: clips.Corpus, index: int) -> None:
+    data = ClipDataset(made.store, made.videos, ["a"], clips.RULE, 0)
+    ours = normalise(data[index].frames)[0].flatten(0, 2)
+    video, rng = made.videos[index], rng_for(0, 0, index)
+    frames = clips._frames(video, rng)
+    crop = multi_scale_crop(video.width_px, video.height_px, clips.CROP_PX, True, rng)
+    theirs = authors.sample(made.folders[video.video_id], frames, crop, clips.CROP_PX)
+    assert ours.shape == theirs.shape
+    grey_levels = (ours - theirs).abs() * 255 * 0.226
+    assert grey_levels.mean() < 0.5 and grey_levels.max() < 5
+
+
+def test_the_report_on_clips(own: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    clips.run(clips.Setting(rounds=1, clips=1, videos=own), tmp_path, lambda _: None)
+    assert torch.get_num_threads() == threads
+    report = read_json(tmp_path / "clips.json")
+    names = [row["what"] for row in report["rows"]]
+    assert {clips.ARRAYS, clips.READ, clips.AUTHORS, clips.SAMPLE, clips.HALF} <= set(names)
+    assert report["rows"][-1]["frames"] > 0
+    unmeasured = {goal["reason"] for goal in report["targets"] if goal["met"] is None}
+    assert all("torchcodec" in reason or "decord" in reason for reason in unmeasured)
+    assert "Reading clips" in (tmp_path / "clips.md").read_text("utf-8")
+
+
+def test_the_report_on_decoding(own: Path, tmp_path: Path) -> None:
+    setting = decode.Setting(rounds=1, videos=own, ray=False)
+    decode.run(setting, tmp_path, lambda _: None)
+    report = read_json(tmp_path / "decode.json")
+    (row,) = report["rows"]
+    assert (row["corpus"], row["videos"], row["frames"]) == ("own", 2, 28)
+    assert row["frames per core-second"] > 0
+    unmeasured = [goal for goal in report["targets"] if goal["met"] is None]
+    assert {goal["reason"] for goal in unmeasured} <= {
+        "run without --no-ray", "no other ffmpeg on PATH"
+    }  # fmt: skip
+    assert "store overhead" in to_markdown(report)
+
+
+def test_the_ceiling_differs_in_its_output_alone(tmp_path: Path) -> None:
+    ours = command(tmp_path / "a.mp4", corpus.POLICY, "ffmpeg")
+    ceiling = corpus.to_null(ours)
+    changed = [(a, b) for a, b in zip(ours, ceiling, strict=True) if a != b]
+    assert changed == [("image2pipe", "null"), ("pipe:1", "-")]
+
+
+def test_shards_are_decoded_anew_in_every_round(own: Path, tmp_path: Path) -> None:
+    tasks = decode._shards(sorted(own.iterdir()), tmp_path)
+    assert len(tasks) == decode.SHARDS
+    assert decode.peak_memory_mib(tasks[0]) > 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "shard-00000.json",
+        "shard-00000.lmdb",
+    ]
+    decode._clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_growth_writes_a_row_per_size(tmp_path: Path) -> None:
+    growth.run(tmp_path, lambda _: None, (3, 6))
+    report = read_json(tmp_path / "decode_growth.json")
+    assert [row["videos"] for row in report["rows"]] == [3, 6]
+    lines = (tmp_path / "decode_growth.csv").read_text("utf-8").splitlines()
+    assert lines[0].startswith("videos,cpu s") and len(lines) == 3
+    assert (tmp_path / "decode_growth.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_generated_videos_have_the_frames_they_should(tmp_path: Path) -> None:
+    kind = corpus.KINDS[2]
+    made = corpus.generate(kind, tmp_path, binary(), frames=8)
+    assert len(made) == kind.videos
+    assert len({path.read_bytes() for path in made}) == kind.videos
+    found = decode.decode(made[0], corpus.POLICY, binary())
+    assert (found.n_frames, found.width_px, found.height_px) == (8, 320, 240)
+
+
+def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no video below"):
+        corpus.own(tmp_path, 3)
+    with pytest.raises(UsageError, match="names no folder"):
+        corpus.own(tmp_path / "gone", 3)
