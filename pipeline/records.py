@@ -16,7 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.digests import read_json, sha256_bytes, sha256_file, sha256_json, write_json
+from pipeline.digests import (
+    json_bytes,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 from pipeline.errors import RecordError
 from pipeline.workspace import Workspace
 
@@ -66,6 +73,57 @@ def write_record(
 
     Raises RecordError when an input or output is missing or the disk refuses.
     """
+    record = _record(work, stage, key, plan, inputs, outputs)
+    path, kept = work.record(stage, key), _kept(work, stage, key, record)
+    about = {"schema": SCHEMA, **observed}
+    try:
+        write_json(kept, {"record": record, "observed": about})
+        write_json(path, record)
+        write_json(path.with_suffix(OBSERVED), about)
+    except OSError as error:
+        raise RecordError(
+            f"cannot write the run record: {error.strerror}",
+            where=work.relative(path),
+            do="make room or mend the permissions, then run the stage again",
+        ) from error
+
+
+def put_back(
+    work: Workspace,
+    stage: str,
+    key: str,
+    *,
+    plan: dict[str, Any],
+    inputs: dict[str, Path],
+    outputs: dict[str, Path],
+) -> bool:
+    """Give outputs that DVC took from its run cache the record of the run that made them.
+
+    DVC restores the outputs of an earlier run without running anything, so the record that lies
+    there tells of another run. Returns whether a record was put back; it is when this machine kept
+    one that fits plan, inputs and outputs to the byte.
+    """
+    if not all(path.exists() for path in (*inputs.values(), *outputs.values())):
+        return False
+    record = _record(work, stage, key, plan, inputs, outputs)
+    path, kept = work.record(stage, key), _kept(work, stage, key, record)
+    if not kept.is_file() or (path.is_file() and path.read_bytes() == json_bytes(record)):
+        return False
+    found = read_json(kept)
+    write_json(path, found["record"])
+    write_json(path.with_suffix(OBSERVED), found["observed"])
+    return True
+
+
+def _record(
+    work: Workspace,
+    stage: str,
+    key: str,
+    plan: dict[str, Any],
+    inputs: dict[str, Path],
+    outputs: dict[str, Path],
+) -> dict[str, Any]:
+    """The identity half of a record, of what is on disk now."""
     identity = {
         "stage": stage,
         "key": key,
@@ -79,16 +137,13 @@ def write_record(
     record = {"schema": SCHEMA, "identity": identity, "outputs": made}
     record["identity_sha256"] = sha256_json(identity)
     record["record_sha256"] = sha256_json(record)
-    path = work.record(stage, key)
-    try:
-        write_json(path, record)
-        write_json(path.with_suffix(OBSERVED), {"schema": SCHEMA, **observed})
-    except OSError as error:
-        raise RecordError(
-            f"cannot write the run record: {error.strerror}",
-            where=work.relative(path),
-            do="make room or mend the permissions, then run the stage again",
-        ) from error
+    return record
+
+
+def _kept(work: Workspace, stage: str, key: str, record: dict[str, Any]) -> Path:
+    """Where this machine keeps a copy of a record, whatever is run later."""
+    name = f"{stage}.{key}.{record['record_sha256'][:16]}.json"
+    return work.root / ".tdn" / "records" / work.profile / name
 
 
 def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, Any]:

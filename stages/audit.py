@@ -6,8 +6,10 @@ import importlib
 import sys
 from typing import Any
 
+from pipeline import records
 from pipeline.audit.audit import Result, audit, find
 from pipeline.audit.context import Context, Plans, Tools, open_context
+from pipeline.audit.evidence import Evidence
 from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
 from pipeline.audit.trace import Step, walk
 from pipeline.audit.why import Reason
@@ -78,6 +80,36 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
     if form not in FORMS:
         raise UsageError(f"cannot export as '{form}'", do=nearest(form, list(FORMS)))
     return FORMS[form](find(work, tools(work), cell=cell, table=table))
+
+
+def put_back(work: Workspace) -> int:
+    """Put back the records of runs whose outputs DVC restored; returns how many.
+
+    Looks only at runs whose record tells of other parameters, code or input than there are now.
+    """
+    evidence, count = Evidence(work), 0
+    for run in evidence.runs.values():
+        plan_path = work.plan(run.stage, run.key)
+        if run.stage not in STAGES or not run.plan or not plan_path.is_file():
+            continue
+        plan = read_json(plan_path)
+        saw_others = any(
+            made.sha256 != read.sha256
+            for read in run.inputs
+            if (made := evidence.made(read.path)) is not None and made.path == read.path
+        )
+        if run.plan == plan and not saw_others:
+            continue
+        stage, params = STAGES[run.stage], plan["params"]
+        count += records.put_back(
+            work,
+            run.stage,
+            run.key,
+            plan=plan,
+            inputs=stage.inputs(work, run.key, params),
+            outputs=stage.outputs(work, run.key, params),
+        )
+    return count
 
 
 def closing(work: Workspace) -> tuple[bool, str]:

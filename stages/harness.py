@@ -122,6 +122,7 @@ STAGES: dict[str, Stage] = {
             "store": work.flow(key),
         },
         takes=frozenset({"record_absent", "workers", "progress"}),
+        sampled=True,
     ),
     "pretrain": Stage(
         inputs=lambda work, key, params: {},

@@ -19,7 +19,7 @@ from graphlib import TopologicalSorter
 from pipeline.errors import TdnError
 from pipeline.manifest import STARTS, load_experiments, load_profile
 from pipeline.workspace import Workspace
-from stages import plan, profiles
+from stages import audit, plan, profiles
 from stages.drive import Board, Dvc
 from stages.harness import say
 from stages.warm import warm
@@ -50,7 +50,7 @@ def run(work: Workspace, jobs: int) -> None:
     began = time.monotonic()
     if not _changed(dvc, graph):
         say(f"{work.profile} is up to date.")
-        _point_to_report(work)
+        _close(work)
         return
     try:
         code, _ = dvc("repro", "--quiet", f"{graph}:plan")
@@ -66,6 +66,7 @@ def run(work: Workspace, jobs: int) -> None:
                     f"failed: {', '.join(failed)}; what follows from it was not run",
                     do="read the messages above, mend the cause and run the same command again",
                 )
+        audit.put_back(work)
         say("tables, figures and report …")
         code, printed = dvc("repro", graph, capture=True)
     except BaseException:
@@ -75,7 +76,7 @@ def run(work: Workspace, jobs: int) -> None:
         sys.stderr.write(printed)
         raise TdnError("dvc repro failed", do="read the messages above, mend the cause, run again")
     say(f"done in {_clock(time.monotonic() - began)}.")
-    _point_to_report(work)
+    _close(work)
 
 
 def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
@@ -182,8 +183,16 @@ def _changed(dvc: Dvc, graph: str) -> list[str]:
     return sorted(found)
 
 
-def _point_to_report(work: Workspace) -> None:
+def _close(work: Workspace) -> None:
+    """Say where the report is and whether its numbers trace back; TdnError when they do not."""
     say(f"report: {work.relative(work.reports / 'index.html')}")
+    clean, line = audit.closing(work)
+    say(line)
+    if not clean:
+        raise TdnError(
+            "the results do not trace back to what they are made from",
+            do=f"look with `tdn audit --profile {work.profile}`, mend the cause and run this again",
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -51,5 +51,5 @@ def _unknown(work: Workspace, base: Path, known: set[str], parents: set[str]) ->
 
 
 def _scratch(name: str) -> bool:
-    """What stages leave while they work."""
-    return name.startswith((".tmp-", ".")) or name.endswith(".lock") or name == "resume"
+    """What stages leave while they work, and lists for a person that no stage reads."""
+    return name.startswith(".") or name.endswith((".lock", ".problems.csv")) or name == "resume"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -111,7 +112,10 @@ def _compare(context: Context, shadow: Workspace, source: str, path: str) -> Ite
     bad, moved = 0, 0
     for name in names:
         status, detail = _same(ours / name, again / name)
-        moved += bool(detail) and status is Status.OK
+        if status is Status.OK and detail:
+            moved += 1
+            # What follows starts from what was recorded, not from a last digit elsewhere.
+            shutil.copyfile(ours / name, again / name)
         if status is not Status.OK:
             bad += 1
             place = f"{path}/{name}" if name else path

@@ -146,8 +146,9 @@ def _frames(context: Context, shadow: Workspace, run: Run) -> Iterator[Link]:
     """Are the stored frames of the sample those that its sources give?"""
     index = next(made for made in run.outputs if made.path.endswith("/index.json"))
     ours, again = context.place(index.path), shadow.root / index.path
-    if read_json(ours).get("ffmpeg") != read_json(again).get("ffmpeg"):
-        detail = "made by another ffmpeg than this machine's: frames cannot be compared"
+    before, after = read_json(ours), read_json(again)
+    if any(before.get(tool) != after.get(tool) for tool in ("ffmpeg", "opencv")):
+        detail = "made by another ffmpeg or OpenCV than this machine's: they cannot be compared"
         yield _link(run, index.path, Status.UNAVAILABLE, detail)
         return
     new = _stored(again)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipeline import predictions
 from pipeline.audit.links import Link
 from pipeline.digests import read_json, write_json
 from stages import audit
-from tests.pipeline.audit.project import AFTER, Project, make
+from tests.pipeline.audit.project import Project
 
 pytestmark = pytest.mark.slow
 ROWS = ("tsn_r50_8f_ssv1", "tconv_r50_8f_ssv1")
@@ -27,22 +26,6 @@ ROW = ROWS[0]
 CASES: list[dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("matrix.yaml").read_text("utf-8")
 )
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return make(tmp_path_factory.mktemp("pristine"))
-
-
-@pytest.fixture(scope="module")
-def project(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return pristine.copy(tmp_path_factory.mktemp("copies") / "project")
-
-
-@pytest.fixture(autouse=True)
-def put_back(project: Project, pristine: Project) -> Iterator[None]:
-    yield
-    project.restore(pristine)
 
 
 def broken(project: Project, level: int) -> list[Link]:
@@ -135,7 +118,7 @@ def forge_metric(project: Project) -> None:
     raise_top1(project)
     for row in ROWS:
         project.reseal("score", row)
-    project.make(*AFTER)
+    project.make_report()
     project.relock()
 
 
@@ -148,14 +131,14 @@ def forge_predictions(project: Project) -> None:
     predictions.write(path, predictions.Predictions(**{**found.__dict__, "logits": logits}))
     project.reseal("predict", ROW)
     project.score(ROW)
-    project.make(*AFTER)
+    project.make_report()
     project.relock()
 
 
 def forge_table(project: Project) -> None:
     project.checkout.edit("reports/mini/tables/tdn-iclr2021/1d.md", "smoke", "verified")
-    project.reseal("tables", "all")
-    project.reseal("report", "all")
+    for stage in ("tables", "figures", "report"):
+        project.reseal(stage, "all")
     project.relock()
 
 

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pipeline.audit.project import Project, make
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A small project that really ran; nobody touches it."""
+    return make(tmp_path_factory.mktemp("pristine"))
+
+
+@pytest.fixture(scope="session")
+def copy(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return pristine.copy(tmp_path_factory.mktemp("copies") / "project")
+
+
+@pytest.fixture
+def project(copy: Project, pristine: Project) -> Iterator[Project]:
+    """A copy to tamper with; every file is put back afterwards."""
+    yield copy
+    copy.restore(pristine)
