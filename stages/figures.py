@@ -115,7 +115,8 @@ def _printed(context: Context, spec: Cost) -> list[Point]:
         label = _CITATION.sub("", row["label"])
         if labels.count(row["label"]) > 1 and row["settings"]:
             label += f" {list(row['settings'].values())[-1]}"
-        points.append(Point(label, *(float(v) for v in pair), ours=label.startswith("TDN")))
+        gmacs, accuracy = (float(value) for value in pair)
+        points.append(Point(label, gmacs, accuracy, ours=label.startswith("TDN")))
     return points
 
 

@@ -115,7 +115,7 @@ def read_clip(rule: TestRule, frames: Frames, n_frames: int, video_id: str, seed
         rule.crop_px,
     )[0]
     T, F = chosen.shape
-    network = cropped[: T * F].unflatten(0, (T, F)).unsqueeze(0)
+    network = cropped[: T * F].reshape(1, T, F, *cropped.shape[1:])
     shown = [_pictures(cropped[T * F + k * T : T * F + (k + 1) * T]) for k in range(3)]
     return Clip(normalise(network), shown[1], shown[0], shown[2], tuple(int(i) for i in middle))
 

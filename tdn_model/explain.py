@@ -87,7 +87,7 @@ def class_activation(
             handle.remove()
     found = {}
     for name, part in parts.items():
-        maps_BTChw = seen[name].unflatten(0, (clips_BTFCHW.shape[0], -1))
+        maps_BTChw = seen[name].view(clips_BTFCHW.shape[0], -1, *seen[name].shape[1:])
         weights_BC = part.classifier.weight.detach()[classes_B]
         found[name] = torch.einsum("btchw,bc->bthw", maps_BTChw, weights_BC)
     return found

@@ -28,7 +28,7 @@ OWNERS = {
     "typer": ("stages/",),
     "rich": ("stages/",),
     "cv2": ("pipeline/mini/", "pipeline/flow.py", "pipeline/halves.py"),
-    "captum": ("stages/", "tdn_model/"),
+    "captum": ("tdn_model/explain.py",),
     "torch": ("tdn_model/", "stages/", *PIXELS),
     "torchvision": ("tdn_model/", "stages/", *PIXELS),
 }

@@ -9,7 +9,7 @@ import jinja2
 
 from pipeline.audit.root import read_root
 from pipeline.digests import read_json, sha256_file
-from pipeline.reporting.figures.section import figures_section
+from pipeline.reporting.figures import section
 from pipeline.reporting.page import TEMPLATE
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.style import STYLE
@@ -45,7 +45,7 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(TEMPLATE).render(
-        style=STYLE,
+        style=STYLE + section.STYLE,
         symbols=SYMBOL,
         profile=params["profile"],
         title=params["title"],
@@ -58,7 +58,7 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         prose=prose_view(read_json(folder / "prose.json")["verdicts"]),
         about=found["documents"],
         datasets=datasets,
-        figures=figures_section(work),
+        figures=section.figures_section(work),
         cells_digest=sha256_file(cells_path),
         root=stated["root"] if (stated := read_root(work)) is not None else "none",
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},

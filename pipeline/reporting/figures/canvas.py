@@ -98,7 +98,7 @@ def drawing() -> Iterator[None]:
     """Inside, sheets have the house's style, whatever the user's own settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]  # a plain dict of settings
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -222,11 +222,11 @@ def _violins(axes: Axes, values: Floats, index: int) -> None:
     columns = [flat[:, p] + 0.0 for p in range(flat.shape[1])]
     if any(np.ptp(column) == 0 for column in columns):
         return
-    side = "low" if index % 2 == 0 else "high"
+    side: Literal["low", "high"] = "low" if index % 2 == 0 else "high"
     parts = axes.violinplot(
         columns, positions=range(len(columns)), widths=0.9, points=80, side=side, showextrema=False
     )
-    for body in parts["bodies"]:
+    for body in parts["bodies"]:  # type: ignore[attr-defined]  # a list; the stub says Collection
         body.set_facecolor(_COLOURS[index % 2])
         body.set_alpha(0.75)
     shift = -0.06 if side == "low" else 0.06

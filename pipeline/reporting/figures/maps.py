@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Sheet
 
-from pipeline.reporting.figures.canvas import SKY, SOFT, Figure, Sheet, drawing, joined, sheet
+from pipeline.reporting.figures.canvas import SKY, SOFT, Figure, drawing, joined, sheet
 from pipeline.reporting.figures.focus import Area, Map, Picture
 
 _HEAT = colormaps["inferno"]

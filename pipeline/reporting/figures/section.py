@@ -24,8 +24,7 @@ KINDS = {
     "kernels": "Kernels along time",
 }
 
-_TEMPLATE = """\
-<style>
+STYLE = """
 figure.drawn { margin: 1.2rem 0 2rem; }
 figure.drawn a.picture { display: block; background: #fff; border: 1px solid var(--line);
   border-radius: .45rem; padding: .6rem; overflow-x: auto; }
@@ -33,7 +32,11 @@ figure.drawn img { display: block; max-width: 100%; height: auto; margin: 0 auto
 figure.drawn figcaption { font-size: .875rem; color: var(--soft); max-width: 52rem;
   margin-top: .5rem; }
 figure.drawn figcaption b { color: var(--ink); }
-</style>
+@media (max-width: 40rem) { figure.drawn img { max-width: none; width: 42rem; } }
+"""
+"""What the section adds to the report's style sheet."""
+
+_TEMPLATE = """\
 <h2 id="figures">Figures</h2>
 {% for group, figures in groups.items() %}
 <h3>{{ group }}</h3>
@@ -56,7 +59,7 @@ figure.drawn figcaption b { color: var(--ink); }
 
 
 def figures_section(work: Workspace) -> Markup:
-    """The section with heading, styles and every figure; empty when none were made.
+    """The section with heading and every figure; empty when none were made.
 
     Pictures are referenced relative to the report, `figures/x.png`.
     """
