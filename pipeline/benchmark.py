@@ -24,6 +24,8 @@ from pipeline.records import accelerators, cpu_model
 
 SCHEMA = "tdn.benchmark/1"
 PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "pyarrow", "ray", "imageio-ffmpeg")
+TIMINGS = ("timings.cuda.json", "timings.cpu.json")
+"""Running times of the papers' networks, which the tables show."""
 Contender = Callable[[], object]
 Field = Literal["wall_s", "cpu_s"]
 
@@ -106,6 +108,12 @@ def target(
         )
     limit = {"at_least": at_least} if at_least is not None else {"at_most": at_most}
     return {"what": what, **limit, "measured": measured, "met": met, "reason": reason}
+
+
+def timing_files(root: Path) -> list[Path]:
+    """The running times that there are, the accelerator's first; often there are none."""
+    folder = root / "reports" / "bench"
+    return [path for name in TIMINGS if (path := folder / name).is_file()]
 
 
 def machine() -> dict[str, Any]:

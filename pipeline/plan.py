@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Structure
 
+from pipeline.benchmark import timing_files
 from pipeline.codehash import closure, code_digest
 from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import ManifestError
@@ -28,7 +29,9 @@ from pipeline.manifest import (
 from pipeline.manifest_base import load, nearest
 from pipeline.manifest_dataset import Dataset, load_dataset
 from pipeline.manifest_figures import figure_params
+from pipeline.manifest_models import load_models
 from pipeline.manifest_protocol import Protocol, load_protocols
+from pipeline.manifest_tables import load_claims
 from pipeline.manifest_twin import Twin
 from pipeline.workspace import Workspace
 
@@ -102,7 +105,7 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         begin = _start(row, rows)
         plans |= _row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
     plans |= _start_plans(profile, rows, f"manifests/profiles/{profile.profile}.yaml")
-    plans["cost", ALL] = {"rows": full_size}
+    plans["cost", ALL] = {"rows": full_size, **_listed_networks(manifests)}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     about = {"profile": profile.profile, "smoke": profile.smoke}
     plans["figures", ALL] = figure_params(manifests, about, profile.experiments_file, plans)
@@ -310,6 +313,15 @@ def _full_size(row: Experiment, dataset: Dataset) -> Params:
     }
 
 
+def _listed_networks(manifests: Path) -> Params:
+    """The networks and ensembles of models.yaml, whose printed costs the cost stage counts too."""
+    if not (manifests / "models.yaml").is_file():
+        return {"networks": {}, "ensembles": {}}
+    models = load_models(manifests, list(load_claims(manifests / "claims.csv")))
+    dumped = models.model_dump(mode="json")
+    return {"networks": dumped["networks"], "ensembles": dumped["ensembles"]}
+
+
 def _table_params(manifests: Path, profile: Profile, rows: dict[str, Experiment]) -> Params:
     """Rows in order, and digests of the manifests that the tables are laid out by."""
     names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
@@ -319,6 +331,7 @@ def _table_params(manifests: Path, profile: Profile, rows: dict[str, Experiment]
         "smoke": profile.smoke,
         "rows": list(rows),
         "manifests": {path.name: sha256_file(path) for path in paths},
+        "timings": {path.name: sha256_file(path) for path in timing_files(manifests.parent)},
     }
 
 
@@ -352,7 +365,8 @@ def _with_code(root: Path, item: tuple[str, str], params: Params, networks: Netw
     if stage in ("train", "predict"):
         roots.append(networks.locate(params["model"]["architecture"]))
     elif stage in ("cost", "figures"):
-        names = {row.get("model", row)["architecture"] for row in params["rows"].values()}
+        listed = [*params["rows"].values(), *params.get("networks", {}).values()]
+        names = {row.get("model", row)["architecture"] for row in listed}
         roots += sorted(networks.locate(name) for name in names)
     files = closure(root, roots)
     return {"params": params, "code": {"digest": code_digest(files), "files": files}}

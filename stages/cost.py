@@ -1,4 +1,5 @@
-"""Stage `cost`: parameters and multiply-adds of every row's network at the paper's size."""
+"""Stage `cost`: parameters and multiply-adds, at the paper's size, of every row's network and of
+every network whose cost a table prints."""
 
 from __future__ import annotations
 
@@ -7,14 +8,20 @@ from typing import Any
 import torch
 
 from pipeline.digests import sha256_json, write_json
+from pipeline.manifest_models import Network
 from pipeline.workspace import Workspace
+from stages.models import cost_of, input_of
 from tdn_model.build import build
 from tdn_model.contract import window_of
 from tdn_model.cost import measure
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
-    """Write `reports/P/costs.json`: {row: {params, gmacs, input}}; needs no data and no weights."""
+    """Write `reports/P/costs.json`: {row or network: {params, gmacs, input}}; needs no data.
+
+    The networks of manifests/models.yaml also have `claims`, the printed numbers that are theirs,
+    and `note`, why they differ where they do; their `gmacs` count as many clips as the print does.
+    """
     seen: dict[str, dict[str, Any]] = {}
     costs = {}
     for row, spec in params["rows"].items():
@@ -22,7 +29,32 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
         if address not in seen:
             seen[address] = _measure(spec)
         costs[row] = seen[address]
-    write_json(work.reports / "costs.json", costs)
+    write_json(work.reports / "costs.json", listed(params) | costs)
+
+
+def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The costs of the networks and ensembles of manifests/models.yaml, as `run` writes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, spec in params.get("networks", {}).items():
+        network = Network.model_validate(spec)
+        cost = cost_of(network)
+        found[key] = {
+            "params": cost.params,
+            "gmacs": round(cost.gmacs * network.clips, 3),
+            "input": input_of(network),
+            "claims": network.claims,
+            "note": network.note,
+        }
+    for key, spec in params.get("ensembles", {}).items():
+        members = [found[member] for member in spec["members"]]
+        found[key] = {
+            "params": sum(member["params"] for member in members),
+            "gmacs": round(sum(member["gmacs"] for member in members), 3),
+            "input": " + ".join(member["input"] for member in members),
+            "claims": spec["claims"],
+            "note": spec["note"],
+        }
+    return found
 
 
 def _measure(spec: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +66,7 @@ def _measure(spec: dict[str, Any]) -> dict[str, Any]:
             num_segments=spec["segments"],
             **spec["options"],
         )
-    size = (1, spec["segments"], window_of(model), 3, spec["side_px"], spec["side_px"])
+    channels = getattr(model, "in_channels", 3)  # of flow there are two
+    size = (1, spec["segments"], window_of(model), channels, spec["side_px"], spec["side_px"])
     cost = measure(model, size)
     return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(size)}

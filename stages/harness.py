@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit.root import root_path
+from pipeline.benchmark import timing_files
 from pipeline.digests import read_json, sha256_file, sha256_json
 from pipeline.errors import UsageError
 from pipeline.locks import exclusive
@@ -68,6 +69,7 @@ def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
     found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
     found["costs"] = work.reports / "costs.json"
     found |= {f"scores:{row}": work.run(row) / "scores" for row in params["rows"]}
+    found |= {f"timings:{path.name}": path for path in timing_files(work.root)}
     # What was never run is a cell that says so, not a broken table.
     files |= {role: path for role, path in found.items() if path.exists()}
     return files

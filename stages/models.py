@@ -76,7 +76,7 @@ def lines(models: Models, printed: Mapping[str, float], keys: Collection[str]) -
                 network.title,
                 network.architecture,
                 network.backbone,
-                _input(network),
+                input_of(network),
                 own.params,
                 own.gmacs * network.clips,
                 views=network.views,
@@ -91,7 +91,7 @@ def lines(models: Models, printed: Mapping[str, float], keys: Collection[str]) -
                 ensemble.title,
                 " + ".join(dict.fromkeys(m.architecture for m in members)),
                 " + ".join(dict.fromkeys(m.backbone for m in members)),
-                " + ".join(_input(m) for m in members),
+                " + ".join(input_of(m) for m in members),
                 sum(cost(member).params for member in ensemble.members),
                 sum(cost(member).gmacs for member in ensemble.members),
                 views=ensemble.views,
@@ -154,6 +154,7 @@ def _beside(
     return found
 
 
-def _input(network: Network) -> str:
+def input_of(network: Network) -> str:
+    """Clips, frames and side as the list prints them: "2 × 32 × 224²"."""
     clips = f"{network.clips} × " if network.clips > 1 else ""
     return f"{clips}{network.segments} × {network.side_px}²"

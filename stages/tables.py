@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def check(work: Workspace) -> int:
 
 def _write(folder: Path, table: Table, about: Footing) -> list[Path]:
     layout = table.layout
+    about = replace(about, notes=table.notes)
     data = frame(table)
     stem = folder / layout.document / layout.table
     texts = {

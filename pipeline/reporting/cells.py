@@ -85,6 +85,8 @@ class Measurement:
     n_expected: int | None = None
     n_scored: int | None = None
     machine: str = ""
+    note: str = ""
+    """Why it differs from the printed number, where it does and that is known."""
     lineage: Lineage = field(default_factory=Lineage)
 
 
@@ -135,7 +137,9 @@ def judge(claim: Claim | None, found: Measurement, column: Column) -> tuple[Stat
     allowed = column.tolerance.allowed(claim)
     words = f"{distance:.{column.decimals}f} away, {allowed:.{column.decimals}f} allowed"
     # A printed number is rounded, so a measurement on the very edge of the rounding agrees with it.
-    return (Status.VERIFIED if distance <= allowed + 1e-9 else Status.DIFFERS), words
+    if distance <= allowed + 1e-9:
+        return Status.VERIFIED, words
+    return Status.DIFFERS, f"{words}; {found.note}" if found.note else words
 
 
 def make_cell(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import scores
+from pipeline.benchmark import timing_files
 from pipeline.digests import sha256_file
 from pipeline.errors import RecordError
 from pipeline.manifest_tables import Column
@@ -36,23 +37,29 @@ class RunResult:
 class Results:
     """Every result a table may need. `runs` holds exactly the rows and combinations in use.
 
-    `costs`: {network: {params, gmacs}} at the paper's size. `timings`: {row: {protocol:
-    {ms_per_video, machine}}}, true of one machine.
+    `costs`: {params, gmacs} at the paper's size. `timings`: {row: {protocol: {ms_per_video,
+    machine}}}, true of one machine.
     """
 
     runs: dict[str, RunResult]
     costs: Mapping[str, Mapping[str, Any]]
+    """By row; and by network of manifests/models.yaml, which names the claims that print it."""
     cost_source: Source | None
     timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
 
-    def measure(self, run: str | None, column: Column, protocol: str | None) -> Measurement:
+    def measure(
+        self, run: str | None, column: Column, protocol: str | None, claim_id: str | None = None
+    ) -> Measurement:
         """The measurement behind a cell of `column`; unknown rows are not `known`.
 
         A network may be counted without being a row of the profile: its accuracy is then cited and
-        its cost is not.
+        its cost is not. A printed cost is that of the network which names the claim, if one does.
         """
+        if column.measure.kind == "cost" and claim_id is not None:
+            named = (key for key, cost in self.costs.items() if claim_id in cost.get("claims", ()))
+            run = next(named, run)
         if run is None or (run not in self.runs and run not in self.costs):
             return Measurement(known=False)
         if column.measure.kind == "cost":
@@ -72,6 +79,7 @@ class Results:
         # Folds of one network cost what one costs; an ensemble costs the sum of its members.
         folds = result.rule in ("mean_of_folds", "pool_folds")
         value = float(present[0] if folds else sum(present))
+        note = str((entries[0] or {}).get("note", ""))
         lineage = Lineage(
             run=run,
             runs=result.members,
@@ -79,12 +87,14 @@ class Results:
             metric=column.measure.name,
             sources=(self.cost_source,),
         )
-        return Measurement(known=True, value=round(value, column.decimals), lineage=lineage)
+        return Measurement(
+            known=True, value=round(value, column.decimals), note=note, lineage=lineage
+        )
 
     def _timing(self, run: str, column: Column, protocol: str) -> Measurement:
         found = self.timings.get(run, {}).get(protocol)
         if found is None or self.timing_source is None:
-            return Measurement(known=True, missing="not timed on this machine")
+            return Measurement(known=True, missing="not timed: run `tdn bench timings`")
         lineage = Lineage(
             run=run,
             runs=(run,),
@@ -152,8 +162,23 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             if found is not None:
                 outcomes[row, protocol] = found
     costs, cost_source = _optional(work, work.reports / "costs.json")
-    timings, timing_source = _optional(work, work.reports / "timings.json")
+    timings, timing_source = _timings(work)
     return Results(runs, costs, cost_source, timings, timing_source, outcomes)
+
+
+def _timings(work: Workspace) -> tuple[dict[str, Any], Source | None]:
+    """{row: {protocol: {ms_per_video, machine}}} of the first file of times that there is."""
+    for path in timing_files(work.root):
+        report = _read(work, path)
+        place = report["machine"]
+        machine = ", ".join(place["accelerators"]) or f"{place['cpu']}, {place['cores']} cores"
+        found: dict[str, Any] = {}
+        for row in report["rows"]:
+            if row["in tables"]:
+                times = {"ms_per_video": row["ms per video, loading included"], "machine": machine}
+                found.setdefault(row["row"], {})[row["protocol"]] = times
+        return found, source(work, path)
+    return {}, None
 
 
 def _optional(work: Workspace, path: Path) -> tuple[dict[str, Any], Source | None]:

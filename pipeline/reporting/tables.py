@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.manifest_claims import Claim
 from pipeline.manifest_tables import Column, Layout
-from pipeline.reporting.cells import Cell, Measurement, make_cell
+from pipeline.reporting.cells import Cell, Measurement, Status, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.reporting.results import Results
 
@@ -24,6 +24,20 @@ class Table:
     layout: Layout
     cells: Mapping[tuple[str, str], Cell]
     orderings: tuple[Ordering, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why a cost or another number that needs no data differs from the printed one, by cell."""
+        said = []
+        for (row, name), cell in self.cells.items():
+            column = self.layout.columns[name]
+            if cell.status is Status.DIFFERS and not column.measure.depends_on_data:
+                what = f"{self.layout.rows[row].label}, {column.label}"
+                printed = (
+                    f"{cell.claimed} printed, {number(cell.measured, column.decimals)} measured"
+                )
+                said.append(f"{what}: {printed}; {cell.reason}.")
+        return tuple(said)
 
     def as_json(self) -> dict[str, Any]:
         """The table's frame and orderings; a row's `cells` are columns, found by their address."""
@@ -58,6 +72,7 @@ class Table:
                 for key, row in layout.rows.items()
             ],
             "orderings": [ordering.as_json() for ordering in self.orderings],
+            "cell_notes": list(self.notes),
         }
 
 
@@ -67,7 +82,8 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
     for row_key in layout.rows:
         for name, column in layout.columns.items():
             claim = claims.get(f"{layout.table_id}/{row_key}/{name}")
-            found = _measurement(layout, row_key, name, column, results)
+            claim_id = None if claim is None else claim.claim_id
+            found = _measurement(layout, row_key, name, column, results, claim_id)
             if claim is not None or found.known:
                 address = (layout.table_id, row_key, name)
                 cells[row_key, name] = make_cell(address, claim, found, column)
@@ -81,7 +97,12 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
 
 
 def _measurement(
-    layout: Layout, row_key: str, name: str, column: Column, results: Results
+    layout: Layout,
+    row_key: str,
+    name: str,
+    column: Column,
+    results: Results,
+    claim_id: str | None,
 ) -> Measurement:
     row = layout.rows[row_key]
     own = row.cells.get(name)
@@ -91,7 +112,7 @@ def _measurement(
     if own is not None and own.name is not None:
         measure = column.measure.model_copy(update={"name": own.name})
         column = column.model_copy(update={"measure": measure})
-    return results.measure(row.run_for(name, column.source), column, protocol)
+    return results.measure(row.run_for(name, column.source), column, protocol, claim_id)
 
 
 def build_tables(

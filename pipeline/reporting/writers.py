@@ -41,10 +41,11 @@ _LATEX = {
 @dataclass(frozen=True)
 class Footing:
     """What every table says of itself: a `remark` on its numbers ('' for none), and the digest of
-    the evidence that it rests on."""
+    the evidence that it rests on; `notes` are of this table's cells."""
 
     remark: str = ""
     root: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -66,6 +67,7 @@ def to_markdown(
     lines += [f"{ordering.in_words}\n" for ordering in orderings]
     if layout.note:
         lines += [layout.note.strip(), ""]
+    lines += [*(f"- {_escape_markdown(note)}" for note in about.notes), *([""] * bool(about.notes))]
     if about.root:
         lines += [f"Evidence root `{about.root}`", ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -77,6 +79,7 @@ def to_latex(
     """A `table` environment (packages booktabs and amssymb)."""
     head, body = _compact(frame, layout, escape_latex)
     said = (layout.caption, about.remark, *(ordering.in_words for ordering in orderings))
+    said += about.notes
     words = [escape_latex(text) for text in said if text]
     label = re.sub(r"[^a-z0-9]+", "-", f"{layout.document}-{layout.table}")
     lines = [

@@ -148,6 +148,7 @@ def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any
         "dataset": "toy",
         "fold": "default",
         "metric": "top1",
+        "seeds": 1,
         "protocols": {"center": {"aggregate": "mean_logits"}},
     }
     score.run(work, row, params=params)

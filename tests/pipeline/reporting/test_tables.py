@@ -201,13 +201,20 @@ def test_times_views_and_other_protocols_are_data(tmp_path: Path) -> None:
         layout["columns"][name] = fakes.column(name, unit, measure)
     layout["rows"]["mid"]["protocol"] = "crops"
     path.write_text(yaml.safe_dump(layout, sort_keys=False), encoding="utf-8")
-    times = {"net_full": {"center": {"ms_per_video": 12.5, "machine": "a laptop"}}}
-    write_json(work.reports / "timings.json", times)
+    timed = {"row": "net_full", "protocol": "center", "ms per video, loading included": 12.5}
+    times = {
+        "machine": {"accelerators": [], "cpu": "a laptop", "cores": 2},
+        "rows": [
+            {**timed, "in tables": True},
+            {**timed, "in tables": False, "ms per video, loading included": 7.5},
+        ],
+    }
+    write_json(work.root / "reports" / "bench" / "timings.cpu.json", times)
     fakes.make_tables(work)
     found = cells(work)
     assert found["doc/1/full/time"]["measured"] == 12.5
     assert found["doc/1/full/time"]["status"] == "measured"
-    assert found["doc/1/none/time"]["reason"] == "not timed on this machine"
+    assert found["doc/1/none/time"]["reason"] == "not timed: run `tdn bench timings`"
     assert (found["doc/1/full/views"]["measured"], found["doc/1/full/views"]["smoke"]) == (1, False)
     assert found["doc/1/mid/top1"]["reason"] == "not evaluated under protocol crops"
 
@@ -233,3 +240,21 @@ def test_a_protocol_that_is_dropped_leaves_no_scores(tmp_path: Path) -> None:
     stale.touch()
     fakes.score_row(work, "net_full")
     assert [path.name for path in stale.parent.iterdir()] == ["center.parquet"]
+
+
+def test_a_printed_cost_is_that_of_the_network_which_names_it_and_says_why_it_differs(
+    tmp_path: Path,
+) -> None:
+    work = fakes.full(tmp_path)
+    claim = "doc/1/mid/flops"
+    costs = {
+        "net_full": {"params": 1, "gmacs": 1.0},
+        "a_network": {"params": 1, "gmacs": 500.0, "claims": [claim], "note": "two clips"},
+    }
+    write_json(work.reports / "costs.json", costs)
+    fakes.make_tables(work)
+    cell = cells(work)[claim]
+    assert (cell["measured"], cell["status"]) == (500.0, "differs")
+    assert cell["reason"].endswith("; two clips")
+    text = (work.reports / "tables" / "doc" / "1.md").read_text("utf-8")
+    assert "printed, 500.0" in text and "two clips." in text
