@@ -154,3 +154,12 @@ def clips(
     setting = bench.Setting(rounds, count, videos, most, frames)
     bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
     typer.echo(to_markdown(read_json(folder(out) / "clips.json")))
+
+
+@app.command()
+def scale(out: Out = None) -> None:
+    """Hours on 16, 64 and 256 cores for whole data sets, from the last `tdn bench decode`."""
+    from pipeline.benchmark import table
+    from stages.bench import scale as bench
+
+    typer.echo(table(bench.run(folder(out))))

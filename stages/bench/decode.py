@@ -115,6 +115,7 @@ def _corpus(
     row |= {f"{name}, cpu ms": _ms(samples[name], len(videos)) for name in contenders}
     seconds = median_s(samples[SHARD], "cpu_s")
     row["frames per core-second"] = row["frames"] / seconds
+    row["kB per frame"] = sum(len(decoded.stream) for decoded in frames) / row["frames"] / 1000
     row["ceiling / split, cpu"] = ratio(samples, CEILING, SPLIT, "cpu_s")
     row["ceiling / shard, cpu"] = ratio(samples, CEILING, SHARD, "cpu_s")
     row[".jpg / shard, cpu"] = ratio(samples, FILES, SHARD, "cpu_s")

@@ -10,12 +10,12 @@ import torch
 
 from pipeline.benchmark import to_markdown
 from pipeline.clips import ClipDataset
-from pipeline.digests import read_json
-from pipeline.errors import UsageError
+from pipeline.digests import read_json, write_json
+from pipeline.errors import AbsentData, UsageError
 from pipeline.sampling import rng_for
 from pipeline.transforms import multi_scale_crop, normalise
 from pipeline.video import binary, command
-from stages.bench import authors, clips, corpus, decode, growth
+from stages.bench import authors, clips, corpus, decode, growth, scale
 from tests.pipeline.samples import write_clip
 
 
@@ -104,11 +104,11 @@ def test_shards_are_decoded_anew_in_every_round(own: Path, tmp_path: Path) -> No
 
 
 def test_growth_writes_a_row_per_size(tmp_path: Path) -> None:
-    growth.run(tmp_path, lambda _: None, (3, 6))
+    growth.run(tmp_path, lambda _: None, (4,))
     report = read_json(tmp_path / "decode_growth.json")
-    assert [row["videos"] for row in report["rows"]] == [3, 6]
+    assert [row["videos"] for row in report["rows"]] == [4]
     lines = (tmp_path / "decode_growth.csv").read_text("utf-8").splitlines()
-    assert lines[0].startswith("videos,cpu s") and len(lines) == 3
+    assert lines[0].startswith("videos,cpu s") and len(lines) == 2
     assert (tmp_path / "decode_growth.svg").read_text("utf-8").startswith("<svg")
 
 
@@ -126,3 +126,22 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
         corpus.own(tmp_path, 3)
     with pytest.raises(UsageError, match="names no folder"):
         corpus.own(tmp_path / "gone", 3)
+
+
+def test_costs_of_whole_data_sets_follow_from_the_measured_ones(tmp_path: Path) -> None:
+    with pytest.raises(AbsentData, match="not measured"):
+        scale.run(tmp_path)
+    rows = [
+        {"corpus": whole.corpus, "frames per core-second": 1000.0, "kB per frame": 20.0}
+        for whole in scale.DATASETS
+    ]
+    two = {"corpus": "two workers", "one worker / two, wall": {"median": 1.8}}
+    write_json(tmp_path / "decode.json", {"rows": [*rows, two]})
+    first = scale.run(tmp_path)[0]
+    assert first["core hours"] == 20.0  # 240,000 videos of 300 frames
+    assert first["store, GB"] == 1440
+    assert first["16 cores, hours"] == pytest.approx(20 / 16 / 0.9, abs=0.01)
+    assert first["256 cores, GB/s written"] == pytest.approx(0.02 * 256 * 0.9, abs=0.01)
+    write_json(tmp_path / "decode.json", {"rows": [{"corpus": "own"}]})
+    with pytest.raises(AbsentData, match="without --videos"):
+        scale.run(tmp_path)
