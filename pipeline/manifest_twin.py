@@ -62,6 +62,9 @@ class Look(Strict):
     """Amplitude of the background's texture, in grey levels."""
     flicker: float = Field(ge=0, lt=1)
     """Standard deviation of the picture's brightness factor, drawn anew for every frame."""
+    tint: float = Field(ge=0, le=64, default=0.0)
+    """How far the background's colour goes along with the kind of motion, in grey levels: a place
+    that fits the action. Both classes of a pair have the same."""
     contrast: Range
     """How far an object's colours stand out from the background's, 0 to 1."""
 

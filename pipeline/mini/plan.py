@@ -102,6 +102,7 @@ def scene(twin: Twin, take: Take) -> Scene:
         textures=tuple(first + int(i) for i in cast.permutation(size)[:2]),
         background=first + int(cast.integers(size)),
         clutter=look.clutter,
+        tint=_tint(look.tint, take.entry, len(entries)),
         pan_px=way + rng.uniform(0, 128, 2),
         camera_px=rng.normal(0, 1, (n, 2)) * look.camera_jitter_px,
         shake_px=rng.normal(0, 1, (n, 2)) * entry.shake_px,
@@ -129,6 +130,13 @@ def _split(dataset: str, twin: Twin) -> list[Take]:
                     )
                     found.append(Take(key, entry, clips, things, f"{key}/cast", second))
     return found
+
+
+def _tint(strength: float, entry: int, entries: int) -> tuple[float, float, float]:
+    """Grey levels to add to red, green and blue: hues spread evenly over the entries."""
+    hue = 2 * np.pi * entry / entries
+    red, green, blue = (strength * np.cos(hue - 2 * np.pi * k / 3) for k in range(3))
+    return float(red), float(green), float(blue)
 
 
 def _second(twin: Twin, key: str, entry: int, number: int) -> tuple[int, bool] | None:

@@ -30,6 +30,8 @@ class Scene:
     textures: tuple[int, ...]
     background: int
     clutter: float
+    tint: tuple[float, float, float]
+    """Added to the background's red, green and blue, in grey levels."""
     pan_px: NDArray[np.float64]
     """(n, 2) shift of the background in the tile, x then y."""
     camera_px: NDArray[np.float64]
@@ -55,6 +57,8 @@ def render(scene: Scene, width_px: int, height_px: int) -> Frames:
     for t in range(n):
         shift = scene.pan_px[t] + scene.camera_px[t]
         frame = _pan(tile, float(shift[0]), float(shift[1]), width_px, height_px)
+        if any(scene.tint):
+            frame += np.asarray(scene.tint, np.float32)
         for index, actor in enumerate(scene.action.actors):
             _draw(frame, scene, actor, index, t)
         frame *= np.float32(scene.flicker[t] * scene.action.gain[t])

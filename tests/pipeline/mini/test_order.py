@@ -188,3 +188,15 @@ def test_a_double_shows_both_motions_in_their_halves() -> None:
     assert sides[0]
     assert not any(sides[1:])
     assert render(found, twin.width_px, twin.height_px).shape[0] == twin.frames
+
+
+@pytest.mark.parametrize("dataset", ["act", "fcvid", "hmdb51"])
+def test_the_place_fits_the_motion_and_tells_nothing_of_its_direction(dataset: str) -> None:
+    twin = shipped(dataset)
+    found: dict[int, set[tuple[float, ...]]] = {}
+    for take in takes(dataset, twin):
+        tint = scene(twin, take).tint
+        assert max(map(abs, tint)) <= twin.look.tint
+        found.setdefault(take.entry, set()).add(tint)
+    assert all(len(tints) == 1 for tints in found.values())
+    assert len(set().union(*found.values())) == len(twin.pairs) + len(twin.stills)
