@@ -35,8 +35,14 @@ def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = No
     """Write `reports/P/figures/`: one PNG and one SVG per figure, and figures.json.
 
     Works with no result at all: every figure then says what is missing. Files of figures that are
-    no longer drawn are removed.
+    no longer drawn are removed. Raises AbsentData when the tables were not made.
     """
+    if not (work.reports / "tables" / "cells.json").is_file():
+        raise AbsentData(
+            "there are no tables to draw orders and printed numbers from",
+            where=work.relative(work.reports / "tables"),
+            do=f"run `tdn tables --profile {work.profile}`",
+        )
     context = Context(work, params)
     wanted = validate(Figures, {"figures": params["figures"]}, where="manifests/figures.yaml")
     folder = work.reports / "figures"

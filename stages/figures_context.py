@@ -76,13 +76,13 @@ class Context:
         return read_json(path) if path.is_file() else {}
 
     def cells(self) -> Params:
-        """The tables with their cells; none when they were not made."""
+        """The tables with their cells."""
         return self._cells
 
     @cached_property
     def _cells(self) -> Params:
-        path = self.work.reports / "tables" / "cells.json"
-        return read_json(path) if path.is_file() else {"tables": [], "cells": {}}
+        found: Params = read_json(self.work.reports / "tables" / "cells.json")
+        return found
 
     def classes(self, row: str) -> list[str]:
         """The class names of a row's data set, by index."""

@@ -12,6 +12,7 @@ import torch
 
 from pipeline import scores
 from pipeline.digests import canonical_json, read_json, write_json
+from pipeline.errors import AbsentData
 from pipeline.index import read_index
 from pipeline.manifest_base import load, validate
 from pipeline.manifest_figures import Figures
@@ -110,6 +111,11 @@ def trained(work: Workspace) -> Workspace:
         write_json(work.metrics(row), {"reason": "", "protocols": {"center_1x1": one}})
     costs = {row: {"params": 10, "gmacs": 33.0} for row in ROWS}
     write_json(work.reports / "costs.json", costs)
+    return no_tables(work)
+
+
+def no_tables(work: Workspace) -> Workspace:
+    write_json(work.reports / "tables" / "cells.json", {"tables": [], "cells": {}})
     return work
 
 
@@ -170,10 +176,17 @@ def test_figures_no_longer_wanted_are_removed(trained: Workspace) -> None:
 
 
 def test_nothing_run_is_a_page_of_reasons(tmp_path: Path) -> None:
-    work = Workspace(tmp_path)
+    work = no_tables(Workspace(tmp_path))
     found = run(work, plan(work))
     assert {entry["state"] for entry in found.values()} == {"not-run"}
     assert "not decoded" in found["gains"]["reason"]
+
+
+def test_without_tables_it_says_what_to_run(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    with pytest.raises(AbsentData, match="no tables") as caught:
+        figures.run(work, "all", params=plan(work))
+    assert "tdn tables" in caught.value.do
 
 
 def test_a_protocol_that_a_row_lacks_is_said(trained: Workspace) -> None:
