@@ -57,6 +57,7 @@ def _scene(number: int, label: int, size_px: int, seed: int) -> Scene:
         textures=(texture,),
         background=background,
         clutter=float(rng.uniform(8, 20)),
+        tint=(0.0, 0.0, 0.0),
         pan_px=nowhere,
         camera_px=nowhere,
         shake_px=nowhere,
