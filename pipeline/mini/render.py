@@ -30,8 +30,6 @@ class Scene:
     textures: tuple[int, ...]
     background: int
     clutter: float
-    tint: tuple[float, float, float]
-    """Added to the background's red, green and blue, in grey levels."""
     pan_px: NDArray[np.float64]
     """(n, 2) shift of the background in the tile, x then y."""
     camera_px: NDArray[np.float64]
@@ -43,6 +41,8 @@ class Scene:
     contrast: float
     noise: float
     noise_seed: str
+    tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Added to the background's red, green and blue, in grey levels."""
 
 
 def render(scene: Scene, width_px: int, height_px: int) -> Frames:
