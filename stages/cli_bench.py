@@ -163,3 +163,23 @@ def scale(out: Out = None) -> None:
     from stages.bench import scale as bench
 
     typer.echo(table(bench.run(folder(out))))
+
+
+@app.command()
+def audit(
+    rounds: Rounds = 5,
+    mib: Annotated[int, typer.Option(min=1, help="MiB of generated shards")] = 512,
+    profile: Annotated[str, typer.Option("--profile", "-p", envvar="TDN_PROFILE")] = "mini",
+    out: Out = None,
+) -> None:
+    """The audit against bare hashing of the same files, its whole time, its memory."""
+    from pipeline.benchmark import to_markdown
+    from pipeline.digests import read_json
+    from pipeline.workspace import Workspace
+    from stages.bench import audit as bench
+
+    work = Workspace(find_root(Path.cwd()), profile)
+    bench.run(
+        work, bench.Setting(rounds, mib), folder(out), lambda line: typer.echo(line, err=True)
+    )
+    typer.echo(to_markdown(read_json(folder(out) / "audit.json")))

@@ -107,7 +107,7 @@ def _compare(context: Context, shadow: Workspace, source: str, path: str) -> Ite
     ours, again = context.place(path), shadow.root / path
     names = [""]
     if again.is_dir():
-        below = {p.relative_to(b).as_posix() for b in (ours, again) for p in _files(b)}
+        below = {p.relative_to(b).as_posix() for b in (ours, again) for p in files_below(b)}
         names = sorted(below)
     bad, moved = 0, 0
     for name in names:
@@ -126,7 +126,8 @@ def _compare(context: Context, shadow: Workspace, source: str, path: str) -> Ite
         yield Link(Level.RECOMPUTE, source, "recomputed", path, Status.OK, detail=words)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every whole file in a folder and below it."""
     return (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
 
 

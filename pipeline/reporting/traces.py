@@ -22,6 +22,7 @@ from pipeline.reporting.view import SHORT_DIGEST, SYMBOL, anchor
 from pipeline.workspace import Workspace
 
 RUNS = "runs.html"
+SHEET = "style.css"
 
 TEMPLATE = """\
 {% macro steps(found) %}
@@ -41,7 +42,7 @@ TEMPLATE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tdn-bench · {{ profile }} · {{ title }}</title>
-<style>{{ style | safe }}</style>
+<link rel="stylesheet" href="{{ style }}">
 </head>
 <body class="trace">
 <header class="top">
@@ -67,7 +68,7 @@ with the start of its sha256 and the run that made it; below it, what that run r
 
 
 def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
-    """{path below `reports/P/trace/`: page}: '<document>/<table>.html' each, and RUNS."""
+    """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, their SHEET."""
     evidence = Evidence(work)
     found = read_json(work.reports / "tables" / "cells.json")
     stated = read_root(work)
@@ -76,17 +77,17 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
     )
     template = environment.from_string(TEMPLATE)
     shared = {
-        "style": STYLE,
         "short": SHORT_DIGEST,
         "profile": params["profile"],
         "root": stated["root"] if stated is not None else "none",
     }
-    pages = {}
+    pages = {SHEET: STYLE.lstrip()}
     for table in found["tables"]:
         name = f"{table['document']}/{table['table']}"
         pages[table_page(name)] = template.render(
             **shared,
             title=name,
+            style=f"../{SHEET}",
             up="../../",
             back=f"#{anchor(table['document'], table['table'])}",
             how=f" --table {name}",
@@ -96,7 +97,7 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
     combined = read_json(work.reports / "tables" / "combinations.json")
     items = [*_runs(evidence, results, combined), *_datasets(work, evidence, params["datasets"])]
     pages[RUNS] = template.render(
-        **shared, title="runs and data sets", up="../", back="", how="", items=items
+        **shared, title="runs and data sets", style=SHEET, up="../", back="", how="", items=items
     )
     return pages
 
