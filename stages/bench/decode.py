@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import resource
+import contextlib
+import re
 import shutil
 import statistics
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -185,10 +187,43 @@ def _clear(work: Path) -> None:
 
 
 def peak_memory_mib(task: ShardTask) -> float:
-    """Write a shard; the most memory that this process and its largest child ever held, in MiB."""
-    write_shard(task)
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(resource.getrusage(who).ru_maxrss for who in kinds) * 1024 / MIB
+    """Write a shard; the most memory that this process held, and the most that an ffmpeg of its
+    held, together in MiB."""
+    done = threading.Event()
+    most = [0]
+
+    def watch() -> None:
+        # Not from getrusage: a child has this process's memory until it becomes ffmpeg.
+        while not done.wait(0.002):
+            for path in Path("/proc/self/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    for child in path.read_text().split():
+                        if _program_of(child) != _program_of("self"):
+                            most[0] = max(most[0], _high_water_kib(child))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        write_shard(task)
+    finally:
+        done.set()
+        watcher.join()
+    return (_high_water_kib("self") + most[0]) / 1024
+
+
+def _program_of(process: str) -> str:
+    with contextlib.suppress(OSError):
+        return str(Path("/proc", process, "exe").readlink())
+    return ""
+
+
+def _high_water_kib(process: str) -> int:
+    """The most memory a process has held; 0 when it has ended."""
+    with contextlib.suppress(OSError):
+        status = Path("/proc", process, "status").read_text(encoding="utf-8")
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _shards(videos: Sequence[Path], work: Path) -> list[ShardTask]:
