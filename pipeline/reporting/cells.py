@@ -87,6 +87,8 @@ class Measurement:
     machine: str = ""
     note: str = ""
     """Why it differs from the printed number, where it does and that is known."""
+    over_seeds: str = ""
+    """Mean and spread over several trainings of the row, in words, where there were several."""
     lineage: Lineage = field(default_factory=Lineage)
 
 
@@ -156,7 +158,7 @@ def make_cell(
         unit=column.unit,
         claim_id=None if claim is None else claim.claim_id,
         claimed=None if claim is None else claim.value,
-        note="" if claim is None else claim.note,
+        note="; ".join(filter(None, ("" if claim is None else claim.note, found.over_seeds))),
         measured=found.value,
         ci_low=low,
         ci_high=high,

@@ -127,6 +127,7 @@ class Results:
             smoke=bool(metrics["smoke"]),
             n_expected=int(found["n_expected"]),
             n_scored=int(found["n_scored"]),
+            over_seeds=_over_seeds(found.get("seeds"), name),
             lineage=Lineage(
                 run=run,
                 runs=result.members,
@@ -137,6 +138,13 @@ class Results:
                 sources=result.sources,
             ),
         )
+
+
+def _over_seeds(seeds: Mapping[str, Any] | None, metric: str) -> str:
+    if seeds is None or seeds["metric"] != metric:
+        return ""
+    count = len(seeds["values"])
+    return f"{count} trainings: mean {seeds['mean']:.2f}, standard deviation {seeds['sd']:.2f}"
 
 
 def _interval_name(metric: str) -> str:

@@ -258,3 +258,16 @@ def test_a_printed_cost_is_that_of_the_network_which_names_it_and_says_why_it_di
     assert cell["reason"].endswith("; two clips")
     text = (work.reports / "tables" / "doc" / "1.md").read_text("utf-8")
     assert "printed, 500.0" in text and "two clips." in text
+
+
+def test_several_trainings_of_a_row_give_mean_and_spread(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    path = work.metrics("net_none")
+    metrics = json.loads(path.read_text("utf-8"))
+    protocol = next(iter(metrics["protocols"].values()))
+    protocol["seeds"] = {"metric": "top1_pct", "values": [40.0, 50.0], "mean": 45.0, "sd": 7.0711}
+    write_json(path, metrics)
+    fakes.make_tables(work)
+    note = cells(work)["doc/1/none/top1"]["note"]
+    assert note == "2 trainings: mean 45.00, standard deviation 7.07"
+    assert "trainings" not in cells(work)["doc/1/none/flops"]["note"]
