@@ -30,6 +30,49 @@ Threads = Annotated[
 
 
 @app.command()
+def timings(
+    device: Device = "cpu",
+    rounds: Rounds = 3,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="videos at a time (default: 16 on cuda, 2 on cpu)")
+    ] = None,
+    decoders: Annotated[int, typer.Option(min=1, help="threads that decode frames")] = 2,
+    only: Annotated[list[str] | None, typer.Option(help="only these rows")] = None,
+    side: Annotated[
+        int | None, typer.Option(min=32, help="of the frames, in pixels; to try this out")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="of the stem; to try this out")] = None,
+    threads: Threads = None,
+    out: Out = None,
+) -> None:
+    """Time per video of the networks whose times the tables print, with and without loading."""
+    import torch
+
+    from pipeline import plan
+    from pipeline.workspace import Workspace
+    from stages.bench import timings as bench
+    from stages.bench.measures import pick_device
+    from stages.catalogue import Catalogue
+
+    chosen = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    work = Workspace(find_root(Path.cwd()), "paper")
+    specs = plan.resolve(work, Catalogue(work.root))["cost", plan.ALL]["params"]["rows"]
+    setting = bench.Setting(
+        device=chosen,
+        batch=batch or (16 if device == "cuda" else 2),
+        rounds=rounds,
+        threads=decoders,
+        side_px=side,
+        width=width,
+        only=tuple(only or ()),
+    )
+    bench.run(work, specs, setting, folder(out), lambda line: typer.echo(line, err=True))
+    typer.echo((folder(out) / f"timings.{device}.md").read_text(encoding="utf-8"))
+
+
+@app.command()
 def model(
     device: Device = "cpu",
     rounds: Rounds = 7,
@@ -46,8 +89,6 @@ def model(
     """Our TDN-R50 against the authors' arrangement: evaluation, training step, memory."""
     import torch
 
-    from pipeline.benchmark import to_markdown
-    from pipeline.digests import read_json
     from stages.bench import model as bench
     from stages.bench.measures import pick_device
 
@@ -65,7 +106,7 @@ def model(
         compiled=compiled,
     )
     bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
-    typer.echo(to_markdown(read_json(folder(out) / f"model.{device}.json")))
+    typer.echo((folder(out) / f"model.{device}.md").read_text(encoding="utf-8"))
 
 
 @app.command()

@@ -21,11 +21,16 @@ GIB = 2**30
 
 
 def pick_device(name: str) -> torch.device:
-    """The named device; UsageError when this machine has none such."""
+    """The named device; UsageError when this machine has none such.
+
+    float32 means float32 from here on: TF32, which torch otherwise uses in convolutions, is a way
+    of its own.
+    """
     if name not in ("cpu", "cuda"):
         raise UsageError(f"unknown device '{name}'", do="say cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device here", do="run with --device cpu")
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)
 
 
