@@ -35,9 +35,9 @@ def run(
             do=nearest(name, list(protocols)),
         )
     protocol = protocols[name]
-    width, height = size_px
-    if protocol.resize_px is not None:
-        width, height = scaled_size(width, height, protocol.resize_px)
+    # As `test_views` does it: frames smaller than the crop are enlarged.
+    short = protocol.resize_px or max(protocol.crop_px, min(size_px))
+    width, height = scaled_size(*size_px, short)
     crops: list[Any] = ["the whole frame, squeezed into the square"]
     if protocol.crops in CROPS:
         boxes = CROPS[protocol.crops](width, height, protocol.crop_px)
