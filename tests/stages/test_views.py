@@ -11,7 +11,6 @@ from pipeline.workspace import Workspace
 from stages import views
 from tests.checkout import ROOT
 
-
 PROTOCOLS = load_protocols(ROOT / "manifests")
 ONE_OF_EACH = {(p.crops, p.resize_px, p.crop_px): name for name, p in PROTOCOLS.items()}
 
