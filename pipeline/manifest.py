@@ -50,7 +50,7 @@ class Recipe(Strict):
     """A training schedule as its paper or its authors' code states it (`source`)."""
 
     source: str
-    kind: Literal["from_images", "fine_tuning", "two_phase"] = "from_images"
+    kind: Literal["from_images", "fine_tuning", "two_stream"] = "from_images"
     """Which of a small profile's schedules stands in for this one."""
     phase1_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the image network but its classifier is held still (Ng & Davis 2018)."""
@@ -78,8 +78,8 @@ class Recipe(Strict):
     def _agrees_with_itself(self) -> Recipe:
         if (self.decay == "plateau") != (not self.milestones):
             raise ValueError("milestones go with decay: milestones, none with plateau")
-        if (self.kind == "two_phase") < bool(self.phase1_epochs):
-            raise ValueError("phase1_epochs needs kind: two_phase")
+        if self.phase1_epochs and self.kind != "two_stream":
+            raise ValueError("phase1_epochs needs kind: two_stream")
         if self.phase1_epochs >= self.epochs:
             raise ValueError("phase1_epochs must leave epochs for the second phase")
         return self
@@ -114,7 +114,7 @@ class Schedules(Strict):
 
     from_images: Schedule
     fine_tuning: Schedule
-    two_phase: Schedule
+    two_stream: Schedule
 
 
 class Stills(Strict):
