@@ -92,30 +92,6 @@ def test_wrong_clips_are_refused_before_any_arithmetic(network: Any, wrong: str)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "options"),
-    [
-        ("tanet", {}),
-        ("teinet", {}),
-        ("tea", {}),
-        ("stm", {}),
-        ("blvnet_tam", {}),
-        ("trn_multiscale", {"backbone": "bninception"}),
-        ("featdiff", {"lateral": "gated"}),
-    ],
-)
-def test_the_exported_network_is_the_same_function(
-    architecture: str, options: dict[str, Any]
-) -> None:
-    model = mini(architecture, num_segments=2, **options)
-    randomise_(model)
-    model.eval()
-    x = clips(model, batch=1, size=(33, 33))
-    with torch.no_grad():
-        exported = torch.export.export(model, (x,)).module()
-        torch.testing.assert_close(exported(x), model(x), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
     ("architecture", "options", "says"),
     [
         ("tanet", {"position": "e"}, "position: got 'e'"),

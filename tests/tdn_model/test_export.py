@@ -8,19 +8,38 @@ from typing import Any
 import pytest
 import torch
 
+from tdn_model.build import MODELS
 from tests.tdn_model.helpers import clips, mini, randomise_
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tdn": {"l_tdm_scales": 2},
+    "trn_multiscale": {"backbone": "bninception"},
+    "tsn_bninception": {"backbone": "bninception"},
+    "featdiff": {"lateral": "gated"},
+    "nl_i3d": {"nonlocal_res4": [0]},
+    "i3d_inception": {"num_segments": 8},
+    "s3d": {"num_segments": 8},
+    "s3d_g": {"num_segments": 8},
+    "slowfast": {"num_segments": 4},
+    "r2plus1d": {"num_segments": 4},
+    "res3d": {"num_segments": 4},
+    "artnet": {"num_segments": 4},
+    "c3d": {"num_segments": 16, "side_px": 48},
+    "p3d": {"num_segments": 16},
+    "eco_en_lite": {"num_segments": 3, "members": [1, 2]},
+}
+CASES = [(name, OPTIONS.get(name, {})) for name in MODELS] + [("tdn", {"variant": "printed"})]
 
-@pytest.mark.parametrize(
-    ("architecture", "options"),
-    [("tsn", {}), ("tsm", {}), ("tconv", {}), ("tdn", {}), ("tdn", {"variant": "printed"})],
-)
+
+@pytest.mark.parametrize(("architecture", "options"), CASES)
 def test_an_exported_network_gives_the_same_logits(
     architecture: str, options: dict[str, Any]
 ) -> None:
+    options = {"num_segments": 2, **options}
     model = mini(architecture, **options).eval()
     randomise_(model)
-    x = clips(model)
+    side = {"tsn_inceptionv3": 75, "c3d": 48}.get(architecture, 33)
+    x = clips(model, batch=1, size=(side, side))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own deprecations are not ours to mend
         program = torch.export.export(model, (x,))

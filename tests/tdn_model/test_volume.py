@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import pytest
@@ -111,28 +110,6 @@ def test_odd_sizes_fit(architecture: str) -> None:
     network = mini(architecture, num_segments=frames).eval()
     with torch.no_grad():
         assert network(clips(network, batch=1, size=(33, 75))).shape == (1, 5)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "options"),
-    [
-        ("nl_i3d", {"nonlocal_res4": [0]}),
-        ("nl_i3d_gcn", {}),
-        ("slowfast", {}),
-        ("s3d_g", {"num_segments": 8}),
-        ("eco_en_lite", {"num_segments": 5, "members": [2, 3]}),
-    ],
-)
-def test_an_exported_network_gives_the_same_logits(
-    architecture: str, options: dict[str, Any]
-) -> None:
-    model = mini(architecture, **options).eval()
-    randomise_(model)
-    x = clips(model, batch=1)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations are not ours to mend
-        program = torch.export.export(model, (x,))
-        torch.testing.assert_close(program.module()(x), model(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
