@@ -198,12 +198,18 @@ def clips(
 
 
 @app.command()
-def scale(out: Out = None) -> None:
+def scale(
+    efficiency: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=1.0, help="of n cores against one (default: as measured)"),
+    ] = None,
+    out: Out = None,
+) -> None:
     """Hours on 16, 64 and 256 cores for whole data sets, from the last `tdn bench decode`."""
     from pipeline.benchmark import table
     from stages.bench import scale as bench
 
-    typer.echo(table(bench.run(folder(out))))
+    typer.echo(table(bench.run(folder(out), efficiency)))
 
 
 @app.command()

@@ -30,10 +30,10 @@ DATASETS = (
 )
 
 
-def run(folder: Path) -> list[dict[str, Any]]:
+def run(folder: Path, efficiency: float | None = None) -> list[dict[str, Any]]:
     """One row per data set, from `decode.json` in `folder`; AbsentData when it was not measured.
 
-    Time on n cores is CPU time / n / efficiency, the efficiency being what two workers reached of
+    Time on n cores is CPU time / n / `efficiency`; without one, it is what two workers reached of
     twice one worker's speed. The write rate is what the disks must take to keep up.
     """
     path = folder / "decode.json"
@@ -41,8 +41,9 @@ def run(folder: Path) -> list[dict[str, Any]]:
         raise AbsentData("decoding was not measured here", do="run `tdn bench decode` first")
     report = read_json(path)
     by_corpus = {row["corpus"]: row for row in report["rows"]}
-    two = by_corpus.get("two workers", {}).get("one worker / two, wall", {}).get("median", 2.0)
-    efficiency = min(1.0, two / 2)
+    if efficiency is None:
+        two = by_corpus.get("two workers", {}).get("one worker / two, wall", {}).get("median", 2.0)
+        efficiency = min(1.0, two / 2)
     rows = []
     for whole in DATASETS:
         row = by_corpus.get(whole.corpus)
