@@ -210,7 +210,7 @@ def figure_params(
     figures = {
         key: figure
         for key, figure in load_figures(manifests).items()
-        if figure.kind == "ordering" or figure.experiments == experiments
+        if figure.experiments == experiments
     }
     named = dict.fromkeys(row for figure in figures.values() for row in figure.rows_named)
     rows = {row: dict(plans["predict", row]) for row in named if ("predict", row) in plans}

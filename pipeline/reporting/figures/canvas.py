@@ -113,6 +113,7 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """Write `<key>.png` and `<key>.svg`, whole; the same bytes for the same numbers."""
     if figure.sheet is None:
         return []
+    _settle(figure.sheet)
     paths = []
     dpi = DPI_OF.get(figure.kind, DPI)
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
@@ -123,6 +124,18 @@ def save(figure: Figure, folder: Path) -> list[Path]:
         write_atomic(path, data.getvalue())
         paths.append(path)
     return paths
+
+
+def _settle(page: Sheet) -> None:
+    """Lay the sheet out once and round where its axes are: a solver's last digits may differ."""
+    with drawing():
+        page.draw_without_rendering()
+    page.set_layout_engine("none")
+    for axes in page.axes:
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position(
+            (round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)), which="both"
+        )
 
 
 def empty(key: str, kind: str, title: str, caption: str, reason: str) -> Figure:
