@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +39,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 TF32_TOLERANCE = 1e-2
 GRADIENT_TOLERANCE = 1e-2
 """In float32 at full depth; in float64 the two gradients agree to rounding, which a test checks."""
+MEMORY_RUNS = 3
 Pass = Callable[[Tensor], Tensor]
 
 
@@ -299,8 +301,11 @@ def training(setting: Setting, report: Report) -> None:
     calls = {name: waiting(step, setting.device) for name, step in steps.items()}
     samples = paired(calls, rounds=setting.step_rounds, warmup=0)
     del made, steps, calls
+    threads = torch.get_num_threads()
     peaks = {
-        name: peak_memory_mib(make, setting.device, torch.get_num_threads())
+        name: statistics.median(
+            peak_memory_mib(make, setting.device, threads) for _ in range(MEMORY_RUNS)
+        )
         for name, make in makers.items()
     }
     for name in makers:

@@ -1,0 +1,57 @@
+"""The cost stage counts rows and, beside them, every network whose cost a table prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.workspace import Workspace
+from stages import cost
+
+TSN: dict[str, Any] = {
+    "title": "TSN",
+    "architecture": "tsn",
+    "backbone": "resnet50",
+    "segments": 2,
+    "side_px": 64,
+    "classes": 5,
+    "options": {},
+    "claims": ["doc/1/tsn/flops"],
+    "clips": 3,
+    "views": None,
+    "note": "three clips",
+}
+ROW = {
+    "architecture": "tsn",
+    "backbone": "resnet50",
+    "segments": 2,
+    "num_classes": 5,
+    "side_px": 64,
+    "options": {},
+}
+
+
+def test_a_listed_network_counts_the_clips_that_its_print_counts(tmp_path: Path) -> None:
+    both = {"title": "pair", "members": ["one", "three"], "claims": ["doc/1/pair/flops"]}
+    params = {
+        "rows": {"row": ROW},
+        "networks": {"one": {**TSN, "clips": 1, "claims": [], "note": ""}, "three": TSN},
+        "ensembles": {"pair": {**both, "views": None, "note": ""}},
+    }
+    work = Workspace(tmp_path)
+    cost.run(work, "all", params=params)
+    found = json.loads((work.reports / "costs.json").read_text())
+    one, three, pair = (found[key] for key in ("one", "three", "pair"))
+    assert abs(three["gmacs"] - 3 * one["gmacs"]) < 0.002
+    assert abs(pair["gmacs"] - 4 * one["gmacs"]) < 0.003
+    assert pair["params"] == 2 * one["params"] == 2 * found["row"]["params"]
+    assert found["row"]["gmacs"] == one["gmacs"]
+    assert three["claims"] == TSN["claims"] and three["note"] == "three clips"
+    assert three["input"] == "3 × 2 × 64²"
+
+
+def test_a_plan_without_listed_networks_counts_rows_alone(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    cost.run(work, "all", params={"rows": {"row": ROW}})
+    assert list(json.loads((work.reports / "costs.json").read_text())) == ["row"]
