@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +121,12 @@ def draw_gains(
         f"Bars of {len(shown)} classes by gain of {labels[1]} over {labels[0]}, from "
         f"{top.name} ({top.gain:+.1f} points) down to {shown[-1].name} ({shown[-1].gain:+.1f})."
     )
-    numbers = {
+    return Figure(key, "gains", title, caption, alt, numbers=_numbers(gains, printed), sheet=page)
+
+
+def _numbers(gains: Sequence[Gain], printed: Mapping[str, float]) -> dict[str, Any]:
+    """Every class, drawn or not, and how many gain, lose and are sure to."""
+    return {
         "classes": len(gains),
         "gaining": sum(one.gain > 0 for one in gains),
         "losing": sum(one.gain < 0 for one in gains),
@@ -139,4 +145,3 @@ def draw_gains(
             for one in gains
         ],
     }
-    return Figure(key, "gains", title, caption, alt, numbers=numbers, sheet=page)

@@ -60,22 +60,20 @@ def draw_reversal(
             axes.set_xticks([0, 50, 100], ["0", "50", "100 %"])
             axes.set_title(labels[row])
             axes.set_yticks(range(len(pairs)), names, fontsize=7)
-            axes.invert_yaxis() if axes is panels[0] else None
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="y", length=0)
+        panels[0].invert_yaxis()
         page.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     shares = {row: _shares(found) for row, found in counts.items()}
+    listed = {
+        row: [{"pair": list(pair), **one} for pair, one in zip(pairs, found, strict=True)]
+        for row, found in counts.items()
+    }
     said = [f"{labels[row]} {share['reverse_pct']:.0f} %" for row, share in shares.items()]
     alt = (
         f"Stacked bars per pair of classes. Taken for the reverse, over all pairs: {joined(said)}."
     )
-    numbers = {
-        "all_pairs": shares,
-        "by_pair": {
-            row: [{"pair": list(pair), **one} for pair, one in zip(pairs, found, strict=True)]
-            for row, found in counts.items()
-        },
-    }
+    numbers = {"all_pairs": shares, "by_pair": listed}
     return Figure(key, "reversal", title, caption, alt, numbers=numbers, sheet=page)
 
 
