@@ -77,11 +77,17 @@ def import_official(
         )
     names = key_map(model)
     _check_entries(model.state_dict(), names, given)
-    state = {ours: given[theirs].detach().clone() for ours, theirs in names.items()}
+    state = {ours: _laid_out(given[theirs]) for ours, theirs in names.items()}
     if class_permutation is not None:
         _permute_classes(state, _checked_permutation(class_permutation, classes))
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    """A copy, channels-last where it is a 2-D convolution's weight, as `build` makes them."""
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    return tensor.detach().clone(memory_format=layout)
 
 
 def export_official(
@@ -95,7 +101,10 @@ def export_official(
     if not isinstance(architecture, str):
         raise ValueError("model: it was not made by tdn_model.build, so its layout has no name")
     names = _key_map(architecture)(model)
-    ours = {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}
+    ours = {
+        key: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for key, tensor in model.state_dict().items()
+    }
     if class_permutation is not None:
         classes = ours["classifier.weight"].shape[0]
         permutation = _checked_permutation(class_permutation, classes)
