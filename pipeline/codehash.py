@@ -38,7 +38,7 @@ def closure(root: Path, modules: list[str]) -> dict[str, str]:
         path = _find(root, name)
         if path is None:
             continue
-        digest, imported = _read(path, name, path.stat().st_mtime_ns)
+        digest, imported = _read(path, name, path.read_bytes())
         files[path.relative_to(root).as_posix()] = digest
         todo += imported
         if "." in name:
@@ -49,11 +49,6 @@ def closure(root: Path, modules: list[str]) -> dict[str, str]:
 def code_digest(files: dict[str, str]) -> str:
     """One digest over what `closure` found."""
     return sha256_json(files)
-
-
-def forget() -> None:
-    """Read every module again next time: a file's time of change can be forged."""
-    _read.cache_clear()
 
 
 def _find(root: Path, name: str) -> Path | None:
@@ -68,10 +63,10 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path, name: str, _mtime_ns: int) -> tuple[str, tuple[str, ...]]:
-    """A module's digest and the dotted names it may import."""
+def _read(path: Path, name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
+    """A module's digest and the dotted names it may import; remembered by content, not by time."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(source)
     except SyntaxError as error:
         raise UsageError(
             f"{name} is not valid Python: {error.msg}",

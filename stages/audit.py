@@ -14,7 +14,6 @@ from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
 from pipeline.audit.trace import Step, walk
 from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons
-from pipeline.codehash import forget
 from pipeline.digests import read_json
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
@@ -129,7 +128,6 @@ def closing(work: Workspace) -> tuple[bool, str]:
 
 
 def _plans(work: Workspace) -> Plans:
-    forget()
     found = resolve(work, Catalogue(work.root))
     return {f"{stage}/{key}": plan for (stage, key), plan in found.items()}
 

@@ -38,19 +38,21 @@ def name_of(case: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_tampering_is_found_and_named(
-    project: Project, pristine: Project, case: dict[str, Any]
+    copy: Project, pristine: Project, case: dict[str, Any]
 ) -> None:
-    path = tamper(project, case)
-    if "clean_at" in case:
-        assert broken(project, case["clean_at"]) == [], "a forgery that this level cannot see"
-    found = broken(project, case["level"])
+    try:
+        path = tamper(copy, case)
+        if "clean_at" in case:
+            assert broken(copy, case["clean_at"]) == [], "a forgery that this level cannot see"
+        found = broken(copy, case["level"])
+    finally:
+        copy.restore(pristine)
     named = case.get("names", path)
     fitting = [f for f in found if f.status == case["status"] and f.path.startswith(named)]
     assert fitting, [(str(link.status), link.path, link.detail) for link in found]
     assert all(link.level <= case["level"] for link in fitting)
     assert all(link.detail and link.source for link in fitting)
-    project.restore(pristine)
-    assert broken(project, case["level"]) == []
+    assert broken(copy, case["level"]) == []
 
 
 def tamper(project: Project, case: dict[str, Any]) -> str:
