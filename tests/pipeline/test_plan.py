@@ -99,10 +99,9 @@ def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> No
 
 
 def test_mini_has_one_schedule_for_every_kind_of_recipe(checkout: Checkout) -> None:
-    kinds = {name: recipe.kind for name, recipe in load_recipes(checkout.root / "manifests").items()}
-    rows = load_experiments(
-        checkout.root / "manifests", load_profile(checkout.root / "manifests", "mini")
-    )
+    manifests = checkout.root / "manifests"
+    kinds = {name: recipe.kind for name, recipe in load_recipes(manifests).items()}
+    rows = load_experiments(manifests, load_profile(manifests, "mini"))
     found = plans(checkout)
     for name in ("epochs", "batch", "lr", "decay", "weight_decay", "dropout"):
         values = {
