@@ -108,9 +108,15 @@ def _files(context: Context) -> list[Path]:
     return sorted((f for f in found if f.is_file()), key=lambda f: -f.stat().st_size)
 
 
-def _bare(files: list[Path]) -> list[str]:
+def _bare(files: list[Path]) -> int:
+    """hashlib alone: small files in groups, so that handing them out costs the baseline nothing."""
+    groups: list[list[Path]] = [[]]
+    for file in files:
+        groups[-1].append(file)
+        if file.stat().st_size > 2**20 or len(groups[-1]) == 64:
+            groups.append([])
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(sha256_file, files))
+        return sum(pool.map(lambda group: len([sha256_file(file) for file in group]), groups))
 
 
 def _command(work: Workspace) -> float:
