@@ -21,6 +21,7 @@ from pipeline.index import USABLE, FrameIndex, Video, write_absent, write_index
 from pipeline.jpegs import concatenate
 from pipeline.locks import exclusive
 from pipeline.manifest_flow import FlowPolicy
+from pipeline.nodes import refuse_blind_nodes
 from pipeline.shards import Shard
 from pipeline.shardwork import Outcome, ShardRecord, publish, read_record
 from pipeline.workers import Crash, Pool
@@ -69,6 +70,7 @@ def make_flow(
         tasks = _tasks(frames, folder, policy)
         _clear(folder, tasks)
         with Pool(workers) as pool:
+            refuse_blind_nodes(pool, folder, frames.folder / "index.json")
             records = _run(pool, tasks, progress)
         made = {o.video_id: o for record in records for o in record.outcomes}
         videos = [_row(video, made.get(video.video_id)) for video in frames.videos]
