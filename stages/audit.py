@@ -84,31 +84,31 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
 def put_back(work: Workspace) -> int:
     """Put back the records of runs whose outputs DVC restored; returns how many.
 
-    Looks only at runs whose record tells of other parameters, code or input than there are now.
+    Looks only at runs whose record tells of other parameters or code than there are now, and at
+    what follows from one whose record was put back.
     """
-    evidence, count = Evidence(work), 0
-    for run in evidence.runs.values():
+    evidence = Evidence(work)
+    moved: set[str] = set()
+    for name in evidence.in_order(evidence.runs):
+        run = evidence.runs[name]
         plan_path = work.plan(run.stage, run.key)
         if run.stage not in STAGES or not run.plan or not plan_path.is_file():
             continue
         plan = read_json(plan_path)
-        saw_others = any(
-            made.sha256 != read.sha256
-            for read in run.inputs
-            if (made := evidence.made(read.path)) is not None and made.path == read.path
-        )
-        if run.plan == plan and not saw_others:
+        follows = any(evidence.maker(read.path) in moved for read in run.inputs)
+        if run.plan == plan and not follows:
             continue
         stage, params = STAGES[run.stage], plan["params"]
-        count += records.put_back(
+        if records.put_back(
             work,
             run.stage,
             run.key,
             plan=plan,
             inputs=stage.inputs(work, run.key, params),
             outputs=stage.outputs(work, run.key, params),
-        )
-    return count
+        ):
+            moved.add(name)
+    return len(moved)
 
 
 def closing(work: Workspace) -> tuple[bool, str]:

@@ -201,24 +201,27 @@ def test_another_machine_gives_no_false_alarm(project: Project) -> None:
 
 
 def test_restored_outputs_get_their_record_back(project: Project, pristine: Project) -> None:
-    """DVC's run cache brings back weights without running anything."""
-    record = project.work.record("score", ROW)
-    before = record.read_bytes()
+    """DVC's run cache brings back predictions, scores and metrics without running anything."""
+    kept = [project.work.record(stage, ROW) for stage in ("predict", "score")]
+    before = [record.read_bytes() for record in kept]
     shutil.copytree(
         pristine.root / ".tdn/records", project.root / ".tdn/records", dirs_exist_ok=True
     )
-    profile = "manifests/protocols.yaml"
-    project.checkout.edit(profile, "mean_logits", "mean_softmax")
+    place = "manifests/experiments.yaml"
+    project.checkout.edit(place, "options: {}", "options: {}\n    seed: 3")
     plan.run(project.work)
-    harness.execute(project.work, "score", ROW)
-    assert record.read_bytes() != before
-    for place in (profile, f"reports/mini/metrics/{ROW}.json"):
-        shutil.copyfile(pristine.root / place, project.root / place)
-    scores = project.work.run(ROW) / "scores"
-    shutil.copytree(pristine.work.run(ROW) / "scores", scores, dirs_exist_ok=True)
+    for stage in ("train", "predict", "score"):
+        harness.execute(project.work, stage, ROW)
+    assert [record.read_bytes() for record in kept] != before
+    made = [project.work.run(ROW), project.work.metrics(ROW).parent]
+    for folder in made:
+        again = pristine.root / project.work.relative(folder)
+        shutil.copytree(again, folder, dirs_exist_ok=True)
+    shutil.copyfile(pristine.root / place, project.root / place)
     plan.run(project.work)
-    assert audit.put_back(project.work) == 1
-    assert record.read_bytes() == before
+    assert audit.run(project.work, level=0).broken
+    assert audit.put_back(project.work) == 3
+    assert [record.read_bytes() for record in kept] == before
     assert audit.put_back(project.work) == 0
 
 
