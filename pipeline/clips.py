@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from pipeline.crops import FLOW_SCALES, SCALES, TRAIN_CROPS
 from pipeline.decoding import Decoding, Wanted, decode_fields, decode_frames
 from pipeline.errors import StoreError
 from pipeline.framestore import FrameStore
@@ -26,9 +27,6 @@ from pipeline.index import Video
 from pipeline.manifest_protocol import Protocol, views
 from pipeline.sampling import Indices, dense_train_indices, rng_for, train_indices, windows
 from pipeline.transforms import (
-    FLOW_SCALES,
-    SCALES,
-    TRAIN_CROPS,
     Flip,
     Frames,
     colour_jitter,
@@ -80,7 +78,7 @@ class TrainRule:
     """`label_aware` exchanges the classes of `flip_pairs` when a clip is mirrored."""
     flip_pairs: tuple[tuple[str, str], ...] = ()
     crop: str = "multi_scale"
-    """A name in `transforms.TRAIN_CROPS`."""
+    """A name in `crops.TRAIN_CROPS`."""
     colour_jitter: bool = False
 
 

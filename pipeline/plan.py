@@ -7,7 +7,6 @@ the stage can import, so that an edit reaches the rows it concerns and no other.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from typing import Protocol as Structure
 
 from pipeline.benchmark import timing_files
@@ -15,12 +14,8 @@ from pipeline.codehash import closure, code_digest
 from pipeline.digests import sha256_file, sha256_json, write_json
 from pipeline.errors import ManifestError
 from pipeline.manifest import (
-    STARTS,
     Experiment,
     Profile,
-    Recipe,
-    Schedule,
-    Stills,
     load_experiments,
     load_profile,
     load_recipes,
@@ -33,10 +28,8 @@ from pipeline.manifest_models import load_models
 from pipeline.manifest_protocol import Protocol, load_protocols
 from pipeline.manifest_tables import load_claims
 from pipeline.manifest_twin import Twin
+from pipeline.plan_rows import Params, Plans, row_plans, start_of, start_plans
 from pipeline.workspace import Workspace
-
-Params = dict[str, Any]
-Plans = dict[tuple[str, str], Params]
 
 
 class Networks(Structure):
@@ -102,9 +95,9 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         views = {name: _protocol(name, protocols, where) for name in row.protocols}
         recipe = pick("recipe", row.recipe, recipes, where)
         factory = networks.models[row.architecture]
-        begin = _start(row, rows)
-        plans |= _row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
-    plans |= _start_plans(profile, rows, f"manifests/profiles/{profile.profile}.yaml")
+        begin = start_of(row, rows)
+        plans |= row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
+    plans |= start_plans(profile, rows, f"manifests/profiles/{profile.profile}.yaml")
     plans["cost", ALL] = {"rows": full_size, **_listed_networks(manifests)}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     about = {"profile": profile.profile, "smoke": profile.smoke}
@@ -170,135 +163,6 @@ def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
             f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
         )
     return protocols[name].model_dump(mode="json")
-
-
-def _row_plans(
-    key: str,
-    row: Experiment,
-    factory: str,
-    profile: Profile,
-    dataset: Dataset,
-    recipe: Recipe,
-    protocols: dict[str, Params],
-    begin: Params,
-    validation: Params,
-) -> Plans:
-    """The plans of one row's train, predict and score."""
-    scale = profile.backbones[row.backbone]
-    data = {
-        "name": row.dataset,
-        "input": row.input,
-        "fold": row.fold,
-        "generated": profile.generated,
-        "obtain": dataset.obtain,
-        "train": dataset.folds[row.fold].train,
-        "val": dataset.folds[row.fold].val,
-        "multi_label": dataset.multi_label,
-        "num_classes": dataset.num_classes,
-        "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
-    }
-    model = {
-        "architecture": row.architecture,
-        "factory": factory,
-        "backbone": row.backbone,
-        "segments": row.segments,
-        "width": scale.width,
-        "blocks": list(scale.blocks),
-        "options": dict(row.options),
-    }
-    sizes = {str(size): pixels for size, pixels in profile.sizes_px.items()}
-    compute = profile.compute.model_dump(mode="json")
-    shared = {"row": key, "profile": profile.profile, "smoke": profile.smoke, "sizes_px": sizes}
-    schedule = _schedule(recipe, profile)
-    cache_mb, eval_batch = compute.pop("cache_mb"), compute.pop("eval_batch")
-    return {
-        ("train", key): {
-            **shared,
-            "data": data,
-            "model": model,
-            "recipe": schedule,
-            "protocols": {"validation": validation} if schedule["decay"] == "plateau" else {},
-            "start": begin,
-            "seed": row.seed,
-            "seeds": profile.seeds,
-            "compute": {**compute, "cache_mb": cache_mb},
-        },
-        ("predict", key): {
-            **shared,
-            "data": data,
-            "model": model,
-            "protocols": protocols,
-            "seed": row.seed,
-            "seeds": profile.seeds,
-            "compute": {**compute, "eval_batch": eval_batch},
-        },
-        ("score", key): {
-            **{name: shared[name] for name in ("row", "profile", "smoke")},
-            "dataset": row.dataset,
-            "fold": row.fold,
-            "metric": dataset.metric,
-            "seeds": profile.seeds,
-            "protocols": {name: {"aggregate": p["aggregate"]} for name, p in protocols.items()},
-        },
-    }
-
-
-def _schedule(recipe: Recipe, profile: Profile) -> Params:
-    """The recipe as this profile runs it: a small profile's schedule replaces every recipe's."""
-    plan = recipe.model_dump(mode="json")
-    plan |= {"warmup_epochs": 0.0}
-    if profile.schedules is not None:
-        schedule: Schedule = getattr(profile.schedules, recipe.kind)
-        override = schedule.model_dump(mode="json")
-        share = override["epochs"] / recipe.epochs
-        plan["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
-        if not recipe.phase1_epochs:
-            override["phase1_epochs"] = 0  # the row that compares one phase with two
-        plan |= {**override, "unit": "epochs"}
-    del plan["source"], plan["kind"]
-    return plan
-
-
-def _start(row: Experiment, rows: dict[str, Experiment]) -> Params:
-    """What a row's weights begin with: see `stages.starts`."""
-    kind = row.start if row.start in STARTS else "row"
-    # A two-stream network that starts from a TSN has its difference network start from images.
-    two = kind == "row" and rows[row.start].architecture != row.architecture
-    return {"kind": kind, "from": row.start, "images": two}
-
-
-def _start_plans(profile: Profile, rows: dict[str, Experiment], where: str) -> Plans:
-    """The plans of the two starts that are no rows."""
-    wanted = {
-        row.backbone
-        for row in rows.values()
-        if row.start == "images"
-        or (row.start in rows and rows[row.start].architecture != row.architecture)
-    }
-    backbones = {
-        name: {"width": scale.width, "blocks": list(scale.blocks)}
-        for name, scale in profile.backbones.items()
-        if name in wanted
-    }
-    images: Params
-    if isinstance(profile.images, Stills):
-        # Threads change the last digits: one machine's choice must be another's.
-        made = {"compute": {"device": "cpu", "threads": 1}, "weight_decay": 0.0005}
-        images = {"kind": "stills", **made, **profile.images.model_dump(mode="json")}
-    elif profile.images == "imagenet":
-        images = {"kind": "imagenet"}
-    else:
-        if backbones:
-            raise ManifestError(
-                "images: none, but rows start from images",
-                where=where,
-                do="give the profile images, or let the rows start from scratch",
-            )
-        images = {"kind": "none", "reason": "the profile has no image pre-training"}
-    return {
-        ("pretrain", "images"): {**images, "backbones": backbones},
-        ("pretrain", "scratch"): {"kind": "scratch", "backbones": {}},
-    }
 
 
 def _full_size(row: Experiment, dataset: Dataset) -> Params:

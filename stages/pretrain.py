@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torchvision.models import get_weight
 
 from pipeline.clips import normalise
+from pipeline.crops import center_crop, random_crop
 from pipeline.digests import write_json
 from pipeline.errors import AbsentData
 from pipeline.mini.stills import CLASSES, stills
-from pipeline.transforms import center_crop, random_crop, train_view
+from pipeline.transforms import train_view
 from pipeline.workspace import Workspace
 from stages.rows import start
 from tdn_model.engine import predict_step, train_step

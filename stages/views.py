@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.crops import CROPS
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
 from pipeline.manifest_protocol import load_protocols, views
-from pipeline.transforms import CROPS, scaled_size
+from pipeline.transforms import scaled_size
 from pipeline.workspace import Workspace
 
 

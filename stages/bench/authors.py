@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.transforms import MEAN, STD, Crop
+from pipeline.crops import Crop
+from pipeline.transforms import MEAN, STD
 
 TEMPLATE = "img_{:05d}.jpg"
 

@@ -20,11 +20,11 @@ from pipeline.benchmark import Field as Clock
 from pipeline.benchmark import Sample, median_s, paired, ratio, target, write_benchmark
 from pipeline.blobs import pack
 from pipeline.clips import ClipDataset, TrainRule
+from pipeline.crops import multi_scale_crop
 from pipeline.decoding import Decoding
 from pipeline.framestore import FrameStore, ShardWriter
 from pipeline.index import Video
 from pipeline.sampling import rng_for, train_indices, windows
-from pipeline.transforms import multi_scale_crop
 from pipeline.video import binary, build, decode
 from stages.bench import authors
 from stages.bench.corpus import KINDS, POLICY, generate, own

@@ -10,21 +10,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from pipeline.crops import CROPS, Crop, center_crop, multi_scale_crop, three_crops
 from pipeline.sampling import rng_for
 from pipeline.transforms import (
-    CROPS,
     MEAN,
     STD,
-    Crop,
-    center_crop,
     even,
     flip_map,
-    multi_scale_crop,
     normalise,
     resize,
     scaled_size,
     test_views,
-    three_crops,
     train_view,
 )
 

@@ -10,10 +10,11 @@ import torch
 
 from pipeline.benchmark import to_markdown
 from pipeline.clips import ClipDataset
+from pipeline.crops import multi_scale_crop
 from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.sampling import rng_for
-from pipeline.transforms import multi_scale_crop, normalise
+from pipeline.transforms import normalise
 from pipeline.video import binary, command
 from stages.bench import authors, clips, corpus, decode, growth, scale
 from tests.pipeline.samples import write_clip
