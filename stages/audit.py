@@ -84,8 +84,8 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
 def put_back(work: Workspace) -> int:
     """Put back the records of runs whose outputs DVC restored; returns how many.
 
-    Looks only at runs whose record tells of other parameters or code than there are now, and at
-    what follows from one whose record was put back.
+    Looks only at runs whose record tells of other parameters, code or input than there are now, and
+    at what follows from one whose record was put back.
     """
     evidence = Evidence(work)
     moved: set[str] = set()
@@ -96,7 +96,12 @@ def put_back(work: Workspace) -> int:
             continue
         plan = read_json(plan_path)
         follows = any(evidence.maker(read.path) in moved for read in run.inputs)
-        if run.plan == plan and not follows:
+        saw_others = any(
+            made.sha256 != read.sha256
+            for read in run.inputs
+            if (made := evidence.made(read.path)) is not None and made.path == read.path
+        )
+        if run.plan == plan and not follows and not saw_others:
             continue
         stage, params = STAGES[run.stage], plan["params"]
         if records.put_back(

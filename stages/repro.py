@@ -75,6 +75,7 @@ def run(work: Workspace, jobs: int) -> None:
     if code:
         sys.stderr.write(printed)
         raise TdnError("dvc repro failed", do="read the messages above, mend the cause, run again")
+    audit.put_back(work)
     say(f"done in {_clock(time.monotonic() - began)}.")
     _close(work)
 
