@@ -80,7 +80,9 @@ def resampled_means(values: Floats, *, n_resamples: int = N_RESAMPLES, seed: int
 
 
 def percentile_interval(samples: Floats) -> Interval:
-    """The central 95 % of finite bootstrap samples (B,)."""
+    """The central 95 % of finite bootstrap samples (B,); NaN where none is finite."""
+    if not np.isfinite(samples).any():
+        return Interval(float("nan"), float("nan"))
     tail = (100.0 - LEVEL_PCT) / 2
     low, high = np.percentile(samples[np.isfinite(samples)], [tail, 100.0 - tail])
     return Interval(float(low), float(high))

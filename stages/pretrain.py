@@ -151,7 +151,8 @@ def _from_stills(
 ) -> tuple[State, list[dict[str, float]]]:
     """A backbone trained on still images (one segment, one frame), in torchvision's names."""
     start(params)
-    seed, batch, epochs = params["seed"], params["batch"], params["epochs"]
+    seed, epochs = params["seed"], params["epochs"]
+    batch = min(params["batch"], len(data.train))
     torch.manual_seed(seed)
     model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
     optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)

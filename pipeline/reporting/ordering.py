@@ -140,6 +140,8 @@ def _tau(
     correct = np.stack([aligned.of(cell.row) for cell in ranked], axis=1).astype(np.float64)
     samples = kendall_tau_b(resampled_means(correct), claimed)
     interval = percentile_interval(samples)
+    if not np.isfinite(interval.low):
+        return round(tau, 4), None, None
     return round(tau, 4), round(interval.low, 4), round(interval.high, 4)
 
 

@@ -12,6 +12,7 @@ from pipeline.statistics import (
     mcnemar_exact,
     mean_interval,
     paired_test,
+    percentile_interval,
     resample_weights,
     resampled_means,
 )
@@ -75,3 +76,9 @@ def test_tau_is_scipys() -> None:
         assert float(kendall_tau_b(first, second)) == pytest.approx(expected, nan_ok=True)
     stacked = kendall_tau_b(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0]]), np.array([0.0, 1.0]))
     assert stacked[:2].tolist() == [1.0, -1.0] and np.isnan(stacked[2])
+
+
+def test_an_interval_of_nothing_finite_is_nan() -> None:
+    found = percentile_interval(np.full(5, np.nan))
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
