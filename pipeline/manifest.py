@@ -72,7 +72,7 @@ class Recipe(Strict):
     crop_px: Positive
     sampling: Literal["segments_random", "dense"]
     partial_bn: bool
-    group_rates: Literal["flat", "tsn"]
+    group_rates: Literal["flat", "tsn", "tsn_rates"]
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Recipe:
@@ -107,6 +107,12 @@ class Schedule(Strict):
     warmup_epochs: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _leaves_a_second_phase(self) -> Schedule:
+        if self.phase1_epochs >= self.epochs:
+            raise ValueError("phase1_epochs must leave epochs for the second phase")
+        return self
 
 
 class Schedules(Strict):
@@ -198,6 +204,13 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
         _known("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             _known("input: flow of", row.dataset, profile.flow, where)
+        first = rows.get(row.start)
+        if first is not None and first.architecture != row.architecture and first.start != "images":
+            raise ManifestError(
+                f"start: {row.start} does not start from images, as this row's second network does",
+                where=where,
+                do=f"let {row.start} start from images",
+            )
         if key in STARTS:
             raise ManifestError(
                 f"'{key}' is not a row's name", where=where, do="it names a start; choose another"

@@ -94,11 +94,20 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
         _check_network(row, networks, where)
         views = {name: _protocol(name, protocols, where) for name in row.protocols}
         recipe = pick("recipe", row.recipe, recipes, where)
+        if row.input == "flow" and recipe.colour_jitter:
+            raise ManifestError(
+                f"recipe: {row.recipe} jitters colours, and optical flow has none",
+                where=where,
+                do="choose a recipe without colour_jitter",
+            )
         factory = networks.models[row.architecture]
         begin = start_of(row, rows)
         plans |= row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
-    plans |= start_plans(profile, rows, f"manifests/profiles/{profile.profile}.yaml")
-    plans["cost", ALL] = {"rows": full_size, **_listed_networks(manifests)}
+    weights = work.root / "data" / "weights"
+    plans |= start_plans(profile, rows, weights, f"manifests/profiles/{profile.profile}.yaml")
+    # A user's own data may not say how many classes there are; such a network is not counted.
+    counted = {key: spec for key, spec in full_size.items() if spec["num_classes"] is not None}
+    plans["cost", ALL] = {"rows": counted, **_listed_networks(manifests)}
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     about = {"profile": profile.profile, "smoke": profile.smoke}
     plans["figures", ALL] = figure_params(manifests, about, profile.experiments_file, plans)
@@ -162,7 +171,8 @@ def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
         raise ManifestError(
             f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
         )
-    return protocols[name].model_dump(mode="json")
+    # Without its words, so that rewording predicts nothing anew.
+    return protocols[name].model_dump(mode="json", exclude={"title", "source"})
 
 
 def _full_size(row: Experiment, dataset: Dataset) -> Params:

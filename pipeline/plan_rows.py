@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ManifestError
@@ -30,7 +31,6 @@ def row_plans(
         "input": row.input,
         "fold": row.fold,
         "generated": profile.generated,
-        "obtain": dataset.obtain,
         "train": dataset.folds[row.fold].train,
         "val": dataset.folds[row.fold].val,
         "multi_label": dataset.multi_label,
@@ -107,8 +107,8 @@ def start_of(row: Experiment, rows: dict[str, Experiment]) -> Params:
     return {"kind": kind, "from": row.start, "images": two}
 
 
-def start_plans(profile: Profile, rows: dict[str, Experiment], where: str) -> Plans:
-    """The plans of the two starts that are no rows."""
+def start_plans(profile: Profile, rows: dict[str, Experiment], weights: Path, where: str) -> Plans:
+    """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
     wanted = {
         row.backbone
         for row in rows.values()
@@ -126,7 +126,10 @@ def start_plans(profile: Profile, rows: dict[str, Experiment], where: str) -> Pl
         made = {"compute": {"device": "cpu", "threads": 1}, "weight_decay": 0.0005}
         images = {"kind": "stills", **made, **profile.images.model_dump(mode="json")}
     elif profile.images == "imagenet":
-        images = {"kind": "imagenet"}
+        # So that files put there later are noticed; their content is the start's business.
+        files = {name: weights / f"{name}.pth" for name in sorted(wanted)}
+        sizes = {name: f.stat().st_size if f.is_file() else None for name, f in files.items()}
+        images = {"kind": "imagenet", "local_bytes": sizes}
     else:
         if backbones:
             raise ManifestError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from pipeline.digests import read_json
@@ -12,7 +11,7 @@ from pipeline.manifest_dataset import Dataset, load_dataset
 from pipeline.manifest_tables import Manifests, load_all
 from pipeline.workspace import Workspace
 
-_BACKWARD = 3
+_STEP_OVER_FORWARD = 3
 """A training step costs about three forward passes: one forward, two for the gradients."""
 
 
@@ -58,7 +57,7 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
         cost = costs.get(key)
         petamacs = hours = None
         if clips is not None and cost is not None:
-            petamacs = _BACKWARD * cost["gmacs"] * clips / 1e6
+            petamacs = _STEP_OVER_FORWARD * cost["gmacs"] * clips / 1e6
             if tflops is not None:
                 hours = petamacs * 1e15 * 2 / (tflops * 1e12) / 3600
         found.append(RowBudget(key, row.dataset, clips, petamacs, hours, aims.get(key, {})))
@@ -72,7 +71,8 @@ def training_clips(recipe: Recipe, dataset: Dataset, fold: str) -> int | None:
     videos = dataset.expected.get(dataset.folds[fold].train)
     if videos is None:
         return None
-    return recipe.epochs * math.floor(videos / recipe.batch) * recipe.batch
+    batch = min(recipe.batch, videos)
+    return recipe.epochs * (videos // batch) * batch
 
 
 def _aims(manifests: Manifests) -> dict[str, dict[str, str]]:

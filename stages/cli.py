@@ -246,11 +246,14 @@ def repro(
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
 ) -> None:
     """Bring a whole profile up to date with DVC, rows side by side."""
+    from pipeline.manifest import load_profile
     from pipeline.workers import cores
     from stages import repro as driver
 
     work = _workspace(profile)
-    driver.run(work, jobs or settings(work).jobs or cores())
+    # Rows that may use an accelerator share it badly.
+    alone = load_profile(work.manifests, profile).compute.device == "auto"
+    driver.run(work, jobs or settings(work).jobs or (1 if alone else cores()))
 
 
 @profile_app.command("list")

@@ -54,8 +54,12 @@ def _clips(work: Workspace, key: str, params: dict[str, Any]) -> Files:
 
 def _beginning(work: Workspace, key: str, params: dict[str, Any]) -> Files:
     """The clips a row trains on and the weights it starts from."""
-    begin = params["start"]["from"]
-    return {**_clips(work, key, params), "start": work.run(begin) / "train"}
+    begin = params["start"]
+    files = {**_clips(work, key, params), "start": work.run(begin["from"]) / "train"}
+    if begin["images"]:
+        # DVC sees it through the start, which itself starts from images (a check when planning).
+        files["images"] = work.run("images") / "train"
+    return files
 
 
 def _ledger(work: Workspace, key: str) -> Path:

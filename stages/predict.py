@@ -89,7 +89,14 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                 seed=params["seed"],
                 segments=protocol["segments"],
             )
-            model.load_state_dict(weights)
+            try:
+                model.load_state_dict(weights)
+            except RuntimeError:
+                raise UsageError(
+                    f"{key} was trained with another network than it has now",
+                    where="manifests/",
+                    do=f"run `tdn train {key}` again",
+                ) from None
             model.to(device).eval()
             row = test_clips(params, index, window_of(model), name)
             found = _views(_stream(model, protocol, params), row, params, device, progress)

@@ -12,7 +12,6 @@ import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,57 +50,54 @@ def run(
 ) -> None:
     """Write `runs/P/<key>/train/`: `<backbone>.pt` in torchvision's names, history and outcome.
 
-    Raises AbsentData naming the file to provide when ImageNet weights cannot be had; with
-    `record_absent` that becomes a `not-run` outcome, and so do the rows that start from it.
+    Raises AbsentData naming the file to provide when ImageNet weights of a backbone cannot be had;
+    with `record_absent` the outcome says which are `lacking`, and rows on those are not run.
     """
     out = work.run(key) / "train"
     half = out.with_name(".tmp-train")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
     history: dict[str, Any] = {}
+    lacking: dict[str, str] = {}
     reason = params.get("reason", "")
     data = _make(params) if params["kind"] == "stills" else None
-    for backbone, shape in params["backbones"].items() if not reason else ():
+    for backbone, shape in params["backbones"].items():
         if data is not None:
             state, history[backbone] = _from_stills(params, data, shape, progress)
         else:
             found = _imagenet(work, backbone)
             if isinstance(found, str):
-                reason = found
-                break
+                lacking[backbone] = found
+                continue
             state = found
         torch.save(dict(state), half / f"{backbone}.pt")
-    if reason and not record_absent and params["kind"] == "imagenet":
+    if lacking and not record_absent:
         shutil.rmtree(half)
         raise AbsentData(
-            f"no image pre-training: {reason}",
+            f"no image pre-training: {'; '.join(lacking.values())}",
             where="data/weights/",
             do="put torchvision's state dict of the backbone there as <backbone>.pth",
         )
+    if lacking and len(lacking) == len(params["backbones"]):
+        reason = "; ".join(lacking.values())
     write_json(half / "history.json", history)
     status = "not-run" if reason else "ok"
-    write_json(half / "outcome.json", {"status": status, "reason": reason})
+    write_json(half / "outcome.json", {"status": status, "reason": reason, "lacking": lacking})
     shutil.rmtree(out, ignore_errors=True)
     half.rename(out)
 
 
-def weight_files(work: Workspace, backbones: Mapping[str, Any]) -> dict[str, Path]:
-    """The local ImageNet files that there are, by backbone."""
-    folder = work.root / "data" / "weights"
-    return {b: folder / f"{b}.pth" for b in backbones if (folder / f"{b}.pth").is_file()}
-
-
 def _imagenet(work: Workspace, backbone: str) -> State | str:
     """The state dict, or in words why there is none."""
-    local = weight_files(work, {backbone: None})
+    local = work.root / "data" / "weights" / f"{backbone}.pth"
     try:
-        if backbone in local:
-            state = torch.load(local[backbone], map_location="cpu", weights_only=True)
+        if local.is_file():
+            state = torch.load(local, map_location="cpu", weights_only=True)
         elif backbone in IMAGENET:
             state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
         else:
             return f"no ImageNet weights are known for {backbone}"
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"ImageNet weights of {backbone} cannot be had: {why}"
     return dict(state)

@@ -58,7 +58,8 @@ def how_to_get(work: Workspace, data: Params) -> str:
         return f"run `tdn flow {name} --profile {work.profile}`"
     if data["generated"]:
         return f"run `make repro`, or `tdn mini {name}`, `tdn check {name}` and `tdn decode {name}`"
-    return f"in {work.relative(work.raw(name))}/: {data['obtain']}; then run {then}"
+    obtain = read_json(work.plan("check", name))["params"]["dataset"]["obtain"]
+    return f"in {work.relative(work.raw(name))}/: {obtain}; then run {then}"
 
 
 def start(params: Params) -> torch.device:
@@ -119,7 +120,8 @@ def train_clips(params: Params, index: FrameIndex, window: int, seed: int) -> Ro
 
 def test_clips(params: Params, index: FrameIndex, window: int, protocol: str) -> Row:
     """The row's test clips under one of its protocols."""
-    rules = Protocol.model_validate(params["protocols"][protocol])
+    words = {"title": protocol, "source": "planned"}  # plans hold no words
+    rules = Protocol.model_validate({**params["protocols"][protocol], **words})
     rule = TestRule(
         segments=params["model"]["segments"],
         window=window,

@@ -16,8 +16,8 @@ from pipeline.workspace import Workspace, seed_suffix
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     """Write `reports/P/metrics/ROW.json` and `runs/P/ROW/scores/<protocol>.parquet`.
 
-    A row that was not predicted gets status 'not-run' and its reason; a protocol without a file
-    gets it for itself. Raises AbsentData when predict never ran, RecordError on damaged files.
+    A row that was not predicted gets status 'not-run' and its reason. Raises AbsentData when
+    predict never ran, RecordError on damaged files.
     """
     folder = work.run(key) / "predict"
     if not (folder / "outcome.json").is_file():
@@ -71,6 +71,8 @@ def _protocol(
 
 def _over_seeds(folder: Path, name: str, aggregate: str, params: dict[str, Any]) -> dict[str, Any]:
     """The headline metric of every training of the row, when there was more than one."""
+    if params["seeds"] < 2:
+        return {}
     metric = "map_pct" if params["metric"] == "map" else "top1_pct"
     values: list[float] = []
     for number in range(params["seeds"]):
@@ -91,6 +93,7 @@ def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, s
     for name, found in protocols.items():
         if found["n_scored"] == 0:
             return "not-run", f"{name}: none of {found['n_expected']} videos could be scored"
+    for name, found in protocols.items():
         if found["n_failed"]:
             return "partial", f"{name}: {found['n_failed']} of {found['n_expected']} videos failed"
     return "ok", ""

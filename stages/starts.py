@@ -21,12 +21,18 @@ WEIGHTS = "weights.pt"
 
 def absent_start(work: Workspace, params: Params) -> str:
     """Why the row's initial weights are not here; empty when they are."""
-    key = params["start"]["from"]
-    outcome = work.run(key) / "train" / "outcome.json"
-    if not outcome.is_file():
-        return f"its start '{key}' is not trained"
-    reason: str = read_json(outcome)["reason"]
-    return f"its start '{key}' has no weights: {reason}" if reason else ""
+    begin = params["start"]
+    for key in [begin["from"], *(["images"] if begin["images"] else [])]:
+        outcome = work.run(key) / "train" / "outcome.json"
+        if not outcome.is_file():
+            return f"its start '{key}' is not trained"
+        about = read_json(outcome)
+        # Image pre-training may lack one backbone and have another.
+        lacking: dict[str, str] = about.get("lacking", {})
+        reason = about["reason"] or lacking.get(params["model"]["backbone"], "")
+        if reason:
+            return f"its start '{key}' has no weights: {reason}"
+    return ""
 
 
 def load_start(work: Workspace, params: Params, model: nn.Module) -> None:

@@ -83,8 +83,8 @@ def run(
         half = resume / "done"
         for number in range(params["seeds"]):
             _train_seed(work, params, number, resume, half, identity, progress)
-        (half / "identity").unlink()
     write_json(half / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
+    (half / "identity").unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
     half.rename(out)
     shutil.rmtree(resume, ignore_errors=True)
@@ -151,8 +151,8 @@ class _Training:
         torch.manual_seed(self.seed * 100_003 + epoch)  # dropout
         if recipe["phase1_epochs"]:
             share = epoch / self.schedule.epochs
-            first = share < recipe["phase1_epochs"] / recipe["epochs"]
-            self.model.set_phase(1 if first else 2)  # type: ignore[operator]  # see _prepare
+            held_still = share < recipe["phase1_epochs"] / recipe["epochs"]
+            self.model.set_phase(1 if held_still else 2)  # type: ignore[operator]  # see _prepare
         self.model.train()
         if recipe["partial_bn"]:
             freeze_partial_bn(self.model)

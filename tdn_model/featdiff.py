@@ -157,7 +157,7 @@ class FeatureDifferenceNet(nn.Module):
         return [key for key in self.state_dict() if "classifier" in key]
 
     def set_phase(self, phase: int) -> None:
-        """Freeze for phase 1 or thaw for phase 2; make the optimiser's groups after it."""
+        """Freeze for phase 1 or thaw for phase 2; make the optimiser's groups in phase 2."""
         check_choice("phase", phase, PHASES)
         self.phase = phase
         for name, parameter in self.image.named_parameters():

@@ -21,17 +21,20 @@ class Schedule:
     lr: float
     epochs: int
     steps_per_epoch: int
-    decay: Literal["cosine", "milestones"]
-    milestones: tuple[int, ...] = ()
+    decay: Literal["cosine", "milestones", "plateau"]
+    milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     warmup_epochs: float = 0.0
 
     def at(self, step: int) -> float:
-        """The rate for a 0-based step: linear warm-up, then ÷10 at milestones or a cosine."""
+        """The rate for a 0-based step: linear warm-up, then ÷10 at milestones or a cosine.
+
+        With "plateau" it stays: whoever sees the validation accuracy divides it.
+        """
         warmup = int(self.warmup_epochs * self.steps_per_epoch)
         if step < warmup:
             return self.lr * (step + 1) / warmup
-        if self.decay == "milestones":
+        if self.decay != "cosine":
             passed = sum(step >= epoch * self.steps_per_epoch for epoch in self.milestones)
             return self.lr * self.gamma**passed
         total = max(1, self.epochs * self.steps_per_epoch - warmup)
@@ -39,12 +42,13 @@ class Schedule:
 
 
 def parameter_groups(
-    model: nn.Module, policy: Literal["flat", "tsn"], weight_decay: float
+    model: nn.Module, policy: Literal["flat", "tsn", "tsn_rates"], weight_decay: float
 ) -> list[dict[str, Any]]:
     """Parameter groups with `lr_mult` and `weight_decay`.
 
     "flat": one rate and full decay for all (what TDN's trainer really does). "tsn": biases at twice
     the rate without decay, normalisation without decay, classifier weight ×5 and bias ×10.
+    "tsn_rates": the same rates, full decay for all (TEA's trainer).
     """
     if policy == "flat":
         params = [p for p in model.parameters() if p.requires_grad]
@@ -60,7 +64,8 @@ def parameter_groups(
             mult = 2.0 if bias and not norm else 1.0
             if module in classifiers:
                 mult = 10.0 if bias else 5.0
-            decay = 0.0 if norm or bias else weight_decay
+            spared = policy == "tsn" and (norm or bias)
+            decay = 0.0 if spared else weight_decay
             buckets.setdefault((mult, decay), []).append(parameter)
     return [
         {"params": params, "lr_mult": mult, "weight_decay": decay}

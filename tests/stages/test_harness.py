@@ -15,7 +15,7 @@ from tests.checkout import ROOT
 PARAMS: dict[str, Any] = {
     "generated": True,
     "data": {"name": "DATASET", "input": "frames"},
-    "start": {"from": "START"},
+    "start": {"from": "START", "images": False},
     "rows": {"KEY": {}},
     "datasets": {"DATASET": {}},
 }

@@ -9,7 +9,7 @@ import torch
 from pipeline.digests import read_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.workspace import Workspace
-from stages import pretrain, train
+from stages import pretrain, starts, train
 from tdn_model.build import build
 from tdn_model.imagenet import torchvision_names
 from tests.stages.conftest import params
@@ -184,6 +184,27 @@ def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:
     train.run(work, "row", params=plan)
     history = read_json(work.run("row") / "train" / "history.json")
     assert all(0 <= epoch["validation_top1_pct"] <= 100 for epoch in history)
+    assert [epoch["lr"] for epoch in history] == [0.05, 0.05], "nothing is saturated yet"
+
+
+def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
+    (work.root / "data" / "weights").mkdir(parents=True)
+    given = torchvision_names(build("tsn", num_classes=7, num_segments=1, width=4).state_dict())
+    torch.save(given, work.root / "data" / "weights" / "resnet50.pth")
+    plan = {"kind": "imagenet", "backbones": {"resnet50": SHAPE, "res2net50": SHAPE}}
+    pretrain.run(work, "images", params=plan, record_absent=True)
+    here = {**params("row"), **begin("images", "images")}
+    assert starts.absent_start(work, here) == ""
+    here["model"]["backbone"] = "res2net50"
+    assert "no ImageNet weights are known" in starts.absent_start(work, here)
+
+
+def test_an_empty_weights_file_is_told_in_words(tmp_path: Path) -> None:
+    work = Workspace(tmp_path)
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    (tmp_path / "data" / "weights" / "resnet50.pth").touch()
+    with pytest.raises(AbsentData, match="resnet50 cannot be had"):
+        pretrain.run(work, "images", params={"kind": "imagenet", "backbones": {"resnet50": SHAPE}})
 
 
 def test_iterations_are_turned_into_epochs(work: Workspace) -> None:

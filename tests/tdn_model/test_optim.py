@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tdn_model.build import build
 from tdn_model.engine import micro_batch, predict_step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 
@@ -101,3 +102,16 @@ def test_large_clips_are_evaluated_one_by_one_and_small_ones_together() -> None:
     clips = torch.randn(5, 1, 1, 3, 8, 8)
     whole = predict_step(net, clips)
     torch.testing.assert_close(whole, torch.cat([predict_step(net, clip[None]) for clip in clips]))
+
+
+def test_a_plateau_keeps_the_rate_until_somebody_divides_it() -> None:
+    schedule = Schedule(0.02, 50, 100, "plateau")
+    assert {schedule.at(step) for step in range(0, 5000, 250)} == {0.02}
+
+
+def test_teas_rates_spare_nothing_from_decay() -> None:
+    model = build("tsn", num_classes=3, num_segments=2, width=4, blocks=(1, 1, 1, 1))
+    spared = parameter_groups(model, "tsn", 0.1)
+    groups = parameter_groups(model, "tsn_rates", 0.1)
+    assert {group["weight_decay"] for group in groups} == {0.1}
+    assert {g["lr_mult"] for g in groups} == {g["lr_mult"] for g in spared}
