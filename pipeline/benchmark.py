@@ -132,6 +132,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB (Linux).
+
+    Not getrusage: what that reports begins with the parent's memory at the time of the fork.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def write_benchmark(
     folder: Path,
     name: str,

@@ -109,9 +109,12 @@ def put_back(
     path, kept = work.record(stage, key), _kept(work, stage, key, record)
     if not kept.is_file() or (path.is_file() and path.read_bytes() == json_bytes(record)):
         return False
-    found = read_json(kept)
-    write_json(path, found["record"])
-    write_json(path.with_suffix(OBSERVED), found["observed"])
+    try:
+        observed = read_json(kept)["observed"]
+    except (ValueError, KeyError):
+        return False
+    write_json(path, record)
+    write_json(path.with_suffix(OBSERVED), observed)
     return True
 
 

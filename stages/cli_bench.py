@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.errors import UsageError
 from pipeline.workspace import find_root
 
 app = typer.Typer(help="Measure speed and memory; reports in reports/bench/.", no_args_is_help=True)
@@ -18,8 +19,16 @@ Rounds = Annotated[int, typer.Option(min=1, help="timed rounds; contenders take 
 Out = Annotated[Path | None, typer.Option(help="folder for the report (default: reports/bench)")]
 
 
-def folder(out: Path | None) -> Path:
-    """Where a report goes: `out`, else `reports/bench` of this checkout."""
+def folder(out: Path | None, *, tried_out: bool = False) -> Path:
+    """Where a report goes: `out`, else `reports/bench` of this checkout.
+
+    Raises UsageError when a measurement of another size would replace the one that counts.
+    """
+    if tried_out and out is None:
+        raise UsageError(
+            "this measures something smaller than the report in reports/bench",
+            do="give a folder of its own with --out",
+        )
     return out if out is not None else find_root(Path.cwd()) / "reports" / "bench"
 
 
@@ -68,8 +77,9 @@ def timings(
         width=width,
         only=tuple(only or ()),
     )
-    bench.run(work, specs, setting, folder(out), lambda line: typer.echo(line, err=True))
-    typer.echo((folder(out) / f"timings.{device}.md").read_text(encoding="utf-8"))
+    place = folder(out, tried_out=bool(side or width or only))
+    bench.run(work, specs, setting, place, lambda line: typer.echo(line, err=True))
+    typer.echo((place / f"timings.{device}.md").read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -92,6 +102,7 @@ def model(
     from stages.bench import model as bench
     from stages.bench.measures import pick_device
 
+    place = folder(out, tried_out=width is not None or side != 224)
     chosen = pick_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -105,8 +116,8 @@ def model(
         width=width,
         compiled=compiled,
     )
-    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
-    typer.echo((folder(out) / f"model.{device}.md").read_text(encoding="utf-8"))
+    bench.run(setting, place, lambda line: typer.echo(line, err=True))
+    typer.echo((place / f"model.{device}.md").read_text(encoding="utf-8"))
 
 
 @app.command()

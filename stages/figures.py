@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import predictions, scores
 from pipeline.digests import read_json, write_json
-from pipeline.errors import AbsentData, UsageError
+from pipeline.errors import AbsentData, TdnError
 from pipeline.manifest_base import validate
 from pipeline.manifest_figures import Cost, Curves, Figures, Gains, Ordering, Reversal
 from pipeline.reporting.figures.canvas import Figure, empty, save
@@ -50,7 +50,7 @@ def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = No
     for number, (name, figure) in enumerate(wanted.figures.items(), start=1):
         try:
             made = _MAKERS[figure.kind](context, name, figure)
-        except (AbsentData, UsageError) as error:
+        except TdnError as error:
             made = [empty(name, figure.kind, figure.title, figure.remark, error.what)]
         for one in made:
             save(one, folder)

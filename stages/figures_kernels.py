@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.errors import AbsentData
 from pipeline.manifest_figures import Kernels, Place
 from pipeline.reporting.figures.canvas import Figure
 from pipeline.reporting.figures.kernels import Sample, draw_kernels
@@ -58,6 +59,8 @@ def adaptive(viewer: Viewer, count: int, key: str, blocks: Mapping[str, str]) ->
     """V (videos, C, T) and Θ (videos, C, 3) of `count` drawn test videos at each place."""
     opened = viewer.opened
     videos = drawn(test_videos(opened), count, key)
+    if not videos:
+        raise AbsentData("no usable test video", do="look at the decode counts in the report")
     local: dict[str, list[np.ndarray]] = {place: [] for place in blocks}
     whole: dict[str, list[np.ndarray]] = {place: [] for place in blocks}
     for start in range(0, len(videos), _BATCH):

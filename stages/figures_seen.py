@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import AbsentData
 from pipeline.index import Video
 from pipeline.manifest_figures import Cam, GradCam
 from pipeline.reporting.figures import focus
@@ -184,6 +185,8 @@ def _videos(
 ) -> tuple[list[Video], list[Video]]:
     """The videos to show and those to measure."""
     videos = test_videos(opened)
+    if not videos:
+        raise AbsentData("no usable test video", do="look at the decode counts in the report")
     by_id = {video.video_id: video for video in videos}
     named = spec.show_ids.get(context.params["profile"], [])
     shown = [by_id[video_id] for video_id in named if video_id in by_id]

@@ -93,6 +93,7 @@ def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
         found[f"metrics:{row}"] = work.metrics(row)
         found[f"scores:{row}"] = work.run(row) / "scores"
         found[f"train:{row}"] = work.run(row) / "train"
+        found[f"predict:{row}"] = work.run(row) / "predict"
     present = {role: path for role, path in found.items() if path.exists()}
     return {**present, "tables": work.reports / "tables"}
 

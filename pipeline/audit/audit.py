@@ -110,6 +110,8 @@ def audit(
 def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:
     """The links together with what they mean for every cell."""
     found = tuple(links)
+    printed = context.work.relative(context.work.reports / "tables" / "cells.json")
+    shared = [link for link in found if link.path == printed]
     by_run: dict[str, list[Link]] = {}
     for link in found:
         kind, _, name = link.source.partition(":")
@@ -119,7 +121,8 @@ def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:
     for cell in context.measured():
         name = str(cell["cell_id"])
         sources = [f"record:{run}" for run in context.behind(cell)] + [f"cell:{name}"]
-        cells[name] = worst(link for source in sources for link in by_run.get(source, []))
+        own = [link for source in sources for link in by_run.get(source, [])]
+        cells[name] = worst([*own, *shared])
     return Result(context, level, found, cells)
 
 

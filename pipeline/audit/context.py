@@ -115,9 +115,9 @@ class Context:
         """
         roots = [self.work.relative(self.work.data), self.work.relative(self.work.run("x").parent)]
         parts = path.split("/")
-        if len(parts) > 3 and parts[0] == "data":
+        if parts[0] == "data" and not path.endswith(".stamp.json"):
             depth = 3 if parts[1] == "raw" else 4
-            if {"raw", "frames", "flow"} & set(parts[:3]):
+            if len(parts) >= depth and {"raw", "frames", "flow"} & set(parts[:3]):
                 roots.append("/".join(parts[:depth]))
         for root in roots:
             if (path == root or path.startswith(root + "/")) and not self.place(root).exists():

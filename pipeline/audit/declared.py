@@ -132,6 +132,16 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     """Did the run see what the maker of its input wrote?"""
     made = context.evidence.made(read.path)
     if made is None:
+        if _is_made(context, read.path):
+            yield Link(
+                Level.LOCK,
+                source,
+                "read",
+                read.path,
+                Status.UNRECORDED,
+                detail="no record says what made it: the chain ends here",
+                do="restore the record from git, or run the stage that makes it again",
+            )
         return
     if made.path == read.path:
         declared: str | None = made.sha256
@@ -152,6 +162,14 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
         detail=f"it saw another file than {maker} made" if stale else "",
         do=f"run `tdn {run.stage} {run.key}` again" if stale else "",
     )
+
+
+def _is_made(context: Context, path: str) -> bool:
+    """Whether some stage makes files at this place; the rest are given: manifests, raw data."""
+    work = context.work
+    made = [work.data / name for name in ("sources", "frames", "flow", "decoded")]
+    places = [work.relative(place) for place in (*made, work.run("x").parent)]
+    return any(path.startswith(f"{place}/") for place in places)
 
 
 def _unrecorded(context: Context) -> Iterator[Link]:

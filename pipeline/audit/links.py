@@ -71,7 +71,8 @@ LIMITS = {
     Level.LOCK: "reads no data: a changed file with an unchanged record passes",
     Level.HASH: "a forger who rewrites a file, its record and dvc.lock alike passes; comments and "
     "layout of code do not count; `.observed.json` (machine, versions, times) is believed",
-    Level.RECOMPUTE: "forged predictions or weights with matching records pass; what the texts are "
+    Level.RECOMPUTE: "forged predictions or weights with matching records pass; figures and the "
+    "numbers in their captions are hashed, not drawn again; what the texts are "
     "printed by is this checkout's code",
     Level.REPLAY: "videos outside the sample pass, and weights are taken as they are",
     Level.RERUN: "one row is one row; whoever forges sources, code and records alike passes: only "

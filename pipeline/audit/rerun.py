@@ -17,12 +17,20 @@ from pipeline.digests import read_json
 from pipeline.errors import UsageError
 from pipeline.workspace import Workspace
 
+EVERYWHERE = ("costs", "ledger", "stamp")
+"""Roles of files that are the same on every machine: counted, listed or drawn, never trained."""
+
 
 def check(context: Context) -> Iterator[Link]:
     """Run what the scope's cells come from, in order, in a clone, and compare what comes out.
 
     Raises UsageError without git or a command to run stages with.
     """
+    if not any(True for _ in context.measured()):
+        raise UsageError(
+            "nothing to run again: no number of ours is asked for",
+            do="name a cell that has one; `tdn trace` shows what a cell rests on",
+        )
     wanted = {name for cell in context.measured() for name in context.behind(cell)}
     names = context.evidence.in_order(wanted)
     with tempfile.TemporaryDirectory(prefix="tdn-rerun-") as folder:
@@ -94,8 +102,10 @@ def _compare(context: Context, clone: Workspace, again: Evidence, run: Run) -> I
         now = found.get(made.path)
         if now is not None and now.sha256 == made.sha256:
             yield _link(run, made.path, Status.OK, "bit for bit")
-        elif alike:
+        elif alike or made.role in EVERYWHERE:
             detail = "other bytes on the same kind of machine"
+            if not alike:
+                detail = "other bytes, where the machine makes no difference"
             yield _link(run, made.path, Status.RERUN_MISMATCH, detail)
         elif made.role == "metrics":
             yield _within(context, clone, run, made.path)

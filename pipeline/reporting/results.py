@@ -185,7 +185,8 @@ def _timings(work: Workspace) -> tuple[dict[str, Any], Source | None]:
             if row["in tables"]:
                 times = {"ms_per_video": row["ms per video, loading included"], "machine": machine}
                 found.setdefault(row["row"], {})[row["protocol"]] = times
-        return found, source(work, path)
+        if found:
+            return found, source(work, path)
     return {}, None
 
 

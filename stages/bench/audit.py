@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from pipeline.audit import hashing
 from pipeline.audit.context import Context, Tools, open_context
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.recompute import files_below
-from pipeline.benchmark import median_s, paired, ratio, timed, write_benchmark
+from pipeline.benchmark import median_s, paired, peak_mib, ratio, timed, write_benchmark
 from pipeline.digests import sha256_bytes, sha256_file
+from pipeline.errors import UsageError
 from pipeline.parquet import write_table
 from pipeline.records import write_record
 from pipeline.sources import LEDGER
@@ -122,7 +124,12 @@ def _bare(files: list[Path]) -> int:
 def _command(work: Workspace) -> float:
     """`tdn audit` in a process of its own, in seconds."""
     words = [sys.executable, "-m", "stages", "audit", "--profile", work.profile]
-    return timed(lambda: subprocess.run(words, cwd=work.root, capture_output=True)).wall_s
+    done: list[int] = []
+    run = partial(subprocess.run, words, cwd=work.root, capture_output=True)
+    sample = timed(lambda: done.append(run().returncode))
+    if done[0] not in (0, 1):
+        raise UsageError("tdn audit could not run", do="run `tdn audit` and read what it says")
+    return sample.wall_s
 
 
 def _context(work: Workspace) -> Context:
@@ -154,10 +161,7 @@ def _in_child(root: Path, videos: int) -> float:
 def _peak_mib(root: Path) -> float:
     """Peak memory of this process once it has been through level 1, in MiB (Linux)."""
     list(hashing.check(_context(Workspace(root))))
-    # Not getrusage: what it reports begins with the parent's memory at the time of the fork.
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    return peak_mib()
 
 
 def _ledger(work: Workspace, videos: int) -> None:

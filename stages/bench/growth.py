@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline.benchmark import target, write_benchmark
+from pipeline.benchmark import peak_mib, target, write_benchmark
 from pipeline.decode import decode
 from pipeline.digests import write_atomic
 from pipeline.manifest_dataset import Dataset, Fold, ReaderOptions
@@ -95,8 +95,7 @@ def _decode(root: Path) -> tuple[float, float, float]:
     started = time.perf_counter()
     before = _cpu_s()
     decode(_dataset(), root / "raw", root / "sources.json", root / "frames", workers=0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return _cpu_s() - before, time.perf_counter() - started, peak
+    return _cpu_s() - before, time.perf_counter() - started, peak_mib()
 
 
 def _cpu_s() -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.benchmark import peak_mib
 from pipeline.errors import UsageError
 
 GIB = 2**30
@@ -171,5 +171,4 @@ def _resident_peak(make: Callable[[], tuple[nn.Module, Tensor]], threads: int) -
     model, clips = make()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     training_step(model, clips)()
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak_kib / 1024 - pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return peak_mib() - pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -300,3 +300,30 @@ def test_repro_ends_with_the_audit(project: Project) -> None:
     clean, line = audit.closing(project.work)
     assert not clean
     assert f"hash-mismatch: reports/mini/metrics/{ROW}.json" in line
+
+
+def test_a_forged_cell_and_a_cut_chain_are_not_intact(project: Project) -> None:
+    name = "tdn-iclr2021/1d/tsn/top1"
+    path = project.root / "reports/mini/tables/cells.json"
+    before = path.read_bytes()
+    cells = json.loads(before)
+    cells["cells"][name]["measured"] = 99.0
+    path.write_text(json.dumps(cells), "utf-8")
+    try:
+        assert audit.run(project.work, level=2).cells[name] != "ok"
+    finally:
+        path.write_bytes(before)
+    record = project.root / "reports/mini/records/train/tsn_r50_8f_ssv1.json"
+    before = record.read_bytes()
+    record.unlink()
+    try:
+        assert audit.run(project.work, level=0).cells[name] != "ok"
+    finally:
+        record.write_bytes(before)
+    assert audit.run(project.work, level=2).cells[name] == "ok"
+
+
+def test_nothing_to_rerun_says_so(project: Project, tdn: Any) -> None:
+    error = tdn("audit", "--level", "4", "--cell", "tdn-iclr2021/1d/tea/top1").exception
+    assert isinstance(error, UsageError)
+    assert error.do
