@@ -17,6 +17,7 @@ import ast
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -107,7 +108,8 @@ class _Evaluation:
             return self._unary(node)
         if isinstance(node, ast.BoolOp):
             combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-            return combine.reduce([self.of(value) for value in node.values])
+            # Not the ufunc's own reduce: a resampled number stands beside one that is not.
+            return reduce(combine, [self.of(value) for value in node.values])
         if isinstance(node, ast.Compare):
             return self._compare(node)
         if isinstance(node, ast.Call):
@@ -145,7 +147,7 @@ class _Evaluation:
         if name in ("highest", "lowest"):
             values = [self.lookup(address) for address in self._column(node.args)]
             pick = np.maximum if name == "highest" else np.minimum
-            return pick.reduce(values)
+            return reduce(pick, values)
         values = [self.of(argument) for argument in node.args]
         if name == "abs":
             return np.abs(values[0])

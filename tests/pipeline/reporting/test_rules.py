@@ -83,3 +83,11 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(ManifestError) as caught:
         rule(text)
     assert caught.value.where == "here"
+
+
+def test_a_resampled_number_may_stand_beside_one_that_is_not() -> None:
+    draws = {**VALUES, "doc/1/a/top1": np.array([45.0, 50.0])}
+    found = rule("'1/b/top1' > '1/a/top1' and '1/c/flops' > '1/a/flops'").evaluate(draws.get)
+    assert found.tolist() == [True, False]
+    most = rule("highest('1/*/top1') >= 51").evaluate(draws.get)
+    assert np.all(most)
