@@ -111,7 +111,9 @@ def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:
     """The links together with what they mean for every cell."""
     found = tuple(links)
     printed = context.work.relative(context.work.reports / "tables" / "cells.json")
-    shared = [link for link in found if link.path == printed]
+    # What is wrong with one cell is that cell's; what is wrong with the file is every cell's.
+    whole = (link for link in found if not link.source.startswith("cell:"))
+    shared = [link for link in whole if link.path == printed]
     by_run: dict[str, list[Link]] = {}
     for link in found:
         kind, _, name = link.source.partition(":")

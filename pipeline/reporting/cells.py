@@ -11,8 +11,8 @@
 | verified | within the column's tolerance of the claim |
 | differs | outside it |
 
-The rules are tried in this order. Columns that depend on no data (operations, parameters, views)
-are compared with the claim on every profile.
+The rules are tried in this order. Columns that depend on no data (operations, parameters) are
+compared with the claim on every profile; views are counted in the predictions of a run.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def judge(claim: Claim | None, found: Measurement, column: Column) -> tuple[Stat
     if found.value is None:
         return Status.NOT_RUN, found.missing or "no result"
     depends_on_data = column.measure.depends_on_data
-    if depends_on_data and found.smoke:
+    if column.measure.comes_from_runs and found.smoke:
         return Status.SMOKE, "synthetic or reduced data"
     if depends_on_data and found.n_scored != found.n_expected:
         return Status.PARTIAL, f"{found.n_scored} of {found.n_expected} videos scored"
@@ -164,7 +164,7 @@ def make_cell(
         ci_high=high,
         n_expected=found.n_expected,
         n_scored=found.n_scored,
-        smoke=found.smoke and column.measure.depends_on_data,
+        smoke=found.smoke and column.measure.comes_from_runs,
         status=status,
         reason=reason,
         lineage=found.lineage,
