@@ -26,7 +26,7 @@ from pipeline.errors import UsageError
 def test_contenders_take_turns_and_the_order_turns_round() -> None:
     calls: list[str] = []
     found = paired(
-        {name: lambda name=name: calls.append(name) for name in "ab"},  # type: ignore[misc]
+        {name: lambda name=name: calls.append(name) for name in "ab"},  # type: ignore[misc]  # a lambda with a default
         rounds=3,
         warmup=1,
     )
