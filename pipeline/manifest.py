@@ -36,6 +36,9 @@ class Experiment(Strict):
     backbone: Identifier
     segments: Positive
     options: dict[Identifier, Option] = Field(default_factory=dict)
+    half_size: bool = False
+    """Decode at half size the frames of a window of which only differences are used: other pixels
+    for less time (`pipeline.halves`)."""
     recipe: Identifier
     protocols: Annotated[list[Identifier], Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0

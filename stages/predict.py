@@ -28,6 +28,7 @@ from stages.rows import (
 from stages.starts import WEIGHTS
 from tdn_model.contract import window_of
 from tdn_model.engine import predict_step
+from tdn_model.inference import inference_copy
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
@@ -99,7 +100,8 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                 ) from None
             model.to(device).eval()
             row = test_clips(params, index, window_of(model), name)
-            found = _views(_stream(model, protocol, params), row, params, device, progress)
+            quick = inference_copy(model)
+            found = _views(_stream(quick, protocol, params), row, params, device, progress)
             write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
     names = list(params["protocols"])
     about = {"status": "ok", "reason": "", "protocols": names, "seeds": params["seeds"]}

@@ -68,6 +68,8 @@ def start(params: Params) -> torch.device:
     if compute["threads"]:
         torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads memory before writing it; filling it first is a fifth of a small step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if compute["device"] == "auto" and torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         return torch.device("cuda")
@@ -164,6 +166,15 @@ def _row(
     cache_mb: int,
 ) -> Row:
     listed = index.split(split)
+    half_size: tuple[int, ...] = ()
+    if params["data"]["half_size"]:
+        if rule.window == 1 or params["data"]["input"] == "flow":
+            raise UsageError(
+                f"{params['row']}: half_size is for frames that are used as differences only",
+                where="manifests/, half_size",
+                do="leave half_size out of this row",
+            )
+        half_size = tuple(n for n in range(rule.window) if n != rule.window // 2)
     dataset = ClipDataset(
         store=index.store(),
         videos=[video for video in listed if video.usable],
@@ -172,6 +183,7 @@ def _row(
         seed=seed,
         multi_label=params["data"]["multi_label"],
         cache_mb=cache_mb,
+        half_size=half_size,
     )
     return Row(dataset, [video for video in listed if not video.usable])
 
