@@ -35,7 +35,7 @@ from tdn_model.engine import predict_step
 from tdn_model.inference import inference_copy
 
 WIDTH_PX, HEIGHT_PX, FRAMES = 340, 256, 64
-AS_PRINTED = "as evaluated, float32"
+AS_PRINTED = "as trained, float32"
 """The way that the tables show: what `tdn predict` does."""
 
 
@@ -210,7 +210,7 @@ class _Timer:
         return normalise(frames.to(self.setting.device))
 
     def ways(self) -> dict[str, Callable[[Tensor], object]]:
-        """On a processor what `tdn predict` does and the inference copy; more on an accelerator."""
+        """The network as trained and its inference copies; more on an accelerator."""
         found: dict[str, Callable[[Tensor], object]] = {
             AS_PRINTED: partial(predict_step, self.model)
         }
