@@ -6,24 +6,22 @@ for any number of workers and any order of completion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.digests import read_json
-from pipeline.errors import AbsentData, DataError, StoreError
+from pipeline.errors import AbsentData, StoreError
 from pipeline.index import USABLE, Video, write_absent, write_index, write_rows
 from pipeline.locks import exclusive
 from pipeline.manifest_dataset import Dataset
 from pipeline.nodes import refuse_blind_nodes
-from pipeline.shards import Shard, identity, plan, recipe
-from pipeline.shardwork import Outcome, ShardRecord, ShardTask, read_record, try_videos, write_shard
-from pipeline.sources import Source, read_ledger, refuse_if_bad
+from pipeline.shardrun import Progress, Records, Work, clear, make_shards
+from pipeline.shards import Shard, cut, identity, in_a_shard, recipe
+from pipeline.shardwork import Outcome, ShardRecord, ShardTask, try_videos, write_shard
+from pipeline.sources import Source, refuse_if_bad, stream_ledger
 from pipeline.video import binary, build
-from pipeline.workers import RETRIES, Crash, Pool
-
-Progress = Callable[[int, int], None]
+from pipeline.workers import Pool
 
 BAD = ("missing", "refused", "short", "empty", "error")
 
@@ -52,19 +50,24 @@ def decode(
         if checked["status"] == "absent":
             if not record_absent:
                 raise AbsentData(f"{dataset.title}: {checked['reason']}", do=dataset.obtain)
-            _clear(folder, [])
+            clear(folder, 0)
             return write_absent(folder, dataset.name, checked["reason"])
-        rows = [row for row in read_ledger(summary.with_suffix(".parquet")) if row.video_id]
-        shards = plan(rows, dataset.decode.videos_per_shard)
-        _clear(folder, shards)
+        ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
+        shards = sum(1 for _ in ledger.shards())
+        clear(folder, shards)
         ffmpeg_build = build(binary())
-        tasks = _tasks(dataset, shards, raw, folder, ffmpeg_build)
         with Pool(workers) as pool:
-            records = _run(pool, tasks, retry_failed, progress)
-        _clear(folder, shards)  # what workers that were killed meanwhile left
-        videos = _videos(rows, shards, records)
-        write_rows(folder, videos)
-        refuse_if_bad(dataset, "decode", [(v.video_id, v.status, v.reason) for v in videos], BAD)
+            records = make_shards(
+                pool,
+                _work(dataset, ledger, raw, folder, ffmpeg_build),
+                ready=lambda tasks: _begin(pool, folder, tasks),
+                again=_worth_another_try if retry_failed else None,
+                progress=progress,
+            )
+        clear(folder, shards)  # what workers that were killed meanwhile left
+        rows = write_rows(folder, ledger.videos(records))
+        ends = ((v.video_id, v.status, v.reason) for v in ledger.videos(records))
+        refuse_if_bad(dataset, "decode", ends, BAD)
         facts = {
             "dataset": dataset.name,
             "classes": checked["classes"],
@@ -73,132 +76,87 @@ def decode(
             "ffmpeg": ffmpeg_build,
             "sources": checked["digest"],
         }
-        return write_index(folder, videos, [record.file for record in records], facts)
+        return write_index(folder, rows, records.files(), facts)
 
 
-def _clear(folder: Path, shards: Sequence[Shard]) -> None:
-    """Remove leftovers of killed runs and shards of another plan."""
-    keep = {name for shard in shards for name in (shard.file_name, shard.record_name)}
-    for path in [*folder.glob(".tmp-*"), *folder.glob("shard-*")]:
-        if path.name not in keep:
-            path.unlink()
+class _Ledger:
+    """The listed videos of a data set, read anew each time: they are too many to hold."""
+
+    def __init__(self, path: Path, videos_per_shard: int) -> None:
+        self._path = path
+        self._size = videos_per_shard
+
+    def _rows(self) -> Iterator[Source]:
+        last = ""
+        for row in stream_ledger(self._path):
+            if row.video_id is None:
+                continue
+            if row.video_id <= last:
+                raise StoreError(
+                    f"the ledger is not sorted: '{row.video_id}' comes after '{last}'",
+                    where=self._path.name,
+                    do="run `tdn check` again",
+                )
+            last = row.video_id
+            yield row
+
+    def shards(self) -> Iterator[Shard]:
+        return cut(self._rows(), self._size)
+
+    def videos(self, records: Records) -> Iterator[Video]:
+        """Index rows: what the ledger says of a video and what became of it, by ascending id."""
+        placed = 0
+        made: dict[str, Outcome] = {}
+        for row in self._rows():
+            number, before = divmod(placed, self._size)
+            video_id = str(row.video_id)
+            if in_a_shard(row):
+                made = records.outcomes(number) if not before else made
+                placed += 1
+                outcome = made[video_id]
+            else:
+                outcome = Outcome(video_id, 0, 0, 0, None, row.sha256, None, row.status, row.reason)
+            yield Video(
+                labels=row.labels,
+                splits=row.splits,
+                shard=number if outcome.status in USABLE else -1,
+                source=row.relpath,
+                **vars(outcome),
+            )
 
 
-def _tasks(
-    dataset: Dataset, shards: Sequence[Shard], raw: Path, folder: Path, ffmpeg_build: str
-) -> list[ShardTask]:
+def _work(
+    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg_build: str
+) -> Work[ShardTask]:
     made_by = recipe(dataset, ffmpeg_build)
-    return [
-        ShardTask(
-            shard=shard,
-            identity=identity(shard, made_by, dataset.decode.timeout_s),
-            recipe=made_by,
-            ffmpeg_build=ffmpeg_build,
-            raw=raw.absolute(),
-            folder=folder.absolute(),
-            policy=dataset.decode,
-            frame_prefix=dataset.options.frame_prefix,
-            blamed={},
-        )
-        for shard in shards
-    ]
+
+    def tasks() -> Iterator[ShardTask]:
+        for shard in ledger.shards():
+            yield ShardTask(
+                shard=shard,
+                identity=identity(shard, made_by, dataset.decode.timeout_s),
+                recipe=made_by,
+                ffmpeg_build=ffmpeg_build,
+                raw=raw.absolute(),
+                folder=folder.absolute(),
+                policy=dataset.decode,
+                frame_prefix=dataset.options.frame_prefix,
+                blamed={},
+            )
+
+    return Work(tasks, write_shard, try_videos, "decoding it")
 
 
-def _run(
-    pool: Pool, tasks: Sequence[ShardTask], retry_failed: bool, progress: Progress | None
-) -> list[ShardRecord]:
-    """Records of all shards, in order: those already published, and those made now."""
-    records: dict[int, ShardRecord] = {}
-    for task in tasks:
-        record = read_record(task.folder, task.shard)
-        if record is not None and record.identity == task.identity:
-            worth_it = retry_failed and any(_may_succeed(o) for o in record.outcomes)
-            if not worth_it:
-                records[task.shard.number] = record
-    total = sum(len(task.shard.rows) for task in tasks)
-    done = sum(len(record.outcomes) for record in records.values())
-    if progress is not None:
-        progress(done, total)
-    pending = [task for task in tasks if task.shard.number not in records]
-    if pending:
-        refuse_blind_nodes(pool, tasks[0].folder, _a_source(pending))
-        (tasks[0].folder / "index.json").unlink(missing_ok=True)  # it means a finished store
-    try:
-        for position, result in pool.run(write_shard, pending):
-            task = pending[position]
-            if isinstance(result, Crash):
-                result = _without_culprits(pool, task, result)
-            records[task.shard.number] = result
-            done += len(task.shard.rows)
-            if progress is not None:
-                progress(done, total)
-    except StoreError as error:
-        missing = len(tasks) - len(records)
-        raise StoreError(
-            f"{error.what}; {len(records)} of {len(tasks)} shards are finished and whole, "
-            f"{missing} are missing",
-            where=error.where,
-            do=error.do or "run the command again; it makes only the missing shards",
-        ) from None
-    return [records[task.shard.number] for task in tasks]
-
-
-def _a_source(tasks: Sequence[ShardTask]) -> Path | None:
-    """A file that decoding will want, for every node to look at."""
+def _begin(pool: Pool, folder: Path, tasks: Iterator[ShardTask]) -> None:
+    """Ask every node for the folder and a file that decoding will want."""
     rows = ((task, row) for task in tasks for row in task.shard.rows)
     found = (task.raw / str(row.relpath) for task, row in rows if row.status == "ok")
-    return next(found, None)
+    refuse_blind_nodes(pool, folder.absolute(), next(found, None))
+    (folder / "index.json").unlink(missing_ok=True)  # it means a finished store
 
 
-def _may_succeed(outcome: Outcome) -> bool:
-    return outcome.status in ("error", "empty", "partial") and outcome.source_sha256 is not None
-
-
-def _without_culprits(pool: Pool, task: ShardTask, crash: Crash) -> ShardRecord:
-    """Find by halving which videos kill the worker, then make the shard without them."""
-    blamed: dict[str, str] = {}
-    parts = _halves(task.shard.rows)
-    while parts:
-        rows = parts.pop()
-        trial = replace(task, shard=replace(task.shard, rows=rows))
-        # One video is blamed only for killing every worker it is given to.
-        tries = {"retries": RETRIES if len(rows) == 1 else 0}
-        ((_, survived),) = pool.run(try_videos, [trial], **tries)
-        if not isinstance(survived, Crash):
-            continue
-        if len(rows) == 1:
-            blamed[str(rows[0].video_id)] = f"decoding it failed: {survived.reason}"
-        else:
-            parts += _halves(rows)
-    ((_, result),) = pool.run(write_shard, [replace(task, blamed=blamed)])
-    if isinstance(result, Crash):
-        raise DataError(
-            f"{task.shard.file_name} cannot be made: {crash.reason}, with or without the videos "
-            f"that seem to cause it ({', '.join(blamed) or 'none found'})",
-            do="look at the machine's memory, or decode with --workers 1",
-        )
-    return result
-
-
-def _halves(rows: tuple[Source, ...]) -> list[tuple[Source, ...]]:
-    middle = (len(rows) + 1) // 2
-    return [part for part in (rows[:middle], rows[middle:]) if part]
-
-
-def _videos(
-    rows: Sequence[Source], shards: Sequence[Shard], records: Sequence[ShardRecord]
-) -> list[Video]:
-    """Index rows: what the ledger says of a video together with what became of it."""
-    made = {o.video_id: o for record in records for o in record.outcomes}
-    place = {str(row.video_id): shard.number for shard in shards for row in shard.rows}
-    videos = []
-    for row in sorted(rows, key=lambda row: str(row.video_id)):
-        video_id = str(row.video_id)
-        outcome = made.get(video_id)
-        if outcome is None:
-            outcome = Outcome(video_id, 0, 0, 0, None, row.sha256, None, row.status, row.reason)
-        facts: dict[str, Any] = asdict(outcome)
-        facts |= {"labels": row.labels, "splits": row.splits, "source": row.relpath}
-        facts["shard"] = place[video_id] if outcome.status in USABLE else -1
-        videos.append(Video(**facts))
-    return videos
+def _worth_another_try(record: ShardRecord) -> bool:
+    return any(
+        outcome.status in ("error", "empty", "partial") and outcome.source_sha256 is not None
+        for outcome in record.outcomes
+    )

@@ -7,7 +7,7 @@ workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,15 @@ from pipeline.blobs import pack
 from pipeline.digests import sha256_json
 from pipeline.errors import DataError, StoreError
 from pipeline.framestore import FrameStore, ShardFile, ShardWriter
-from pipeline.index import USABLE, FrameIndex, Video, write_absent, write_index
+from pipeline.index import USABLE, FrameIndex, Video, write_absent, write_index, write_rows
 from pipeline.jpegs import concatenate
 from pipeline.locks import exclusive
 from pipeline.manifest_flow import FlowPolicy
 from pipeline.nodes import refuse_blind_nodes
+from pipeline.shardrun import Progress, Records, Work, clear, make_shards
 from pipeline.shards import Shard
-from pipeline.shardwork import Outcome, ShardRecord, publish, read_record
-from pipeline.workers import Crash, Pool
-
-Progress = Callable[[int, int], None]
+from pipeline.shardwork import Earlier, Outcome, ShardRecord, publish
+from pipeline.workers import Pool
 
 KIND = "flow"
 
@@ -43,11 +42,25 @@ class FlowTask:
     source: FrameStore
     folder: Path
     policy: FlowPolicy
+    blamed: Mapping[str, str]
+    """Videos that killed a worker, and how: they are not tried again."""
 
     @property
     def shard(self) -> Shard:
         """The shard's names; its rows of the ledger are the frame store's business."""
         return Shard(self.number, ())
+
+    @property
+    def items(self) -> tuple[Video, ...]:
+        return self.videos
+
+    def only(self, items: Sequence[Video]) -> FlowTask:
+        """The same task for some of its videos."""
+        return replace(self, videos=tuple(items))
+
+    def without(self, blamed: Mapping[str, str]) -> FlowTask:
+        """The same task where these videos (id: reason) are failed, and not tried."""
+        return replace(self, blamed=blamed)
 
 
 def make_flow(
@@ -56,24 +69,31 @@ def make_flow(
     policy: FlowPolicy,
     *,
     workers: int | None = None,
+    retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with the flow store of a frame store; returns its `index.json`.
 
     A video of one frame has no flow and becomes `short`; what has no frames keeps its status and
-    reason. `workers` is the number of processes (0: this one; None: every core). Raises StoreError
-    when the disk is full or the frame store is damaged, UsageError when another process is at it.
+    reason. `workers` is the number of processes (0: this one; None: every core); `retry_failed`
+    tries failed videos of finished shards again. Raises StoreError when the disk is full or the
+    frame store is damaged, UsageError when another process is at it.
     """
     name = frames.about["dataset"]
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.parent / f".{folder.name}.lock", f"the flow store of {name}"):
-        tasks = _tasks(frames, folder, policy)
-        _clear(folder, tasks)
+        shards = len(frames.about["shards"])
+        clear(folder, shards)
         with Pool(workers) as pool:
-            refuse_blind_nodes(pool, folder, frames.folder / "index.json")
-            records = _run(pool, tasks, progress)
-        made = {o.video_id: o for record in records for o in record.outcomes}
-        videos = [_row(video, made.get(video.video_id)) for video in frames.videos]
+            records = make_shards(
+                pool,
+                Work(_tasks(frames, folder, policy), write_flow_shard, try_flow, "its flow"),
+                ready=lambda tasks: _begin(pool, frames, folder),
+                again=_worth_another_try if retry_failed else None,
+                progress=progress,
+            )
+        clear(folder, shards)  # what workers that were killed meanwhile left
+        rows = write_rows(folder, _rows(frames, records))
         facts = {
             "kind": KIND,
             "dataset": name,
@@ -83,32 +103,54 @@ def make_flow(
             "opencv": flow.build(),
             "frame_store": frames.content,
         }
-        return write_index(folder, videos, [record.file for record in records], facts)
+        return write_index(folder, rows, records.files(), facts)
 
 
 def make_absent(folder: Path, dataset: str, reason: str) -> None:
     """The flow store of a data set without frames, so that a graph can go on."""
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.parent / f".{folder.name}.lock", f"the flow store of {dataset}"):
-        _clear(folder, [])
+        clear(folder, 0)
         write_absent(folder, dataset, reason)
 
 
 def write_flow_shard(task: FlowTask) -> ShardRecord:
-    """Compute a shard's fields, publish file and record, and return the record."""
+    """Compute a shard's fields, publish file and record, and return the record.
+
+    Fields that an earlier version of the shard holds, made from the same frames in the same way,
+    are copied instead of computed.
+    """
+    _refuse_other_opencv(task)
+    earlier = Earlier(task.folder, task.shard, task.recipe, USABLE)
+    outcomes = []
+    with ShardWriter(task.folder / task.shard.file_name) as writer:
+        for video in task.videos:
+            known = earlier.find(video.video_id, video.frames_sha256)
+            blob, outcome = _renewed(known, video) if known else _compute(video, task)
+            if blob is not None:
+                outcome = replace(outcome, frames_sha256=writer.put(video.video_id, blob))
+            outcomes.append(outcome)
+        return publish(writer, task.identity, task.recipe, outcomes)
+
+
+def try_flow(task: FlowTask) -> int:
+    """Compute a shard's fields and keep nothing: does the worker survive? Returns their number."""
+    _refuse_other_opencv(task)
+    return sum(_compute(video, task)[1].n_frames for video in task.videos)
+
+
+def _refuse_other_opencv(task: FlowTask) -> None:
     if flow.build() != task.opencv:
         raise StoreError(
             f"this worker's OpenCV is {flow.build()}, the others' is {task.opencv}",
             do="install the locked requirements on every node, then run the command again",
         )
-    outcomes = []
-    with ShardWriter(task.folder / task.shard.file_name) as writer:
-        for video in task.videos:
-            blob, outcome = _compute(video, task)
-            if blob is not None:
-                outcome = replace(outcome, frames_sha256=writer.put(video.video_id, blob))
-            outcomes.append(outcome)
-        return publish(writer, task.identity, task.recipe, outcomes)
+
+
+def _renewed(known: tuple[bytes, Outcome], video: Video) -> tuple[bytes, Outcome]:
+    """Fields made before, with what the frame store now says of the video."""
+    blob, outcome = known
+    return blob, replace(outcome, fps=video.fps, status=video.status, reason=video.reason)
 
 
 def _compute(video: Video, task: FlowTask) -> tuple[bytes | None, Outcome]:
@@ -116,10 +158,13 @@ def _compute(video: Video, task: FlowTask) -> tuple[bytes | None, Outcome]:
     status, reason = video.status, video.reason
     images: list[bytes] = []
     width = height = 0
-    try:
-        images, width, height = flow.fields(task.source.jpegs(video.video_id), task.policy)
-    except DataError as error:
-        status, reason = "error", f"no flow: {error.what}"
+    if video.video_id in task.blamed:
+        status, reason = "error", task.blamed[video.video_id]
+    else:
+        try:
+            images, width, height = flow.fields(task.source.jpegs(video.video_id), task.policy)
+        except DataError as error:
+            status, reason = "error", f"no flow: {error.what}"
     if not images and status in USABLE:
         status, reason = "short", "flow needs two frames, this video has one"
     outcome = Outcome(
@@ -139,63 +184,56 @@ def _compute(video: Video, task: FlowTask) -> tuple[bytes | None, Outcome]:
     return pack(stream, offsets, width, height), outcome
 
 
-def _tasks(frames: FrameIndex, folder: Path, policy: FlowPolicy) -> list[FlowTask]:
+def _tasks(
+    frames: FrameIndex, folder: Path, policy: FlowPolicy
+) -> Callable[[], Iterator[FlowTask]]:
     opencv = flow.build()
     recipe = sha256_json([KIND, policy.model_dump(mode="json"), opencv, blobs.FORMAT, flow.FORMAT])
-    tasks = []
-    for number, about in enumerate(frames.about["shards"]):
-        inside = [video for video in frames.videos if video.usable and video.shard == number]
-        inputs = [[video.video_id, video.frames_sha256, video.status] for video in inside]
-        places = {video.video_id: 0 for video in inside}
-        tasks.append(
-            FlowTask(
+    inside: dict[int, list[Video]] = {}
+    for video in frames.videos:  # by ascending id, as shards are filled
+        if video.usable:
+            inside.setdefault(video.shard, []).append(video)
+
+    def tasks() -> Iterator[FlowTask]:
+        for number, about in enumerate(frames.about["shards"]):
+            videos = tuple(inside.get(number, ()))
+            inputs = [[video.video_id, video.frames_sha256, video.status] for video in videos]
+            places = {video.video_id: 0 for video in videos}
+            yield FlowTask(
                 number=number,
-                videos=tuple(sorted(inside, key=lambda video: video.video_id.encode("utf-8"))),
+                videos=videos,
                 identity=sha256_json([number, recipe, inputs]),
                 recipe=recipe,
                 opencv=opencv,
                 source=FrameStore(frames.folder.absolute(), [ShardFile(**about)], places),
                 folder=folder.absolute(),
                 policy=policy,
+                blamed={},
             )
-        )
+
     return tasks
 
 
-def _clear(folder: Path, tasks: Sequence[FlowTask]) -> None:
-    """Remove leftovers of killed runs and shards of another plan."""
-    keep = {n for task in tasks for n in (task.shard.file_name, task.shard.record_name)}
-    for path in [*folder.glob(".tmp-*"), *folder.glob("shard-*")]:
-        if path.name not in keep:
-            path.unlink()
+def _begin(pool: Pool, frames: FrameIndex, folder: Path) -> None:
+    """Ask every node for both folders."""
+    refuse_blind_nodes(pool, folder, frames.folder / "index.json")
+    (folder / "index.json").unlink(missing_ok=True)  # it means a finished store
 
 
-def _run(pool: Pool, tasks: Sequence[FlowTask], progress: Progress | None) -> list[ShardRecord]:
-    """Records of all shards, in order: those already published, and those made now."""
-    records: dict[int, ShardRecord] = {}
-    for task in tasks:
-        record = read_record(task.folder, task.shard)
-        if record is not None and record.identity == task.identity:
-            records[task.number] = record
-    total = sum(len(task.videos) for task in tasks)
-    done = sum(len(record.outcomes) for record in records.values())
-    pending = [task for task in tasks if task.number not in records]
-    if pending:
-        (pending[0].folder / "index.json").unlink(missing_ok=True)  # it means a finished store
-    if progress is not None:
-        progress(done, total)
-    for position, result in pool.run(write_flow_shard, pending):
-        task = pending[position]
-        if isinstance(result, Crash):
-            raise DataError(
-                f"the flow of {task.shard.file_name} cannot be made: {result.reason}",
-                do="look at the machine's memory, or run the command with --workers 1",
-            )
-        records[task.number] = result
-        done += len(task.videos)
-        if progress is not None:
-            progress(done, total)
-    return [records[task.number] for task in tasks]
+def _worth_another_try(record: ShardRecord) -> bool:
+    return any(outcome.status == "error" for outcome in record.outcomes)
+
+
+def _rows(frames: FrameIndex, records: Records) -> Iterator[Video]:
+    """Rows of the flow index, in the order of the frame index."""
+    number, made = -1, dict[str, Outcome]()
+    for video in frames.videos:
+        if not video.usable:
+            yield _row(video, None)
+            continue
+        if video.shard != number:
+            number, made = video.shard, records.outcomes(video.shard)
+        yield _row(video, made[video.video_id])
 
 
 def _row(video: Video, outcome: Outcome | None) -> Video:

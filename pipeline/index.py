@@ -6,21 +6,24 @@ or the decode policy change.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.digests import read_json, sha256_json, write_json
+from pipeline.digests import canonical_json, read_json, sha256_json, write_json
 from pipeline.errors import AbsentData, StoreError
 from pipeline.framestore import FrameStore, ShardFile
 from pipeline.parquet import write_table
 
 SCHEMA = "tdn.frames/1"
+_BATCH = 4096
 USABLE = ("ok", "partial")
 """Statuses of videos that have frames. The others: `short` (fewer frames than the manifest's
 minimum), `empty` (no frames), `error` (cannot be decoded), `missing`, `refused`, `skipped`."""
@@ -128,9 +131,9 @@ def read_index(folder: Path) -> FrameIndex:
             f"{folder.name} is not on this machine: {about['reason']}",
             do="put the data set under data/raw and run `tdn check` and `tdn decode`",
         )
-    table = pq.read_table(folder / "index.parquet")
-    videos = tuple(Video(**row) for row in table.to_pylist())
-    if about.get("schema") != SCHEMA or about["rows_sha256"] != _rows_digest(videos):
+    digest = _RowsDigest()
+    videos = tuple(digest.through(_read_rows(folder / "index.parquet")))
+    if about.get("schema") != SCHEMA or about["rows_sha256"] != digest.hex():
         raise StoreError(
             "index.parquet and index.json do not belong together",
             where=folder.name,
@@ -139,35 +142,65 @@ def read_index(folder: Path) -> FrameIndex:
     return FrameIndex(folder, about, videos)
 
 
-def write_rows(folder: Path, videos: Sequence[Video]) -> None:
-    """Write `index.parquet`."""
-    rows = [asdict(video) for video in videos]
-    write_table(folder / "index.parquet", pa.Table.from_pylist(rows, schema=COLUMNS))
+@dataclass(frozen=True)
+class Rows:
+    """What `index.json` says of the rows of `index.parquet`."""
+
+    sha256: str
+    listed: int
+    counts: dict[str, int]
+    """Videos by status."""
+    splits: dict[str, dict[str, int]]
+    frames: int
+
+
+def write_rows(folder: Path, videos: Iterable[Video]) -> Rows:
+    """Write `index.parquet`; `videos`, by ascending id, are held as columns, never as objects."""
+    counts: Counter[str] = Counter()
+    splits: dict[str, dict[str, int]] = {}
+    batches = []
+    frames = 0
+    digest = _RowsDigest()
+    coming = digest.through(videos)
+    while some := list(islice(coming, _BATCH)):
+        for video in some:
+            counts[video.status] += 1
+            frames += video.n_frames
+            for name in dict.fromkeys(video.splits):
+                split = splits.setdefault(name, {"listed": 0, "usable": 0})
+                split["listed"] += 1
+                split["usable"] += video.usable
+        batches.append(pa.RecordBatch.from_pylist([vars(v) for v in some], schema=COLUMNS))
+    # One chunk: how a column is cut into chunks would show in the file's bytes.
+    table = pa.Table.from_batches(batches, schema=COLUMNS).combine_chunks()
+    write_table(folder / "index.parquet", table)
+    return Rows(
+        sha256=digest.hex(),
+        listed=counts.total(),
+        counts=dict(sorted(counts.items())),
+        splits=dict(sorted(splits.items())),
+        frames=frames,
+    )
 
 
 def write_index(
-    folder: Path,
-    videos: Sequence[Video],
-    shards: Sequence[ShardFile],
-    facts: dict[str, Any],
+    folder: Path, rows: Rows, shards: Sequence[ShardFile], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write both index files; `facts` are dataset, classes, label order, policy, ffmpeg build."""
-    write_rows(folder, videos)
-    splits = {}
-    for name in sorted({split for video in videos for split in video.splits}):
-        inside = [video for video in videos if name in video.splits]
-        splits[name] = {"listed": len(inside), "usable": sum(v.usable for v in inside)}
+    """Write `index.json`, after the rows; returns it.
+
+    `facts` are dataset, classes, label order, policy, and what made the frames.
+    """
     about = {
         "schema": SCHEMA,
         "status": "ok",
         **facts,
-        "listed": len(videos),
-        "counts": dict(sorted(Counter(video.status for video in videos).items())),
-        "splits": splits,
-        "frames": sum(video.n_frames for video in videos),
+        "listed": rows.listed,
+        "counts": rows.counts,
+        "splits": rows.splits,
+        "frames": rows.frames,
         "bytes": sum(shard.bytes for shard in shards),
         "shards": [asdict(shard) for shard in shards],
-        "rows_sha256": _rows_digest(videos),
+        "rows_sha256": rows.sha256,
     }
     contents = [shard.content for shard in shards]
     about["content"] = sha256_json([about["rows_sha256"], facts["classes"], contents])
@@ -183,5 +216,28 @@ def write_absent(folder: Path, dataset: str, reason: str) -> dict[str, Any]:
     return about
 
 
-def _rows_digest(videos: Sequence[Video]) -> str:
-    return sha256_json([list(asdict(video).values()) for video in videos])
+def _read_rows(path: Path) -> Iterator[Video]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            for row in batch.to_pylist():
+                yield Video(**row)
+
+
+class _RowsDigest:
+    """sha256 of the canonical JSON of all rows, each a list of its values."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._before = b"["
+
+    def through(self, videos: Iterable[Video]) -> Iterator[Video]:
+        """The same videos, taken into the digest as they pass."""
+        for video in videos:
+            self._digest.update(self._before + canonical_json(list(vars(video).values())))
+            self._before = b","
+            yield video
+
+    def hex(self) -> str:
+        end = self._digest.copy()
+        end.update(b"[]" if self._before == b"[" else b"]")
+        return end.hexdigest()

@@ -5,8 +5,9 @@ The plan depends on the ledger alone, never on workers, order of completion or w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pipeline import blobs, jpegs, video
@@ -37,13 +38,23 @@ def plan(rows: Sequence[Source], videos_per_shard: int) -> list[Shard]:
     Missing and bad files keep their place, so that fetching them later moves no other video.
     Rows that no list names or that are not to be decoded are in no shard.
     """
-    wanted = [row for row in rows if row.video_id is not None and row.status != "skipped"]
-    wanted.sort(key=lambda row: str(row.video_id))
-    cuts = range(0, len(wanted), videos_per_shard)
-    return [
-        Shard(number, tuple(wanted[first : first + videos_per_shard]))
-        for number, first in enumerate(cuts)
-    ]
+    listed = [row for row in rows if row.video_id is not None]
+    listed.sort(key=lambda row: str(row.video_id))
+    return list(cut(listed, videos_per_shard))
+
+
+def cut(rows: Iterable[Source], videos_per_shard: int) -> Iterator[Shard]:
+    """The shards of `plan` one by one, from rows in the order of a ledger."""
+    wanted = (row for row in rows if in_a_shard(row))
+    number = 0
+    while inside := tuple(islice(wanted, videos_per_shard)):
+        yield Shard(number, inside)
+        number += 1
+
+
+def in_a_shard(row: Source) -> bool:
+    """Whether a row of the ledger has a place in a shard."""
+    return row.video_id is not None and row.status != "skipped"
 
 
 def recipe(dataset: Dataset, ffmpeg_build: str) -> str:

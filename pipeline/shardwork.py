@@ -64,6 +64,18 @@ class ShardTask:
     blamed: Mapping[str, str]
     """Videos that killed a worker, and how: they are not tried again."""
 
+    @property
+    def items(self) -> tuple[Source, ...]:
+        return self.shard.rows
+
+    def only(self, items: Sequence[Source]) -> ShardTask:
+        """The same task for some of its videos."""
+        return replace(self, shard=replace(self.shard, rows=tuple(items)))
+
+    def without(self, blamed: Mapping[str, str]) -> ShardTask:
+        """The same task where these videos (id: reason) are failed, and not tried."""
+        return replace(self, blamed=blamed)
+
 
 def write_shard(task: ShardTask) -> ShardRecord:
     """Decode a shard's videos, publish file and record, and return the record.
@@ -73,12 +85,13 @@ def write_shard(task: ShardTask) -> ShardRecord:
     StoreError when the disk is full or the ffmpeg differs.
     """
     program = _program(task)
-    earlier = _Earlier(task)
+    earlier = Earlier(task.folder, task.shard, task.recipe, ("ok",))
     path = task.folder / task.shard.file_name
     outcomes = []
     with ShardWriter(path) as writer:
         for row in task.shard.rows:
-            blob, outcome = earlier.find(row) or _decode(row, task, program)
+            known = earlier.find(str(row.video_id), row.sha256) if row.status == "ok" else None
+            blob, outcome = known or _decode(row, task, program)
             if blob is not None:
                 outcome = replace(outcome, frames_sha256=writer.put(outcome.video_id, blob))
             outcomes.append(outcome)
@@ -173,25 +186,27 @@ def _long_enough(decoded: Decoded, min_frames: int) -> Decoded:
     return failed("short", reason, decoded.fps)
 
 
-class _Earlier:
-    """The frames of the shard as it was published before, where they are still right."""
+class Earlier:
+    """The videos of a shard as it was published before, where they are still right.
 
-    def __init__(self, task: ShardTask) -> None:
+    `statuses` are those of outcomes that another try would not change.
+    """
+
+    def __init__(self, folder: Path, shard: Shard, recipe: str, statuses: Sequence[str]) -> None:
         self._store: FrameStore | None = None
         self._outcomes: dict[str, Outcome] = {}
-        record = read_record(task.folder, task.shard)
-        if record is not None and record.recipe == task.recipe:
-            self._outcomes = {o.video_id: o for o in record.outcomes if o.status == "ok"}
-            self._store = FrameStore(task.folder, [record.file], dict.fromkeys(self._outcomes, 0))
+        record = read_record(folder, shard)
+        if record is not None and record.recipe == recipe:
+            self._outcomes = {o.video_id: o for o in record.outcomes if o.status in statuses}
+            self._store = FrameStore(folder, [record.file], dict.fromkeys(self._outcomes, 0))
 
-    def find(self, row: Source) -> tuple[bytes, Outcome] | None:
-        outcome = self._outcomes.get(str(row.video_id))
-        if outcome is None or self._store is None or row.status != "ok":
-            return None
-        if outcome.source_sha256 != row.sha256:
+    def find(self, video_id: str, source_sha256: str | None) -> tuple[bytes, Outcome] | None:
+        """The stored value and outcome of a video made from the same source; else None."""
+        outcome = self._outcomes.get(video_id)
+        if outcome is None or self._store is None or outcome.source_sha256 != source_sha256:
             return None
         try:
-            blob = self._store.blob(outcome.video_id)
+            blob = self._store.blob(video_id)
         except StoreError:
             return None
         if hashlib.sha256(blob).hexdigest() != outcome.frames_sha256:

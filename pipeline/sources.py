@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -121,24 +121,38 @@ def check(
 
 def read_ledger(path: Path) -> list[Source]:
     """The rows of a ledger, in its order: listed videos by id, then unlisted files."""
-    return [Source(**row) for row in pq.read_table(path).to_pylist()]
+    return list(stream_ledger(path))
+
+
+def stream_ledger(path: Path) -> Iterator[Source]:
+    """The rows of a ledger as in `read_ledger`, a thousand of them in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(1024):
+            for row in batch.to_pylist():
+                yield Source(**row)
 
 
 def refuse_if_bad(
     dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]], bad: tuple[str, ...]
 ) -> None:
     """DataError with a list when too many of the (id, status, reason) rows are `bad`."""
-    counted = [row for row in rows if row[1] not in ("skipped", "unlisted")]
-    failures = [row for row in counted if row[1] in bad]
-    if len(failures) <= dataset.max_failed_fraction * len(counted):
+    counted = failed = 0
+    shown = []
+    for name, status, reason in rows:
+        counted += status not in ("skipped", "unlisted")
+        if status in bad:
+            failed += 1
+            if failed <= _MOST_SHOWN:
+                shown.append(f"{name}: {status}: {reason}")
+    if failed <= dataset.max_failed_fraction * counted:
         return
     lines = [
-        f"{len(failures)} of {len(counted)} videos cannot be used, "
-        f"more than the allowed {100 * dataset.max_failed_fraction:g} %"
+        f"{failed} of {counted} videos cannot be used, "
+        f"more than the allowed {100 * dataset.max_failed_fraction:g} %",
+        *shown,
     ]
-    lines += [f"{name}: {status}: {reason}" for name, status, reason in failures[:_MOST_SHOWN]]
-    if len(failures) > _MOST_SHOWN:
-        lines.append(f"… and {len(failures) - _MOST_SHOWN} more")
+    if failed > _MOST_SHOWN:
+        lines.append(f"… and {failed - _MOST_SHOWN} more")
     manifest = f"manifests/datasets/{dataset.name}.yaml"
     raise DataError(
         f"{dataset.name}: " + "\n    ".join(lines),

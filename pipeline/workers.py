@@ -15,9 +15,10 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -131,9 +132,11 @@ class Pool:
         self._hold = -1
 
     def run(
-        self, function: Callable[[T], R], tasks: Sequence[T], *, retries: int = RETRIES
+        self, function: Callable[[T], R], tasks: Iterable[T], *, retries: int = RETRIES
     ) -> Iterator[tuple[int, R | Crash]]:
         """Yield (position in `tasks`, result or Crash) as tasks finish.
+
+        A task is taken from `tasks` shortly before a worker can begin with it.
 
         `function` must be importable in a worker; a TdnError it raises is raised here, an OSError
         becomes a StoreError. UsageError when the cluster of RAY_ADDRESS does not answer.
@@ -172,14 +175,16 @@ class Pool:
         return found
 
     def _run_remote(
-        self, function: Callable[[T], R], tasks: Sequence[T], retries: int
+        self, function: Callable[[T], R], tasks: Iterable[T], retries: int
     ) -> Iterator[tuple[int, R | Crash]]:
-        if not tasks:
+        coming = iter(tasks)
+        first = list(islice(coming, max(1, self.workers)))
+        if not first:
             return
-        ray = self._start(len(tasks))
+        ray = self._start(len(first))
         remote = ray.remote(num_cpus=1, max_retries=retries)(_guarded)
         slots = int(ray.cluster_resources().get("CPU", 1))
-        waiting = iter(enumerate(tasks))
+        waiting = enumerate(chain(first, coming))
         running: dict[Any, int] = {}
         try:
             while True:
@@ -210,7 +215,7 @@ class Pool:
         return _value(answer)
 
     def _start(self, tasks: int) -> Any:
-        """Ray, with no more workers than there were tasks when the first ones came."""
+        """Ray, with no more workers than `tasks`: those there are to begin with."""
         if self._ray is not None:
             return self._ray
         for name, value in _ENVIRONMENT.items():

@@ -228,6 +228,7 @@ def test_the_order_in_which_shards_finish_changes_nothing(
     plain, done = Pool.run, []
 
     def last_first(self: Pool, function: Any, tasks: Any, **options: Any) -> Any:
+        tasks = list(tasks)
         for position, result in plain(self, function, tasks[::-1], **options):
             done.append(len(tasks) - 1 - position)
             yield len(tasks) - 1 - position, result
