@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from pipeline.errors import ManifestError, UsageError
 from pipeline.manifest_base import Identifier, Strict, load, nearest
 from pipeline.manifest_flow import FlowPolicy
+from pipeline.manifest_twin import Growth
+from pipeline.workspace import GENERATED
 
 Scalar = bool | int | float | str
 Option = Scalar | list[Scalar]
@@ -141,6 +143,9 @@ class Compute(Strict):
     """How a profile uses a machine; `threads` and `batch` settings change the last digits."""
 
     device: Literal["cpu", "auto"]
+    """`auto` is the accelerator where there is one, else the processor."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of forward passes; weights, their gradients and the loss are float32 in training."""
     threads: Annotated[int, Field(ge=0)]
     loader_workers: Annotated[int, Field(ge=0)]
     cache_mb: Annotated[int, Field(ge=0)]
@@ -153,6 +158,9 @@ class Profile(Strict):
     smoke: bool
     generated: bool
     experiments_file: str
+    rows: Annotated[list[Identifier], Field(min_length=1)] | None = None
+    """Those of the file's rows that the profile runs, null for all; tables show others as not run.
+    """
     datasets: list[Identifier]
     backbones: dict[Identifier, Scale]
     images: Literal["imagenet", "none"] | Stills
@@ -163,9 +171,21 @@ class Profile(Strict):
     """Data sets whose optical flow is computed and stored."""
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
+    twins: dict[Identifier, Growth] = Field(default_factory=dict)
+    """Data sets whose miniature is generated at another size than its twin states."""
     sizes_px: dict[int, int]
     schedules: Schedules | None
     compute: Compute
+
+    @model_validator(mode="after")
+    def _generates_where_it_says_so(self) -> Profile:
+        # Elsewhere raw folders are the user's own data, which a generator would replace.
+        if self.generated != (self.profile in GENERATED):
+            raise ValueError(f"generated: true is for the profiles {', '.join(GENERATED)} alone")
+        for name in self.twins:
+            if not self.generated or name not in self.datasets:
+                raise ValueError(f"twins names '{name}', which this profile does not generate")
+        return self
 
     @model_validator(mode="after")
     def _flow_is_possible(self) -> Profile:
@@ -199,7 +219,7 @@ def load_profile(manifests: Path, name: str) -> Profile:
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
     path = manifests / profile.experiments_file
-    rows = load(Experiments, path).experiments
+    rows = _chosen(load(Experiments, path).experiments, profile)
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)
@@ -220,6 +240,23 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
             )
     _no_circle(rows, f"manifests/{profile.experiments_file}")
     return rows
+
+
+def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experiment]:
+    """The profile's rows in the order of the file; none may start from a row left out."""
+    if profile.rows is None:
+        return every
+    where = f"manifests/profiles/{profile.profile}.yaml, rows"
+    for key in profile.rows:
+        _known("rows", key, list(every), where)
+        begin = every[key].start
+        if begin in every and begin not in profile.rows:
+            raise ManifestError(
+                f"{key} starts from {begin}, which is not among the profile's rows",
+                where=where,
+                do=f"add {begin}",
+            )
+    return {key: row for key, row in every.items() if key in profile.rows}
 
 
 def _no_circle(rows: dict[str, Experiment], where: str) -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.manifest_base import Strict
+from pipeline.errors import ManifestError
+from pipeline.manifest_base import Strict, nearest, validate
 
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 """[least, most] of a quantity drawn uniformly for each clip."""
@@ -189,6 +190,49 @@ class Twin(Strict):
             counts[train_name] = len(self.groups.train_groups(number)) * per_group
             counts[test_name] = len(test) * per_group
         return counts
+
+
+class SplitGrowth(Strict):
+    """Another number of clips, and of things to film them with, in one subset."""
+
+    clips_per_class: Annotated[int, Field(ge=1)] | None = None
+    pool: Annotated[int, Field(ge=1)] | None = None
+
+
+class Growth(Strict):
+    """A twin at another size, as a profile asks for it: the same classes, motions and frames."""
+
+    height_px: Annotated[int, Field(ge=32, le=512)] | None = None
+    """Lines of a frame; its width and all jitter, shake and drift grow along."""
+    splits: dict[str, SplitGrowth] = Field(default_factory=dict)
+
+
+def grown(twin: Twin, growth: Growth, *, where: str) -> Twin:
+    """`twin` at the size that `growth` asks for, its expected counts added up anew.
+
+    Sensor noise and clutter are grey levels and stay, and so does the number of frames, on which
+    the sampled positions' symmetry in time rests. Raises ManifestError naming what does not fit.
+    """
+    value = twin.model_dump(mode="json")
+    if growth.height_px is not None:
+        factor = growth.height_px / twin.height_px
+        value["height_px"] = growth.height_px
+        value["width_px"] = 2 * round(twin.width_px * factor / 2)
+        for name in ("camera_jitter_px", "pan_px"):
+            value["look"][name] = round(value["look"][name] * factor, 4)
+        for entry in [*value["pairs"], *value["stills"]]:
+            entry["shake_px"] = round(entry["shake_px"] * factor, 4)
+    for name, change in growth.splits.items():
+        if name not in twin.splits:
+            raise ManifestError(
+                f"splits: the twin has no subset '{name}'",
+                where=where,
+                do=nearest(name, list(twin.splits)) or "leave it out: its subsets follow groups",
+            )
+        value["splits"][name] |= change.model_dump(exclude_none=True)
+    splits = {name: Split.model_validate(split) for name, split in value["splits"].items()}
+    value["expected"] = twin.model_copy(update={"splits": splits}).count_clips()
+    return validate(Twin, value, where=where)
 
 
 def strip_brackets(template: str) -> str:

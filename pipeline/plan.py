@@ -27,7 +27,7 @@ from pipeline.manifest_figures import figure_params
 from pipeline.manifest_models import load_models
 from pipeline.manifest_protocol import Protocol, load_protocols
 from pipeline.manifest_tables import load_claims
-from pipeline.manifest_twin import Twin
+from pipeline.manifest_twin import Twin, grown
 from pipeline.plan_rows import Params, Plans, row_plans, start_of, start_plans
 from pipeline.workspace import Workspace
 
@@ -65,7 +65,7 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
     validation = _protocol("center_1x1", protocols, "manifests/protocols.yaml")
     full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
     made = profile.datasets if profile.generated else []
-    twins = {name: load(Twin, manifests / "twins" / f"{name}.yaml") for name in made}
+    twins = {name: _twin(manifests, profile, name) for name in made}
     for name, twin in twins.items():
         datasets[name] = _as_twin(datasets[name], twin)
     plans: Plans = {}
@@ -137,6 +137,15 @@ def _glance(raw: Path) -> str | None:
         return None
     entries = sorted(raw.iterdir())
     return sha256_json([(e.name, e.stat().st_size if e.is_file() else None) for e in entries])
+
+
+def _twin(manifests: Path, profile: Profile, name: str) -> Twin:
+    """The data set's twin at the profile's size."""
+    twin = load(Twin, manifests / "twins" / f"{name}.yaml")
+    if name not in profile.twins:
+        return twin
+    where = f"manifests/profiles/{profile.profile}.yaml, twins.{name}"
+    return grown(twin, profile.twins[name], where=where)
 
 
 def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:

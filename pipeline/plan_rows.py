@@ -124,7 +124,12 @@ def start_plans(profile: Profile, rows: dict[str, Experiment], weights: Path, wh
     images: Params
     if isinstance(profile.images, Stills):
         # Threads change the last digits: one machine's choice must be another's.
-        made = {"compute": {"device": "cpu", "threads": 1}, "weight_decay": 0.0005}
+        compute = {
+            "device": profile.compute.device,
+            "precision": profile.compute.precision,
+            "threads": 1,
+        }
+        made = {"compute": compute, "weight_decay": 0.0005}
         images = {"kind": "stills", **made, **profile.images.model_dump(mode="json")}
     elif profile.images == "imagenet":
         # So that files put there later are noticed; their content is the start's business.

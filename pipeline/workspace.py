@@ -8,6 +8,9 @@ from typing import Any
 
 from pipeline.errors import UsageError
 
+GENERATED = ("mini", "gpu")
+"""Profiles whose raw data are generated: theirs alone, apart from a user's own data."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -29,8 +32,8 @@ class Workspace:
         return self.root / "reports" / self.profile
 
     def raw(self, dataset: str) -> Path:
-        """The data set in its official layout: generated for `mini`, put there by the user else."""
-        if self.profile == "mini":
+        """The data set in its official layout: generated, or put there by the user."""
+        if self.profile in GENERATED:
             return self.data / "raw" / dataset
         return self.root / "data" / "raw" / dataset
 

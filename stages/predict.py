@@ -20,8 +20,10 @@ from stages.rows import (
     batches,
     build_network,
     how_to_get,
+    in_order,
     normaliser,
     open_index,
+    precision,
     start,
     test_clips,
 )
@@ -100,7 +102,7 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                 ) from None
             model.to(device).eval()
             row = test_clips(params, index, window_of(model), name)
-            quick = inference_copy(model)
+            quick = inference_copy(model, dtype=precision(params))
             found = _views(_stream(quick, protocol, params), row, params, device, progress)
             write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
     names = list(params["protocols"])
@@ -141,10 +143,13 @@ def _views(
     compute, to_input = params["compute"], normaliser(params)
     size = max(1, compute["eval_batch"] // row.views)
     count = len(row.dataset)
-    groups = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
+    pinned = device.type == "cuda"
+    loader = batches(row.dataset, in_order(count, size), compute["loader_workers"], pinned=pinned)
     found: list[ViewLogits] = []
-    for done, batch in enumerate(batches(row.dataset, groups, compute["loader_workers"]), start=1):
-        logits_BK = predict_step(model, to_input(batch.frames.to(device))).cpu().numpy()
+    for done, batch in enumerate(loader, start=1):
+        clips = to_input(batch.frames.to(device, non_blocking=True))
+        # Autocast, for networks whose own stem does not take float32 clips to rounded weights.
+        logits_BK = predict_step(model, clips, precision=precision(params)).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)
         found += [ViewLogits(*view) for view in views]
         if progress is not None:

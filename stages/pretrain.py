@@ -26,7 +26,7 @@ from pipeline.errors import AbsentData
 from pipeline.mini.stills import CLASSES, stills
 from pipeline.transforms import train_view
 from pipeline.workspace import Workspace
-from stages.rows import start
+from stages.rows import precision, start
 from tdn_model.engine import predict_step, train_step
 from tdn_model.imagenet import IMAGENET, torchvision_names
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
@@ -113,9 +113,11 @@ class _Stills:
     train: list[int]
     held_out: list[int]
     size_px: int
+    device: torch.device
 
     def batch(self, rows: list[int], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        """Clips (B, 1, 1, 3, size, size), normalised, and labels (B,); random crops with `rng`."""
+        """Clips (B, 1, 1, 3, size, size), normalised, and labels (B,), on the device; random crops
+        with `rng`."""
         views = []
         for row in rows:
             frame = self.frames[row]
@@ -125,7 +127,8 @@ class _Stills:
             else:
                 crop = random_crop(side, side, self.size_px, True, rng)
             views.append(train_view([frame], crop, self.size_px))
-        return normalise(torch.stack(views).unsqueeze(1)), self.labels[rows]
+        clips = torch.stack(views).unsqueeze(1).to(self.device)
+        return normalise(clips), self.labels[rows].to(self.device)
 
 
 def _make(params: Params) -> _Stills:
@@ -139,6 +142,7 @@ def _make(params: Params) -> _Stills:
         np.flatnonzero(~held).tolist(),
         np.flatnonzero(held).tolist(),
         params["size_px"],
+        start(params),
     )
 
 
@@ -146,11 +150,10 @@ def _from_stills(
     params: Params, data: _Stills, shape: Params, progress: Progress
 ) -> tuple[State, list[dict[str, float]]]:
     """A backbone trained on still images (one segment, one frame), in torchvision's names."""
-    start(params)
     seed, epochs = params["seed"], params["epochs"]
     batch = min(params["batch"], len(data.train))
     torch.manual_seed(seed)
-    model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
+    model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape).to(data.device)
     optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)
     steps = len(data.train) // batch
     schedule = Schedule(params["lr"], epochs, steps, "cosine", warmup_epochs=0.5)
@@ -163,7 +166,10 @@ def _from_stills(
         for number in range(steps):
             set_rate(optimizer, schedule.at(epoch * steps + number))
             clips, labels = data.batch(order[number * batch : (number + 1) * batch], rng)
-            loss += train_step(model, optimizer, clips, labels, clip_norm=20.0).loss
+            step = train_step(
+                model, optimizer, clips, labels, clip_norm=20.0, precision=precision(params)
+            )
+            loss += step.loss
             if progress is not None:
                 progress(epoch * steps + number + 1, epochs * steps)
         held_out_top1_pct = round(100 * _accuracy(model, data), 4)
@@ -174,7 +180,7 @@ def _from_stills(
                 "held_out_top1_pct": held_out_top1_pct,
             }
         )
-    return torchvision_names(model.state_dict()), history
+    return torchvision_names(model.cpu().state_dict()), history
 
 
 def _accuracy(model: nn.Module, data: _Stills) -> float:

@@ -8,11 +8,12 @@ tracked file and `dvc status` never reports a profile that is not in use.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.digests import write_atomic
 from pipeline.errors import UsageError
-from pipeline.manifest import load_profile
+from pipeline.manifest import Experiment, Profile, load_experiments, load_profile
 from pipeline.workspace import Workspace
 
 DEFAULT = "mini"
@@ -30,18 +31,25 @@ def graph_path(work: Workspace) -> Path:
     return work.manifests / "profiles" / work.profile / "dvc.yaml"
 
 
-def derive(text: str, name: str, experiments: str, generated: bool) -> str:
-    """The root's graph for another profile: its manifests, its working directory, no generator.
+def derive(text: str, profile: Profile, rows: Mapping[str, Experiment]) -> str:
+    """The root's graph for another profile: its manifests, its working directory.
 
-    Works on the text, so that comments survive. `generated` keeps the `mini` stage.
+    Works on the text, so that comments survive. The `mini` stage stays where data are generated.
+    Of a profile that runs only some of its file's rows, `rows` are those: they stand in the graph
+    itself, with what its stages need to know of them.
     """
+    name, experiments = profile.profile, profile.experiments_file
     body = text[text.index("vars:") :]
     body = body.replace("manifests/profiles/mini.yaml", f"../{name}.yaml", 1)
-    body = re.sub(
-        r"^  - manifests/experiments\.yaml$", f"  - ../../{experiments}", body, count=1, flags=re.M
-    )
+    source = f"  - ../../{experiments}"
+    if profile.rows is not None:
+        source = "  - experiments:" + "".join(
+            f"\n      {key}: {{dataset: {row.dataset}, input: {row.input}, start: {row.start}}}"
+            for key, row in rows.items()
+        )
+    body = re.sub(r"^  - manifests/experiments\.yaml$", source, body, count=1, flags=re.M)
     body = body.replace("manifests/experiments.yaml", f"manifests/{experiments}")
-    if not generated:
+    if not profile.generated:
         body = re.sub(r"^  mini:\n(?:    .*\n|\n)+?(?=^  \w)", "", body, count=1, flags=re.M)
         body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
     body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
@@ -54,7 +62,7 @@ def sync(work: Workspace) -> Path:
     if work.profile != DEFAULT:
         profile = load_profile(work.manifests, work.profile)
         text = (work.root / "dvc.yaml").read_text(encoding="utf-8")
-        graph = derive(text, work.profile, profile.experiments_file, profile.generated)
+        graph = derive(text, profile, load_experiments(work.manifests, profile))
         write_atomic(path, graph.encode("utf-8"))
     return path
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from pipeline.clips import (
     Batch,
     ClipDataset,
+    Sample,
     TestRule,
     TrainRule,
     collate,
@@ -53,11 +55,14 @@ def absent_reason(work: Workspace, data: Params) -> str:
 def how_to_get(work: Workspace, data: Params) -> str:
     """What a user does so that the row's data set has frames."""
     name = data["name"]
-    then = f"`tdn check {name}` and `tdn decode {name}` with --profile {work.profile}"
+    steps = f"`tdn check {name}` and `tdn decode {name}`"
+    then = f"{steps} with --profile {work.profile}"
     if data["input"] == "flow" and (work.frames(name) / "index.json").is_file():
         return f"run `tdn flow {name} --profile {work.profile}`"
     if data["generated"]:
-        return f"run `make repro`, or `tdn mini {name}`, `tdn check {name}` and `tdn decode {name}`"
+        if work.profile == "mini":
+            return f"run `make repro`, or `tdn mini {name}`, {steps}"
+        return f"run `make repro PROFILE={work.profile}`, or `tdn mini {name}`, {then}"
     obtain = read_json(work.plan("check", name))["params"]["dataset"]["obtain"]
     return f"in {work.relative(work.raw(name))}/: {obtain}; then run {then}"
 
@@ -74,6 +79,11 @@ def start(params: Params) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         return torch.device("cuda")
     return torch.device("cpu")
+
+
+def precision(params: Params) -> torch.dtype:
+    """The data type of forward passes."""
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[params["compute"]["precision"]]
 
 
 def build_network(
@@ -135,16 +145,46 @@ def test_clips(params: Params, index: FrameIndex, window: int, protocol: str) ->
     return replace(row, views=CROP_COUNTS[rules.crops])
 
 
-def batches(dataset: ClipDataset, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
-    """The clips of each group of positions as one batch, in order."""
+Place = tuple[int, int]
+"""An epoch and a position in a ClipDataset."""
+
+
+class _Epochs(TorchDataset[Sample]):
+    """Clips of any epoch, so that one loader's processes serve a whole training."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, position = place
+        self.dataset.set_epoch(epoch)
+        return self.dataset[position]
+
+
+def batches(
+    dataset: ClipDataset, groups: Iterable[list[Place]], workers: int, *, pinned: bool = False
+) -> Iterator[Batch]:
+    """The clips of each group of places as one batch, in order.
+
+    `workers` processes load ahead for as long as there are groups; 0 loads when asked. `pinned`
+    batches are copied to an accelerator while it computes. Draws nothing from torch's global
+    stream of random numbers.
+    """
     loader = DataLoader(
-        dataset,
+        _Epochs(dataset),
         batch_sampler=groups,
         collate_fn=collate,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
+        pin_memory=pinned,
+        generator=torch.Generator(),
     )
     yield from loader
+
+
+def in_order(count: int, size: int) -> list[list[Place]]:
+    """Groups of at most `size` that go through `count` positions once."""
+    return [[(0, n) for n in range(i, min(i + size, count))] for i in range(0, count, size)]
 
 
 def open_index(work: Workspace, params: Params) -> FrameIndex:

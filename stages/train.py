@@ -10,26 +10,30 @@ from __future__ import annotations
 import math
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from pipeline.clips import ClipDataset
+from pipeline.clips import Batch, ClipDataset
 from pipeline.digests import write_json
 from pipeline.errors import AbsentData, DataError, UsageError
 from pipeline.workspace import Workspace, seed_suffix
 from stages.rows import (
+    Place,
     Row,
     absent_reason,
     batches,
     build_network,
     how_to_get,
+    in_order,
     normaliser,
     open_index,
+    precision,
     start,
     test_clips,
     train_clips,
@@ -118,8 +122,9 @@ def _train_seed(
     checkpoint = resume / "checkpoint.pt"
     training.restore(checkpoint, f"{identity} {seed}")
     epochs = training.schedule.epochs
+    stream = training.stream(len(training.history))
     for epoch in range(len(training.history), epochs):
-        training.epoch(epoch)
+        training.epoch(epoch, stream)
         if params["recipe"]["decay"] == "plateau":
             clips = test_clips(params, index, window_of(model), VALIDATION)
             training.validate(clips.dataset)
@@ -145,8 +150,8 @@ class _Training:
     seed: int
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def epoch(self, epoch: int) -> None:
-        """One pass over the training split; the last short batch is dropped."""
+    def epoch(self, epoch: int, stream: Iterator[Batch]) -> None:
+        """One pass over the training split: the next batches of `stream`."""
         recipe = self.params["recipe"]
         torch.manual_seed(self.seed * 100_003 + epoch)  # dropout
         if recipe["phase1_epochs"]:
@@ -158,10 +163,10 @@ class _Training:
             freeze_partial_bn(self.model)
         loss, correct, rate = 0.0, 0, 0.0
         first = epoch * self.schedule.steps_per_epoch
-        for step, (clips, labels) in enumerate(self._shuffled(epoch), start=first):
+        for step, item in enumerate(islice(stream, self.schedule.steps_per_epoch), start=first):
             rate = self.schedule.at(step) * 0.1 ** saturated(self.history)
             set_rate(self.optimizer, rate)
-            done = self._step(step, clips, labels)
+            done = self._step(step, item.frames, item.target)
             loss += done.loss
             correct += done.correct
             if self.progress is not None:
@@ -177,20 +182,24 @@ class _Training:
         self.model.eval()
         size = self.params["recipe"]["batch"]
         count = len(dataset)
-        groups = [list(range(i, min(i + size, count))) for i in range(0, count, size)]
         right = 0
-        for item in batches(dataset, groups, self.params["compute"]["loader_workers"]):
+        for item in self._batches(dataset, in_order(count, size)):
             frames = normaliser(self.params)(item.frames.to(self.device))
-            best = predict_step(self.model, frames).argmax(dim=1).tolist()
+            logits_BK = predict_step(self.model, frames, precision=precision(self.params))
+            best = logits_BK.argmax(dim=1).tolist()
             right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
         self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
 
     def _step(self, step: int, clips: torch.Tensor, labels: torch.Tensor) -> Step:
         frames = normaliser(self.params)(clips.to(self.device, non_blocking=True))
-        clip_norm = self.params["recipe"]["clip_norm"]
         try:
             return train_step(
-                self.model, self.optimizer, frames, labels.to(self.device), clip_norm=clip_norm
+                self.model,
+                self.optimizer,
+                frames,
+                labels.to(self.device, non_blocking=True),
+                clip_norm=self.params["recipe"]["clip_norm"],
+                precision=precision(self.params),
             )
         except FloatingPointError as error:
             raise DataError(
@@ -198,17 +207,21 @@ class _Training:
                 do="lower the learning rate of its recipe",
             ) from None
 
-    def _shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Whole batches in an order drawn from (seed, epoch)."""
+    def stream(self, first: int) -> Iterator[Batch]:
+        """The batches of all epochs from `first` on, one after another."""
+        epochs = range(first, self.schedule.epochs)
+        return self._batches(self.row.dataset, (g for e in epochs for g in self._shuffled(e)))
+
+    def _shuffled(self, epoch: int) -> list[list[Place]]:
+        """Whole batches in an order drawn from (seed, epoch); the last short one is dropped."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.row.dataset), generator=generator).tolist()
-        groups = [
-            order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)
-        ]
-        self.row.dataset.set_epoch(epoch)
+        count = len(self.row.dataset)
+        order = [(epoch, n) for n in torch.randperm(count, generator=generator).tolist()]
+        return [order[i : i + self.batch] for i in range(0, count - self.batch + 1, self.batch)]
+
+    def _batches(self, dataset: ClipDataset, groups: Iterable[list[Place]]) -> Iterator[Batch]:
         workers = self.params["compute"]["loader_workers"]
-        for item in batches(self.row.dataset, groups, workers):
-            yield item.frames, item.target
+        return batches(dataset, groups, workers, pinned=self.device.type == "cuda")
 
     def save(self, path: Path, identity: str) -> None:
         """Leave what a killed training needs to go on, in one file outside the stage's outputs."""

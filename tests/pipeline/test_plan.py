@@ -82,9 +82,65 @@ def test_writing_the_same_plans_again_changes_nothing(checkout: Checkout) -> Non
     assert plan.write(work, found) == 0
 
 
-@pytest.mark.parametrize("profile", ["mini", "paper", "local"])
+@pytest.mark.parametrize("profile", ["mini", "paper", "local", "gpu"])
 def test_every_profile_resolves(checkout: Checkout, profile: str) -> None:
     assert any(key.startswith("train.") for key in plans(checkout, profile))
+
+
+GPU = "manifests/profiles/gpu.yaml"
+
+
+def test_a_profile_of_some_rows_plans_those_alone(checkout: Checkout) -> None:
+    chosen = load_profile(checkout.root / "manifests", "gpu").rows
+    found = plans(checkout, "gpu")
+    assert {key for key in found if key.startswith("train.")} == {f"train.{row}" for row in chosen}
+    assert found["tables.all"]["params"]["rows"] == [
+        row for row in plans(checkout)["tables.all"]["params"]["rows"] if row in chosen
+    ]
+
+
+def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> None:
+    mini, gpu = plans(checkout), plans(checkout, "gpu")
+    checkout.edit(GPU, r"clips_per_class: \d+", "clips_per_class: 7")
+    assert changed(mini, plans(checkout)) == set()
+    # The raw data, what is expected of them, and what tells of them; rows follow the store.
+    assert changed(gpu, plans(checkout, "gpu")) == {
+        "mini.ssv1",
+        "check.ssv1",
+        "decode.ssv1",
+        "figures.all",
+        "report.all",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "what", "hint"),
+    [
+        ("  - tsn_r50_8f_ssv1", "  - tsn_r50_8f_ssv11", "unknown", "'tsn_r50_8f_ssv1'"),
+        (
+            "  - tsn_r50_8f_ssv1\n",
+            "  - tsn_r50_8f_ssv1\n  - tsn_r50_8f_ucf101_s1\n",
+            "starts from tsn_r50_8f_kinetics400",
+            "add tsn_r50_8f_kinetics400",
+        ),
+        ("generated: true", "generated: false", "mini, gpu", ""),
+        ("  ssv1:\n    height", "  ssv2:\n    height", "does not generate", ""),
+    ],
+)
+def test_a_profile_that_cannot_run_says_why(
+    checkout: Checkout, pattern: str, replacement: str, what: str, hint: str
+) -> None:
+    checkout.edit(GPU, pattern, replacement)
+    with pytest.raises(ManifestError, match=what) as caught:
+        plans(checkout, "gpu")
+    assert hint in caught.value.do
+    assert "profiles/gpu.yaml" in caught.value.where
+
+
+def test_only_generated_data_are_kept_below_the_profile(tmp_path: Path) -> None:
+    for profile in ("mini", "gpu"):
+        assert Workspace(tmp_path, profile).raw("ssv1") == tmp_path / "data" / profile / "raw/ssv1"
+    assert Workspace(tmp_path, "paper").raw("ssv1") == tmp_path / "data/raw/ssv1"
 
 
 def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> None:

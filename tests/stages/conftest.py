@@ -85,6 +85,7 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "data": {
             "name": "ssv1",
             "input": "frames",
+            "half_size": False,
             "fold": "default",
             "generated": True,
             "obtain": "put the frame folders there",
@@ -109,6 +110,7 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "seed": 0,
         "compute": {
             "device": "cpu",
+            "precision": "float32",
             "threads": 1,
             "loader_workers": 0,
             "cache_mb": 64,

@@ -28,7 +28,7 @@ def stills(**changes: Any) -> dict[str, Any]:
         "lr": 0.05,
         "weight_decay": 0.0005,
         "seed": 0,
-        "compute": {"device": "cpu", "threads": 1},
+        "compute": {"device": "cpu", "precision": "float32", "threads": 1},
         **changes,
     }
 

@@ -46,6 +46,23 @@ def test_derived_graph_takes_its_own_profile_and_rows(checkout: Path) -> None:
     assert "manifests/experiments.yaml" not in text
 
 
+def test_a_profile_of_some_rows_has_those_in_its_graph_and_the_generator(checkout: Path) -> None:
+    work = Workspace(checkout, "gpu")
+    body = yaml.safe_load((checkout / profiles.use(work)).read_text())
+    file, rows = body["vars"]
+    assert file == "../gpu.yaml"
+    chosen = profiles.load_profile(work.manifests, "gpu").rows
+    assert chosen is not None
+    assert set(rows["experiments"]) == set(chosen)
+    assert rows["experiments"]["tdn_r50_8f_ssv1"] == {
+        "dataset": "ssv1",
+        "input": "frames",
+        "start": "images",
+    }
+    assert "mini" in body["stages"]
+    assert "manifests/experiments.yaml" in body["stages"]["plan"]["deps"]
+
+
 def test_switching_on_and_off_touches_only_the_untracked_switch(checkout: Path) -> None:
     work = Workspace(checkout, "local")
     path = checkout / profiles.use(work)
@@ -62,8 +79,9 @@ def test_the_committed_graphs_are_the_derived_ones() -> None:
     for path in sorted((ROOT / "manifests" / "profiles").glob("*/dvc.yaml")):
         name = path.parent.name
         profile = profiles.load_profile(ROOT / "manifests", name)
+        rows = profiles.load_experiments(ROOT / "manifests", profile)
         text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-        derived = profiles.derive(text, name, profile.experiments_file, profile.generated)
+        derived = profiles.derive(text, profile, rows)
         assert path.read_text(encoding="utf-8") == derived, f"run `tdn profile use {name}`"
 
 

@@ -34,6 +34,26 @@ def test_training_twice_gives_the_same_weights(work: Workspace) -> None:
     assert history == read_json(work.run("row") / "train" / "history.json")
 
 
+def test_processes_that_load_ahead_change_no_weight(work: Workspace) -> None:
+    train.run(work, "row", params=params())
+    alone = weights(work)
+    helped = params()
+    helped["compute"]["loader_workers"] = 1
+    train.run(work, "row", params=helped)
+    assert same(alone, weights(work))
+
+
+def test_reduced_precision_trains_other_weights_of_the_same_type(work: Workspace) -> None:
+    train.run(work, "row", params=params())
+    first = weights(work)
+    reduced = params()
+    reduced["compute"]["precision"] = "bfloat16"
+    train.run(work, "row", params=reduced)
+    second = weights(work)
+    assert not same(first, second)
+    assert {v.dtype for v in first.values()} == {v.dtype for v in second.values()}
+
+
 def test_another_seed_gives_other_weights(work: Workspace) -> None:
     train.run(work, "row", params=params())
     first = weights(work)
