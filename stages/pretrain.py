@@ -31,6 +31,7 @@ from tdn_model.engine import predict_step, train_step
 from tdn_model.imagenet import IMAGENET, torchvision_names
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
 from tdn_model.segment import tsn
+from tdn_model.tea import res2net
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
@@ -61,9 +62,9 @@ def run(
     lacking: dict[str, str] = {}
     reason = params.get("reason", "")
     data = _make(params) if params["kind"] == "stills" else None
-    for backbone, shape in params["backbones"].items():
+    for backbone in params["backbones"]:
         if data is not None:
-            state, history[backbone] = _from_stills(params, data, shape, progress)
+            state, history[backbone] = _from_stills(params, data, backbone, progress)
         else:
             found = _imagenet(work, backbone)
             if isinstance(found, str):
@@ -96,7 +97,7 @@ def _imagenet(work: Workspace, backbone: str) -> State | str:
         elif backbone in IMAGENET:
             state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
         else:
-            return f"no ImageNet weights are known for {backbone}"
+            return f"torchvision has no {backbone}, and there is no data/weights/{backbone}.pth"
     except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"ImageNet weights of {backbone} cannot be had: {why}"
@@ -147,13 +148,18 @@ def _make(params: Params) -> _Stills:
 
 
 def _from_stills(
-    params: Params, data: _Stills, shape: Params, progress: Progress
+    params: Params, data: _Stills, backbone: str, progress: Progress
 ) -> tuple[State, list[dict[str, float]]]:
     """A backbone trained on still images (one segment, one frame), in torchvision's names."""
     seed, epochs = params["seed"], params["epochs"]
     batch = min(params["batch"], len(data.train))
     torch.manual_seed(seed)
-    model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape).to(data.device)
+    shape = params["backbones"][backbone]
+    if backbone.startswith("res2net"):
+        model = res2net(num_classes=len(CLASSES), **shape)
+    else:
+        model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
+    model.to(data.device)
     optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)
     steps = len(data.train) // batch
     schedule = Schedule(params["lr"], epochs, steps, "cosine", warmup_epochs=0.5)

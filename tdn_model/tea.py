@@ -94,7 +94,7 @@ class Res2Block(nn.Module):
         self.stride = site.stride
         self.conv1 = nn.Conv2d(site.in_channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.after_conv1 = MotionExcitation(inner, num_segments)
+        self.after_conv1: nn.Module = MotionExcitation(inner, num_segments)
         self.before_convs = nn.ModuleList(TemporalConv(chunk, num_segments) for _ in range(CHUNKS))
         self.convs = nn.ModuleList(
             nn.Conv2d(chunk, chunk, 3, stride=site.stride, padding=1, bias=False)
@@ -157,4 +157,23 @@ def tea(
         in_channels=in_channels,
     )
     use_blocks_(network, lambda site: Res2Block(site, num_segments))
+    return network
+
+
+def res2net(
+    *,
+    num_classes: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+) -> nn.Module:
+    """The Res2Net that TEA starts from: TEA without its temporal modules, on clips of one segment.
+
+    Its state dict in torchvision's manner (`imagenet.torchvision_names`) is what the published
+    Res2Net-50 26w×4s has, and what `load_imagenet` puts into a TEA.
+    """
+    network = tea(num_classes=num_classes, num_segments=1, width=width, blocks=blocks, dropout=0.0)
+    for block in network.modules():
+        if isinstance(block, Res2Block):
+            block.after_conv1 = nn.Identity()
+            block.before_convs = nn.ModuleList(nn.Identity() for _ in range(CHUNKS))
     return network

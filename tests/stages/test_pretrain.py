@@ -130,7 +130,7 @@ def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
 def test_imagenet_weights_that_nobody_has_are_named(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     plan = {"kind": "imagenet", "backbones": {"res2net50": SHAPE}}
-    with pytest.raises(AbsentData, match="no ImageNet weights are known for res2net50"):
+    with pytest.raises(AbsentData, match="torchvision has no res2net50"):
         pretrain.run(work, "images", params=plan)
     assert not (work.run("images") / "train").exists()
     pretrain.run(work, "images", params=plan, record_absent=True)
@@ -196,7 +196,7 @@ def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
     here = {**params("row"), **begin("images", "images")}
     assert starts.absent_start(work, here) == ""
     here["model"]["backbone"] = "res2net50"
-    assert "no ImageNet weights are known" in starts.absent_start(work, here)
+    assert "torchvision has no" in starts.absent_start(work, here)
 
 
 def test_an_empty_weights_file_is_told_in_words(tmp_path: Path) -> None:

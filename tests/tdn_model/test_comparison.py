@@ -9,7 +9,8 @@ import torch
 
 from tdn_model import build
 from tdn_model.cost import measure
-from tdn_model.imagenet import load_imagenet
+from tdn_model.imagenet import load_imagenet, torchvision_names
+from tdn_model.tea import res2net, tea
 from tests.tdn_model.helpers import clips, mini, randomise_
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -178,3 +179,16 @@ def test_half_precision_runs_forward_and_back(architecture: str) -> None:
         logits = model(clips(model))
     logits.float().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_tea_starts_from_a_res2net_and_keeps_its_own_modules_as_they_began() -> None:
+    """All that TEA adds to Res2Net keeps its initial values; the rest is the Res2Net's."""
+    shape: dict[str, Any] = {"width": 16, "blocks": (2, 1, 1, 1)}
+    torch.manual_seed(0)
+    images = res2net(num_classes=5, **shape)
+    network = tea(num_classes=7, num_segments=4, **shape)
+    kept = load_imagenet(network, torchvision_names(images.state_dict()))
+    added = ("before_convs", "after_conv1", "classifier", "num_batches_tracked")
+    assert all(any(part in key for part in added) for key in kept)
+    assert torch.equal(network.res2[1].convs[1].weight, images.res2[1].convs[1].weight)
+    assert images.eval()(torch.rand(2, 1, 1, 3, 32, 32)).shape == (2, 5)
