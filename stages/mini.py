@@ -21,7 +21,7 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `data/mini/raw/DS/` and, when it is complete, the stamp that says what it holds."""
+    """Write `data/P/raw/DS/` and, when it is complete, the stamp that says what it holds."""
     twin = validate(Twin, params["twin"], where=f"manifests/twins/{key}.yaml")
     if workers is None:
         workers = cores()

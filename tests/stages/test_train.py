@@ -54,6 +54,18 @@ def test_reduced_precision_trains_other_weights_of_the_same_type(work: Workspace
     assert {v.dtype for v in first.values()} == {v.dtype for v in second.values()}
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator here")
+def test_training_twice_on_an_accelerator_gives_the_same_weights(work: Workspace) -> None:
+    plan = params(architecture="tdn")
+    plan["sizes_px"] = {"224": 64, "256": 64}
+    plan["compute"] |= {"device": "auto", "precision": "bfloat16"}
+    train.run(work, "row", params=plan)
+    first = weights(work)
+    train.run(work, "row", params=plan)
+    assert same(first, weights(work))
+
+
 def test_another_seed_gives_other_weights(work: Workspace) -> None:
     train.run(work, "row", params=params())
     first = weights(work)
