@@ -159,8 +159,7 @@ class Profile(Strict):
     generated: bool
     experiments_file: str
     rows: Annotated[list[Identifier], Field(min_length=1)] | None = None
-    """Those of the file's rows that the profile runs, null for all; tables show others as not run.
-    """
+    """Those of the file's rows that the profile runs, null for all; of others tables cite."""
     datasets: list[Identifier]
     backbones: dict[Identifier, Scale]
     images: Literal["imagenet", "none"] | Stills

@@ -186,7 +186,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
 
 def test_pretraining_prepares_the_backbones_that_rows_start_from(checkout: Checkout) -> None:
     found = plans(checkout)["pretrain.images"]["params"]
-    assert set(found["backbones"]) == {"resnet50", "resnet101"}
+    assert set(found["backbones"]) == {"resnet50", "res2net50", "resnet101"}
     paper = plans(checkout, "paper")["pretrain.images"]["params"]
     assert paper["kind"] == "imagenet"
     assert plans(checkout, "local")["pretrain.images"]["params"]["backbones"] == {}
