@@ -33,9 +33,9 @@ FLOW_STD = sum(STD) / len(STD)
 """.226, the mean of the RGB deviations: as TSN normalises flow for networks trained on ImageNet."""
 
 Flip = Literal["none", "plain", "label_aware"]
-_SMALL_PX = 128 * 128
-"""Up to this area a crop's frames are resized in one call (the call costs more than the pixels);
-larger ones one by one (copying them side by side would cost more)."""
+_GROUP_PX = 2**18
+"""So many pixels are resized in one call: a call alone costs as much as a few thousand pixels, and
+more would have left the processor's cache before they are resized."""
 
 
 class Frames(Structure):
@@ -95,33 +95,57 @@ def train_view(frames: Frames, crop: Crop, size_px: int, width_px: int | None = 
     With `width_px`, narrower frames are of half the size of those of that width; the same part of
     them is taken, exactly so when the crop is `even`.
     """
-    if width_px is None and crop.width * crop.height <= _SMALL_PX:
-        box = _box(crop)
-        parts = torch.stack([frame.permute(1, 2, 0)[box] for frame in frames]).permute(0, 3, 1, 2)
-        view = _interpolate(parts, size_px, size_px)
-    else:
-        view = _one_by_one(frames, crop, size_px, width_px or 0)
-    return mirror(view) if crop.mirrored else view
+    images = iter(frames)
+    first = next(images)
+    writer = _Writer(_channels_last(len(frames), first.shape[0], size_px, size_px), crop.mirrored)
+    for frame in chain([first], images):
+        half = frame.shape[-1] < (width_px or 0)
+        writer.add(frame[(slice(None), *_box(crop, 2 if half else 1))])
+    return writer.close()
 
 
-def _one_by_one(frames: Frames, crop: Crop, size_px: int, width_px: int) -> Tensor:
-    """A crop of each frame, resized while the frame is still in the processor's cache."""
-    view = torch.empty(0, dtype=torch.uint8)
-    parts: dict[bool, Tensor] = {}
-    for number, frame in enumerate(frames):
-        half = frame.shape[-1] < width_px
-        inside = frame[(slice(None), *_box(crop, 2 if half else 1))]
-        if not number:
-            view = _channels_last(len(frames), inside.shape[0], size_px, size_px)
-        if inside.shape == view.shape[1:]:
-            view[number].copy_(inside)
-            continue
-        if half not in parts:
-            channels, height, width = inside.shape
-            parts[half] = _channels_last(1, channels, height, width)
-        parts[half][0].copy_(inside)
-        view[number].copy_(_interpolate(parts[half], size_px, size_px)[0])
-    return view
+class _Writer:
+    """Fills a view (N, C, size, size) with parts of frames, resized in groups and mirrored.
+
+    A part is copied when it comes, while its frame is in the processor's cache, and may then go.
+    """
+
+    def __init__(self, view: Tensor, mirrored: bool) -> None:
+        self._view = view
+        self._mirrored = mirrored
+        self._written = 0
+        self._groups: dict[torch.Size, Tensor] = {}
+        self._group = view
+        self._waiting = 0
+
+    def add(self, part: Tensor) -> None:
+        """The next frame's part (C, H, W)."""
+        if part.shape != self._group.shape[1:] or self._waiting == len(self._group):
+            self._flush()
+        if part.shape == self._view.shape[1:]:
+            self._view[self._written].copy_(mirror(part) if self._mirrored else part)
+            self._written += 1
+            return
+        if part.shape not in self._groups:
+            channels, height, width = part.shape
+            n = min(max(1, _GROUP_PX // (height * width)), len(self._view))
+            self._groups[part.shape] = _channels_last(n, channels, height, width)
+        self._group = self._groups[part.shape]
+        self._group[self._waiting].copy_(part)
+        self._waiting += 1
+
+    def close(self) -> Tensor:
+        """The view, with every part in it."""
+        self._flush()
+        return self._view
+
+    def _flush(self) -> None:
+        if self._waiting:
+            size = self._view.shape[-1]
+            frames = _interpolate(self._group[: self._waiting], size, size)
+            end = self._written + self._waiting
+            self._view[self._written : end].copy_(mirror(frames) if self._mirrored else frames)
+            self._written, self._waiting = end, 0
 
 
 def _box(crop: Crop, shrink: int = 1) -> tuple[slice, slice]:

@@ -27,7 +27,7 @@ OWNERS = {
     "matplotlib": ("pipeline/reporting/figures/",),
     "typer": ("stages/",),
     "rich": ("stages/",),
-    "cv2": ("pipeline/mini/", "pipeline/flow.py", "pipeline/halves.py"),
+    "cv2": ("pipeline/mini/", "pipeline/flow.py", "pipeline/halves.py", "stages/bench/clips.py"),
     "captum": ("tdn_model/explain.py",),
     "torch": ("tdn_model/", "stages/", *PIXELS),
     "torchvision": ("tdn_model/", "stages/", *PIXELS),

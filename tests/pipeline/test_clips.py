@@ -19,12 +19,15 @@ from pipeline.clips import (
     collate,
     decode_frames,
 )
+from pipeline.crops import multi_scale_crop
 from pipeline.decoding import Decoding, decode_frame
 from pipeline.errors import StoreError
 from pipeline.framestore import FrameStore
 from pipeline.halves import decode_half
 from pipeline.index import FrameIndex, read_index
 from pipeline.manifest_protocol import load_protocols, views
+from pipeline.sampling import rng_for, train_indices, windows
+from pipeline.transforms import resize
 from pipeline.transforms import test_views as eval_views
 from tests.pipeline.samples import MANIFESTS, jpeg, numbered, own_videos
 
@@ -54,6 +57,22 @@ def test_a_training_clip(index: FrameIndex) -> None:
     assert sample.frames.shape == (1, 4, 5, 3, 32, 32)
     assert sample.frames.dtype == torch.uint8
     assert (sample.video_id, sample.labels, sample.target.item()) == ("clip003.avi", (1,), 1)
+
+
+def test_a_training_clip_has_the_pixels_of_the_straightforward_way(index: FrameIndex) -> None:
+    source, mirrored = clips(index), 0
+    for number, video in enumerate(source.videos):
+        rng = rng_for(0, 0, number)
+        wanted = windows(train_indices(video.n_frames, 4, 5, rng), 5, video.n_frames)
+        crop = multi_scale_crop(64, 48, 32, True, rng)
+        mirrored += crop.mirrored
+        view = []
+        for frame in decode_frames(index.store().jpegs(video.video_id, wanted.flatten().tolist())):
+            part = frame[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+            view.append(resize(part.contiguous(), 32, 32))
+        expected = torch.stack(view).flip(-1) if crop.mirrored else torch.stack(view)
+        assert torch.equal(source[number].frames.flatten(0, 2), expected)
+    assert 0 < mirrored < 7
 
 
 def test_training_clips_depend_on_seed_epoch_and_position_alone(index: FrameIndex) -> None:
@@ -233,6 +252,14 @@ def test_a_frame_at_half_size_has_the_means_of_the_whole(size_px: tuple[int, int
     assert half.shape == (3, 24, 32)
     means = torch.nn.functional.avg_pool2d(decode_frame(stored).float(), 2)
     assert (half[:, :23, :31] - means[:, :23, :31]).abs().mean() < 3
+
+
+def test_a_grey_frame_at_half_size_becomes_colour() -> None:
+    sink = io.BytesIO()
+    Image.new("L", (17, 12), 77).save(sink, "JPEG")
+    half = decode_half(bytearray(sink.getvalue()))
+    assert half.shape == (3, 6, 9)
+    assert set(half.unique().tolist()) == {77}
 
 
 def test_a_frame_that_is_no_image_cannot_be_halved() -> None:

@@ -17,6 +17,7 @@ from pipeline.transforms import (
     STD,
     even,
     flip_map,
+    mirror,
     normalise,
     resize,
     scaled_size,
@@ -159,20 +160,44 @@ def test_normalise() -> None:
     assert Counter(frames.reshape(-1).tolist())[7] == 6  # the input is untouched
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_resizing_together_or_one_by_one_gives_the_same_pixels(
-    mirrored: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def noise(n: int, channels: int, width: int, height: int) -> list[Tensor]:
+    """Frames (C, H, W) of random pixels, channels-last in memory."""
     generator = torch.Generator().manual_seed(0)
-    shape = (56, 72, 3)
-    frames = [
-        torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).permute(2, 0, 1)
-        for _ in range(5)
-    ]
-    crop = Crop(8, 4, 42, 49, mirrored)
-    together = train_view(frames, crop, 48)
-    monkeypatch.setattr("pipeline.transforms._SMALL_PX", 0)
-    assert torch.equal(together, train_view(frames, crop, 48))
+    shape = (n, height, width, channels)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return list(pixels.permute(0, 3, 1, 2))
+
+
+def one_by_one(frames: list[Tensor], crop: Crop, size_px: int) -> Tensor:
+    """The straightforward way to a training view."""
+    view = []
+    for image in frames:
+        part = image[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        whole = resize(part.contiguous(), size_px, size_px)
+        view.append(mirror(whole) if crop.mirrored else whole)
+    return torch.stack(view)
+
+
+@pytest.mark.parametrize("group_px", [1, 5000, 2**18])
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize(
+    "crop",
+    [Crop(8, 4, 42, 49), Crop(8, 4, 42, 49, True), Crop(5, 3, 48, 48, True), Crop(1, 0, 33, 48)],
+)
+def test_a_training_view_has_the_pixels_of_the_straightforward_way(
+    crop: Crop, channels: int, group_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.transforms._GROUP_PX", group_px)
+    frames = noise(7, channels, 72, 56)
+    found = train_view(frames, crop, 48)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, one_by_one(frames, crop, 48))
+
+
+def test_a_training_view_of_large_frames_has_the_pixels_of_the_straightforward_way() -> None:
+    frames = noise(6, 3, 340, 256)
+    for crop in (Crop(84, 0, 256, 224, True), Crop(21, 44, 168, 192), Crop(58, 16, 224, 224)):
+        assert torch.equal(train_view(frames, crop, 224), one_by_one(frames, crop, 224))
 
 
 def test_half_size_frames_show_the_same_part() -> None:
@@ -180,6 +205,10 @@ def test_half_size_frames_show_the_same_part() -> None:
     half = torch.nn.functional.avg_pool2d(ramp.float(), 2).round().byte()
     crop = even(Crop(11, 7, 49, 41, True))
     assert crop == Crop(10, 6, 48, 40, True)
+    mixed = train_view([half, half, ramp, half, half, half, ramp], crop, 48, width_px=72)
+    alone = train_view([half], crop, 48, width_px=72)[0], train_view([ramp], crop, 48)[0]
+    for number, image in enumerate(mixed):
+        assert torch.equal(image, alone[number in (2, 6)])
     found = train_view([half, ramp, half], crop, 48, width_px=72).int()
     assert found.shape == (3, 3, 48, 48)
     assert (found[0, :, :, 2:-2] - found[1, :, :, 2:-2]).abs().max() <= 2

@@ -45,6 +45,14 @@ def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
         assert np.abs(one.astype(int) - two.permute(1, 2, 0).numpy()).max() <= 2
 
 
+def test_windows_in_any_order_are_the_same_windows(made: clips.Corpus) -> None:
+    frames = list(range(40))
+    _, shuffled = clips._any_order(made.videos[0], frames)
+    starts = shuffled[::5]
+    assert sorted(starts) == frames[::5] != starts
+    assert shuffled == [start + place for start in starts for place in range(5)]
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_both_sides_make_the_same_sample(made: clips.Corpus, index: int) -> None:
     data = ClipDataset(made.store, made.videos, ["a"], clips.RULE, 0)
@@ -65,6 +73,7 @@ def test_the_report_on_clips(own: Path, tmp_path: Path) -> None:
     report = read_json(tmp_path / "clips.json")
     names = [row["what"] for row in report["rows"]]
     assert {clips.ARRAYS, clips.READ, clips.AUTHORS, clips.SAMPLE, clips.HALF} <= set(names)
+    assert {clips.READ_HALF, clips.READ_EIGHTH} <= set(names)
     assert report["rows"][-1]["frames"] > 0
     unmeasured = {goal["reason"] for goal in report["targets"] if goal["met"] is None}
     assert all("torchcodec" in reason or "decord" in reason for reason in unmeasured)
