@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 from pipeline.digests import canonical_json, read_json, sha256_json, write_json
 from pipeline.errors import AbsentData, StoreError
 from pipeline.framestore import FrameStore, ShardFile
-from pipeline.parquet import write_table
+from pipeline.parquet import write_groups
 
 SCHEMA = "tdn.frames/1"
-_BATCH = 4096
+_BATCH = 512
+_GROUP = 1 << 14
 USABLE = ("ok", "partial")
 """Statuses of videos that have frames. The others: `short` (fewer frames than the manifest's
 minimum), `empty` (no frames), `error` (cannot be decoded), `missing`, `refused`, `skipped`."""
@@ -155,25 +156,24 @@ class Rows:
 
 
 def write_rows(folder: Path, videos: Iterable[Video]) -> Rows:
-    """Write `index.parquet`; `videos`, by ascending id, are held as columns, never as objects."""
+    """Write `index.parquet`; of `videos`, by ascending id, some thousand are held at a time."""
     counts: Counter[str] = Counter()
     splits: dict[str, dict[str, int]] = {}
-    batches = []
     frames = 0
     digest = _RowsDigest()
-    coming = digest.through(videos)
-    while some := list(islice(coming, _BATCH)):
-        for video in some:
+
+    def counted() -> Iterator[Video]:
+        nonlocal frames
+        for video in digest.through(videos):
             counts[video.status] += 1
             frames += video.n_frames
             for name in dict.fromkeys(video.splits):
                 split = splits.setdefault(name, {"listed": 0, "usable": 0})
                 split["listed"] += 1
                 split["usable"] += video.usable
-        batches.append(pa.RecordBatch.from_pylist([vars(v) for v in some], schema=COLUMNS))
-    # One chunk: how a column is cut into chunks would show in the file's bytes.
-    table = pa.Table.from_batches(batches, schema=COLUMNS).combine_chunks()
-    write_table(folder / "index.parquet", table)
+            yield video
+
+    write_groups(folder / "index.parquet", COLUMNS, _tables(counted()))
     return Rows(
         sha256=digest.hex(),
         listed=counts.total(),
@@ -216,9 +216,22 @@ def write_absent(folder: Path, dataset: str, reason: str) -> dict[str, Any]:
     return about
 
 
+def _tables(videos: Iterator[Video]) -> Iterator[pa.Table]:
+    """Tables of `_GROUP` rows (the last has what is left), at least one.
+
+    Each of one chunk: how a column is cut into chunks would show in the file's bytes.
+    """
+    rows = iter(lambda: [vars(video) for video in islice(videos, _BATCH)], [])
+    batches = (pa.RecordBatch.from_pylist(some, schema=COLUMNS) for some in rows)
+    first = True
+    while (some := list(islice(batches, _GROUP // _BATCH))) or first:
+        yield pa.Table.from_batches(some, schema=COLUMNS).combine_chunks()
+        first = False
+
+
 def _read_rows(path: Path) -> Iterator[Video]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH):
+    with pq.ParquetFile(path, buffer_size=1 << 16) as file:
+        for batch in file.iter_batches(_BATCH, use_threads=False):
             for row in batch.to_pylist():
                 yield Video(**row)
 

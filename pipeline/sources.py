@@ -125,9 +125,9 @@ def read_ledger(path: Path) -> list[Source]:
 
 
 def stream_ledger(path: Path) -> Iterator[Source]:
-    """The rows of a ledger as in `read_ledger`, a thousand of them in memory at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(1024):
+    """The rows of a ledger as in `read_ledger`, some hundred of them in memory at a time."""
+    with pq.ParquetFile(path, buffer_size=1 << 16) as file:
+        for batch in file.iter_batches(512, use_threads=False):
             for row in batch.to_pylist():
                 yield Source(**row)
 

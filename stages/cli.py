@@ -171,10 +171,16 @@ def decode(
 
 @app.command()
 def flow(
-    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+    dataset: DatasetArg,
+    workers: Workers = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="try failed videos of finished shards again")
+    ] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
 ) -> None:
     """Compute the optical flow between a data set's stored frames, into a store of its own."""
-    _execute("flow", dataset, profile, graph, workers=workers)
+    _execute("flow", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
 
 
 @app.command()

@@ -19,12 +19,14 @@ def run(
     params: dict[str, Any],
     record_absent: bool = False,
     workers: int | None = None,
+    retry_failed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fill `data/P/flow/DS/` from `data/P/frames/DS/`; `params["policy"]` is the flow policy.
 
-    Raises AbsentData when the data set has no frames; with `record_absent`, the recorded absence of
-    its frames is recorded for its flow as well.
+    `retry_failed` tries failed videos of finished shards again. Raises AbsentData when the data set
+    has no frames; with `record_absent`, the recorded absence of its frames is recorded for its flow
+    as well.
     """
     path = work.frames(key) / "index.json"
     if record_absent and path.is_file() and read_json(path)["status"] == "absent":
@@ -32,4 +34,11 @@ def run(
         return
     policy = FlowPolicy.model_validate(params["policy"])
     frames = read_index(work.frames(key))
-    make_flow(frames, work.flow(key), policy, workers=workers, progress=progress)
+    make_flow(
+        frames,
+        work.flow(key),
+        policy,
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=progress,
+    )

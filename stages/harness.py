@@ -128,7 +128,7 @@ STAGES: dict[str, Stage] = {
             "index": work.flow(key) / "index.json",
             "store": work.flow(key),
         },
-        takes=frozenset({"record_absent", "workers", "progress"}),
+        takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
         sampled=True,
     ),
     "pretrain": Stage(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import AbsentData, DataError, StoreError, UsageError
@@ -367,6 +368,29 @@ def test_the_second_decode_at_once_is_told_who_holds_the_lock(tmp_path: Path) ->
         pytest.raises(UsageError, match=f"process {os.getpid()}"),
     ):
         made.decode()
+
+
+def test_a_ledger_out_of_order_is_refused(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    ledger = made.summary.with_suffix(".parquet")
+    pq.write_table(pq.read_table(ledger).take([1, 0, *range(2, 8)]), ledger)
+    with pytest.raises(StoreError, match=r"not sorted: 'clip000\.avi' comes after 'clip001"):
+        made.decode()
+
+
+def test_skipped_videos_are_in_the_index_but_in_no_shard(tmp_path: Path) -> None:
+    labels = ["Pushing something", "Holding something"]
+    videos_of = {str(n): (["train", "test"][n % 2], labels[n % 2], 2) for n in range(1, 9)}
+    something_v1(tmp_path / "raw", videos_of, labels)
+    only_train = dataset("ssv1", decode_splits=["train"])
+    made = Made(only_train, tmp_path / "raw", tmp_path / "sources.json", tmp_path / "frames")
+    made.check()
+    made.decode()
+    rows = videos(made)
+    assert {name: row.status for name, row in rows.items()} == {
+        str(n): "skipped" if n % 2 else "ok" for n in range(1, 9)
+    }
+    assert [row.shard for row in rows.values()] == [-1, 0, -1, 0, -1, 0, -1, 1]
 
 
 def test_progress_counts_videos(tmp_path: Path) -> None:

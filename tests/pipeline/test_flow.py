@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,13 +20,14 @@ from scipy.ndimage import gaussian_filter
 from pipeline import flow
 from pipeline.clips import ClipDataset, TestRule, TrainRule
 from pipeline.errors import AbsentData, DataError, StoreError, UsageError
-from pipeline.flowstore import make_flow
+from pipeline.flowstore import make_flow, write_flow_shard
 from pipeline.index import FrameIndex, Video, read_index
 from pipeline.locks import exclusive
 from pipeline.manifest_flow import FlowPolicy
 from pipeline.manifest_protocol import load_protocols
 from pipeline.storetools import summary, verify
 from pipeline.transforms import normalise_flow
+from pipeline.workers import Crash, Pool
 from pipeline.workspace import Workspace
 from stages import flow as stage
 from tests.pipeline.samples import MANIFESTS, Made, dataset, jpeg, something_v1
@@ -107,8 +109,11 @@ def test_a_bad_frame_is_named() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return six(tmp_path_factory.mktemp("flow"))
+
+
+def six(root: Path) -> Made:
     """Six decoded videos in two shards; one of them has a single frame."""
-    root = tmp_path_factory.mktemp("flow")
     raw = root / "raw"
     videos = {name: ("train", "ab"[int(name) % 2], n) for name, n in LENGTHS.items()}
     something_v1(raw, videos, ["a", "b"])
@@ -177,6 +182,66 @@ def test_another_policy_makes_other_fields(frames: FrameIndex, tmp_path: Path, w
     assert read_index(tmp_path / "flow").content != read_index(whole).content
     make_flow(frames, tmp_path / "flow", CHEAP, workers=0)
     assert in_bytes(tmp_path / "flow") == in_bytes(whole)
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many frames the videos have whose flow is computed from here on."""
+    seen: list[int] = []
+    true_fields = flow.fields
+
+    def spy(jpegs: list[bytes], policy: FlowPolicy) -> tuple[list[bytes], int, int]:
+        seen.append(len(jpegs))
+        return true_fields(jpegs, policy)
+
+    monkeypatch.setattr("pipeline.flow.fields", spy)
+    return seen
+
+
+def test_a_changed_video_costs_its_own_flow_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = six(tmp_path)
+    folder = tmp_path / "flow"
+    make_flow(read_index(made.frames), folder, CHEAP, workers=0)
+    clip = made.raw / "20bn-something-something-v1" / "14"
+    for number, image in enumerate(moving(5, -1, 1)):
+        (clip / f"{number + 1:05d}.jpg").write_bytes(image)
+    made.check()
+    made.decode()
+    computed = spied(monkeypatch)
+    make_flow(read_index(made.frames), folder, CHEAP, workers=0)
+    assert computed == [5]
+    make_flow(read_index(made.frames), tmp_path / "clean", CHEAP, workers=0)
+    assert in_bytes(folder) == in_bytes(tmp_path / "clean")
+
+
+def test_a_video_that_kills_its_worker_is_found_and_left_out(
+    frames: FrameIndex, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Pool.run
+
+    def deadly(self: Pool, function: Any, tasks: Any, **options: Any) -> Any:
+        for task in tasks:
+            if any(v.video_id == "14" and v.video_id not in task.blamed for v in task.videos):
+                yield task.number if function is write_flow_shard else 0, Crash("it was killed")
+            else:
+                ((_, result),) = plain(self, function, [task], **options)
+                yield task.number if function is write_flow_shard else 0, result
+
+    folder = tmp_path / "flow"
+    with monkeypatch.context() as patch:
+        patch.setattr(Pool, "run", deadly)
+        make_flow(frames, folder, CHEAP, workers=0)
+    rows = {video.video_id: video for video in read_index(folder).videos}
+    assert (rows["14"].status, rows["14"].reason) == ("error", "its flow failed: it was killed")
+    assert [name for name, row in rows.items() if row.usable] == ["10", "11", "13", "15"]
+    assert in_bytes(folder)["shard-00000.lmdb"] == in_bytes(whole)["shard-00000.lmdb"]
+    make_flow(frames, folder, CHEAP, workers=0)
+    assert read_index(folder).about["counts"]["error"] == 1, "not tried again unasked"
+    computed = spied(monkeypatch)
+    make_flow(frames, folder, CHEAP, workers=0, retry_failed=True)
+    assert computed == [LENGTHS["14"]]
+    assert in_bytes(folder) == in_bytes(whole)
 
 
 KILLED = """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline import video
 from pipeline.manifest_dataset import DecodePolicy
-from pipeline.shards import identity, plan, recipe
+from pipeline.shards import cut, identity, plan, recipe
 from pipeline.sources import Source
 from tests.pipeline.samples import dataset, policy
 
@@ -33,6 +33,12 @@ def test_the_plan_is_a_function_of_the_listing(
     assert [r.video_id for shard in shards for r in shard.rows] == sorted(ids)
     assert all(len(shard.rows) == size for shard in shards[:-1])
     assert [shard.number for shard in shards] == list(range(len(shards)))
+
+
+@given(IDS, st.integers(1, 7))
+def test_shards_cut_from_a_stream_are_those_of_the_plan(ids: list[str], size: int) -> None:
+    rows = [row(video_id) for video_id in sorted(ids)] + [row(None, status="unlisted")]
+    assert list(cut(iter(rows), size)) == plan(rows, size)
 
 
 def test_missing_files_keep_their_place() -> None:
