@@ -10,9 +10,14 @@ import torch
 
 from pipeline import plan
 from pipeline.digests import read_json
+from pipeline.manifest import load_experiments, load_profile
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
 from stages.harness import execute
+from tdn_model.build import build
+from tdn_model.contract import window_of
+from tdn_model.engine import predict_step
+from tdn_model.inference import inference_copy
 from tests.checkout import Checkout, copy_to
 
 ROW = "tdn_r50_8f_ssv1"
@@ -87,3 +92,36 @@ def test_the_profiles_networks_are_full_width_and_half_the_papers_pixels() -> No
     assert train["sizes_px"] == {"224": 112, "256": 128}
     assert train["compute"]["precision"] == "bfloat16"
     assert found["mini", "ssv1"]["params"]["twin"]["expected"]["train"] == 2240
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *(f"{name}_r50_8f_ssv1" for name in ("tsn", "tconv", "tsm", "teinet", "tea", "tdn")),
+        "blvnet_tam_r50_ssv1",
+        "tdn_r50_8f_ssv1_stdm_channel",
+        "tdn_r50_8f_ssv1_ltdm_channel",
+    ],
+)
+@pytest.mark.parametrize("fused", [False, True], ids=["as on an accelerator", "fused"])
+def test_a_network_predicts_in_reduced_precision_what_it_predicts_in_full(
+    row: str, fused: bool
+) -> None:
+    manifests = Path(__file__).resolve().parents[2] / "manifests"
+    spec = load_experiments(manifests, load_profile(manifests, "gpu"))[row]
+    torch.manual_seed(0)
+    model = build(
+        spec.architecture,
+        backbone=spec.backbone,
+        num_classes=5,
+        num_segments=spec.segments,
+        width=8,
+        blocks=[1, 1, 1, 1],
+        **spec.options,
+    ).eval()
+    clips = torch.randn(1, spec.segments, window_of(model), 3, 64, 64)
+    full = predict_step(model, clips)
+    copy = inference_copy(model, dtype=torch.bfloat16, fused=fused)
+    reduced = predict_step(copy, clips, precision=torch.bfloat16)
+    assert reduced.dtype == torch.float32
+    torch.testing.assert_close(reduced, full, rtol=0, atol=0.05 * float(full.abs().max()))

@@ -111,6 +111,15 @@ def test_absent_data_says_what_to_do(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(("profile", "command"), [("mini", "make repro`"), ("gpu", "PROFILE=gpu`")])
+def test_generated_data_are_made_by_the_profile_that_lacks_them(
+    tmp_path: Path, profile: str, command: str
+) -> None:
+    with pytest.raises(AbsentData) as caught:
+        train.run(Workspace(tmp_path, profile), "row", params=params())
+    assert command in caught.value.do
+
+
 def test_absent_data_is_an_outcome_in_the_graph(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     train.run(work, "row", params=params(), record_absent=True)
