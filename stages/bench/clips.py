@@ -91,7 +91,7 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             "rounds": setting.rounds,
             "clips per round": setting.clips,
             "clip": f"{SEGMENTS} windows of {WINDOW} frames of {size.width_px}x{size.height_px}",
-            "videos": "the user's own" if setting.videos else "generated",
+            "videos": "the user's own" if setting.videos else "generated, a key frame in 250",
             "threads": "1, but where a row says more",
             "samples": "ours end at uint8, to be normalised on the device; the authors' are floats",
         },
