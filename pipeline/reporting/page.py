@@ -30,7 +30,7 @@ TEMPLATE = """\
 {{ n_scored }} of {{ n_runs }} runs scored, {{ n_cells }} table cells.</p>
 {% if smoke %}
 <div class="banner" role="note"><p><b>Smoke results.</b> Every accuracy on this page comes from
-generated miniature videos and small networks. It shows that the pipe works and in which order the
+generated videos, not from the papers' data. It shows that the pipe works and in which order the
 methods come out; it is never compared with a number printed in a paper. Operations and parameters
 are counted on the full-size networks and are compared.</p></div>
 {% endif %}

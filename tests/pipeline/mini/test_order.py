@@ -35,7 +35,7 @@ def test_sampled_frames_are_mirror_symmetric(dataset: str, segments: int, window
 
 @pytest.mark.parametrize("dataset", [name for name in TWINS if name != "fcvid"])
 def test_training_covers_a_clip_at_the_pace_of_the_test(dataset: str) -> None:
-    """Training draws from whole frames, (n - F + 1) // T of them; the test steps by the fraction."""
+    """Training has (n - F + 1) // T places for each window; the test steps by the fraction."""
     frames = shipped(dataset).frames
     for segments in (8, 16):
         assert (frames - 4) / segments / ((frames - 4) // segments) < 1.05
