@@ -166,27 +166,29 @@ Frames = Annotated[
 def decode(
     rounds: Rounds = 5,
     videos: Videos = None,
-    most: Annotated[int, typer.Option(min=1, help="of those videos")] = 8,
+    most: Annotated[int, typer.Option(min=1, help="of those videos, per folder")] = 8,
     frames: Frames = None,
     ray: Annotated[bool, typer.Option(help="measure two workers and their memory")] = True,
+    script_ffmpeg: Annotated[
+        Path | None,
+        typer.Option(help="the ffmpeg that writes .jpg files as scripts do (default: on PATH)"),
+    ] = None,
     growth: Annotated[
         bool, typer.Option("--growth", help="instead: time and memory from 100 to 2,000 videos")
     ] = False,
     out: Out = None,
 ) -> None:
     """Decode and store against ffmpeg alone and against .jpg files; with --growth, its curve."""
-    from pipeline.benchmark import to_markdown
-    from pipeline.digests import read_json
     from stages.bench import decode as bench
     from stages.bench import growth as curve
 
     if growth:
         curve.run(folder(out), lambda line: typer.echo(line, err=True))
     else:
-        setting = bench.Setting(rounds, videos, most, frames, ray)
+        setting = bench.Setting(rounds, videos, most, frames, ray, script_ffmpeg)
         bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
     name = "decode_growth" if growth else "decode"
-    typer.echo(to_markdown(read_json(folder(out) / f"{name}.json")))
+    typer.echo((folder(out) / f"{name}.md").read_text(encoding="utf-8"))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,12 +87,23 @@ def own(folder: Path, most: int) -> list[Path]:
         raise UsageError(
             "--videos names no folder", where=folder.name, do="name a folder of videos"
         )
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
     if not found:
         raise UsageError(
             "no video below this folder", where=folder.name, do=f"known: {', '.join(SUFFIXES)}"
         )
     return found[:most]
+
+
+def own_by_folder(folder: Path, most: int) -> dict[str, list[Path]]:
+    """Up to `most` videos of each folder in `folder`; those beside the folders are called `own`."""
+    corpora: dict[str, list[Path]] = {}
+    for path in own(folder, sys.maxsize):
+        parts = path.relative_to(folder).parts
+        corpora.setdefault(parts[0] if len(parts) > 1 else "own", []).append(path)
+    return {name: paths[:most] for name, paths in corpora.items()}
 
 
 def to_null(arguments: list[str]) -> list[str]:

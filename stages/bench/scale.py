@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.digests import read_json
 from pipeline.errors import AbsentData
+from stages.bench.parallel import BOUND, FREE
 
 CORES = (16, 64, 256)
 
@@ -33,8 +34,8 @@ DATASETS = (
 def run(folder: Path, efficiency: float | None = None) -> list[dict[str, Any]]:
     """One row per data set, from `decode.json` in `folder`; AbsentData when it was not measured.
 
-    Time on n cores is CPU time / n / `efficiency`; without one, it is what two workers reached of
-    twice one worker's speed. The write rate is what the disks must take to keep up.
+    Time on n cores is CPU time / n / `efficiency`; without one, it is what two workers on a core
+    each reached of twice the speed of one. The write rate is what the disks must take to keep up.
     """
     path = folder / "decode.json"
     if not path.is_file():
@@ -42,8 +43,9 @@ def run(folder: Path, efficiency: float | None = None) -> list[dict[str, Any]]:
     report = read_json(path)
     by_corpus = {row["corpus"]: row for row in report["rows"]}
     if efficiency is None:
-        two = by_corpus.get("two workers", {}).get("one worker / two, wall", {}).get("median", 2.0)
-        efficiency = min(1.0, two / 2)
+        two = by_corpus.get("two workers", {})
+        measured = two.get(BOUND, two.get(FREE, {"median": 2.0}))
+        efficiency = min(1.0, measured["median"] / 2)
     rows = []
     for whole in DATASETS:
         row = by_corpus.get(whole.corpus)

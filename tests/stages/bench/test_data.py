@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.sampling import rng_for
 from pipeline.transforms import normalise
-from pipeline.video import binary, command
-from stages.bench import authors, clips, corpus, decode, growth, scale
+from pipeline.video import binary, build, command
+from stages.bench import authors, clips, corpus, decode, growth, parallel, scale
+from stages.bench.parallel import BOUND, FREE
 from tests.pipeline.samples import write_clip
 
 
@@ -101,16 +103,60 @@ def test_the_ceiling_differs_in_its_output_alone(tmp_path: Path) -> None:
     assert changed == [("image2pipe", "null"), ("pipe:1", "-")]
 
 
+def test_both_halves_of_the_work_are_alike(own: Path, tmp_path: Path) -> None:
+    videos = sorted(own.iterdir()) * 3
+    one, two = parallel.halves(videos, tmp_path)
+    assert [task.shard.rows for task in one] == [task.shard.rows for task in two]
+    assert sum(len(task.shard.rows) for task in one) == len(videos)
+    assert len({task.shard.number for task in one + two}) == 2 * parallel.SHARDS
+
+
+def test_a_share_is_written_on_its_core(own: Path, tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    (half, _) = parallel.halves(sorted(own.iterdir()), tmp_path)
+    sample = parallel.write_all(parallel.Share(half, min(before)))
+    assert os.sched_getaffinity(0) == before
+    assert sample.cpu_s > 0 and sample.wall_s > 0
+    assert len(list(tmp_path.glob("shard-*.lmdb"))) == 2
+
+
 def test_shards_are_decoded_anew_in_every_round(own: Path, tmp_path: Path) -> None:
-    tasks = decode._shards(sorted(own.iterdir()), tmp_path)
-    assert len(tasks) == decode.SHARDS
-    assert decode.peak_memory_mib(tasks[0]) > 20
+    (tasks, _) = parallel.halves(sorted(own.iterdir()), tmp_path)
+    assert parallel.peak_memory_mib(tasks[0]) > 20
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "shard-00000.json",
         "shard-00000.lmdb",
     ]
-    decode._clear(tmp_path)
+    parallel._clear(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for name in ("one", "two"):
+        (videos / name).mkdir(parents=True)
+        (videos / name / "same.mkv").write_bytes((own / "0.mkv").read_bytes())
+    (videos / "one" / "broken.mp4").write_bytes(b"no video at all")
+    cut = (own / "1.mkv").read_bytes()
+    (videos / "two" / "cut.mkv").write_bytes(cut[: len(cut) // 2])
+    (videos / "a folder.mp4").mkdir()
+    said: list[str] = []
+    setting = decode.Setting(rounds=1, videos=videos, ray=False, script_ffmpeg=Path(binary()))
+    decode.run(setting, tmp_path, said.append)
+    report = read_json(tmp_path / "decode.json")
+    assert [(row["corpus"], row["videos"]) for row in report["rows"]] == [("one", 1), ("two", 1)]
+    assert [line.partition(": ")[0] for line in report["settings"]["left out"]] == [
+        "one/broken.mp4", "two/cut.mkv",
+    ]  # fmt: skip
+    assert sum(line.startswith("left out: ") for line in said) == 2
+    assert report["settings"]["system's ffmpeg"] == build(binary())
+    assert all("system's .jpg / shard, cpu" in row for row in report["rows"])
+    for path in (videos / "one" / "same.mkv", videos / "two" / "same.mkv"):
+        path.unlink()
+    with pytest.raises(UsageError, match=r"no video can be measured: one/broken\.mp4"):
+        decode.run(setting, tmp_path, said.append)
+    with pytest.raises(UsageError, match="--script-ffmpeg names no program"):
+        decode.run(decode.Setting(script_ffmpeg=tmp_path / "gone"), tmp_path, said.append)
 
 
 def test_growth_writes_a_row_per_size(tmp_path: Path) -> None:
@@ -145,7 +191,7 @@ def test_costs_of_whole_data_sets_follow_from_the_measured_ones(tmp_path: Path) 
         {"corpus": whole.corpus, "frames per core-second": 1000.0, "kB per frame": 20.0}
         for whole in scale.DATASETS
     ]
-    two = {"corpus": "two workers", "one worker / two, wall": {"median": 1.8}}
+    two = {"corpus": "two workers", FREE: {"median": 1.3}, BOUND: {"median": 1.8}}
     write_json(tmp_path / "decode.json", {"rows": [*rows, two]})
     first = scale.run(tmp_path)[0]
     assert first["core hours"] == 20.0  # 240,000 videos of 300 frames
