@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from PIL import Image
 
 from pipeline.benchmark import peak_mib, target, write_benchmark
 from pipeline.decode import decode
@@ -26,6 +29,10 @@ SIZES = (100, 250, 500, 1000, 2000)
 CLIP = Kind("short clips", ".avi", "64x48", 25, 8, 1, ("-c:v", "mpeg4", "-q:v", "5"))
 MOST_GROWTH = 1.1
 """How much a video may cost more among the most videos than among the fewest, and memory too."""
+LISTS = (10_000, 40_000)
+"""Numbers of tiny frame folders: what the length of the list alone costs in memory."""
+MOST_BYTES = 1024
+"""How much memory a further listed video may cost."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,12 @@ class Point:
     """Of the process that plans, decodes and indexes; its ffmpeg not counted."""
 
 
-def run(folder: Path, say: Callable[[str], None], sizes: Sequence[int] = SIZES) -> None:
+def run(
+    folder: Path,
+    say: Callable[[str], None],
+    sizes: Sequence[int] = SIZES,
+    lists: Sequence[int] = LISTS,
+) -> None:
     """Measure and write `decode_growth.{json,md,csv,svg}` into `folder`."""
     points = []
     with TemporaryDirectory(prefix="tdn-bench-") as name:
@@ -47,48 +59,80 @@ def run(folder: Path, say: Callable[[str], None], sizes: Sequence[int] = SIZES) 
         for count in sizes:
             say(f"{count} videos")
             points.append(measure(Path(name) / str(count), clip, count))
-    rows = [
-        {
-            "videos": point.videos,
-            "cpu s": round(point.cpu_s, 2),
-            "wall s": round(point.wall_s, 2),
-            "cpu ms per video": round(1000 * point.cpu_s / point.videos, 2),
-            "peak memory MiB": round(point.peak_mib, 1),
-        }
-        for point in points
-    ]
-    first, last = points[0], points[-1]
-    per_video = (last.cpu_s / last.videos) / (first.cpu_s / first.videos)
+        long = []
+        for count in lists:
+            say(f"{count} frame folders")
+            long.append(measure(Path(name) / f"folders {count}", None, count))
+    rows = [_row("clips", point) for point in points]
+    rows += [_row("frame folders", point) for point in long]
     write_benchmark(
         folder,
         "decode_growth",
         title="Decoding more and more videos",
-        settings={"ffmpeg": build(binary()), "clip": f"{CLIP.frames} frames of {CLIP.size}"},
+        settings={
+            "ffmpeg": build(binary()),
+            "clip": f"{CLIP.frames} frames of {CLIP.size}",
+            "frame folder": "two frames of 16x16, copied as they are",
+        },
         rows=rows,
-        targets=[
-            target(f"CPU per video, {last.videos} over {first.videos} videos",
-                   per_video, at_most=MOST_GROWTH),
-            target(f"peak memory, {last.videos} over {first.videos} videos",
-                   last.peak_mib / first.peak_mib, at_most=MOST_GROWTH),
-        ],
-    )  # fmt: skip
+        targets=_targets(points, long),
+    )
     write_atomic(folder / "decode_growth.csv", _csv(rows).encode("utf-8"))
     write_atomic(folder / "decode_growth.svg", figure(points).encode("utf-8"))
 
 
-def measure(root: Path, clip: Path, count: int) -> Point:
-    """Check and decode `count` copies of a clip in a fresh process."""
+def _row(kind: str, point: Point) -> dict[str, Any]:
+    return {
+        "of": kind,
+        "videos": point.videos,
+        "cpu s": round(point.cpu_s, 2),
+        "wall s": round(point.wall_s, 2),
+        "cpu ms per video": round(1000 * point.cpu_s / point.videos, 2),
+        "peak memory MiB": round(point.peak_mib, 1),
+    }
+
+
+def _targets(points: Sequence[Point], long: Sequence[Point]) -> list[dict[str, Any]]:
+    first, last = points[0], points[-1]
+    per_video = (last.cpu_s / last.videos) / (first.cpu_s / first.videos)
+    few, many = long[0], long[-1]
+    per_row = (many.peak_mib - few.peak_mib) * 2**20 / (many.videos - few.videos)
+    return [
+        target(f"CPU per video, {last.videos} over {first.videos} videos",
+               per_video, at_most=MOST_GROWTH),
+        target(f"peak memory, {last.videos} over {first.videos} videos",
+               last.peak_mib / first.peak_mib, at_most=MOST_GROWTH),
+        target(f"bytes of memory for a further frame folder, {few.videos:,} to {many.videos:,}",
+               per_row, at_most=MOST_BYTES),
+    ]  # fmt: skip
+
+
+def measure(root: Path, clip: Path | None, count: int) -> Point:
+    """Check and decode `count` copies of a clip, or of tiny frame folders, in a fresh process."""
     videos = root / "raw" / "videos"
     videos.mkdir(parents=True)
-    names = [f"clip{number:05d}{clip.suffix}" for number in range(count)]
+    suffix = "" if clip is None else clip.suffix
+    names = [f"clip{number:05d}{suffix}" for number in range(count)]
     for name in names:
-        (videos / name).hardlink_to(clip)
+        if clip is None:
+            (videos / name).mkdir()
+            for number in (1, 2):
+                (videos / name / f"{number:05d}.jpg").write_bytes(_tiny())
+        else:
+            (videos / name).hardlink_to(clip)
     lines = "".join(f"{name} {'ab'[number % 2]}\n" for number, name in enumerate(names))
     (root / "raw" / "train.txt").write_text(lines, encoding="utf-8")
     check(_dataset(), root / "raw", root / "sources.json")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return Point(count, *pool.submit(_decode, root).result())
+
+
+@lru_cache
+def _tiny() -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (16, 16), (200, 90, 10)).save(sink, "JPEG")
+    return sink.getvalue()
 
 
 def _decode(root: Path) -> tuple[float, float, float]:

@@ -160,11 +160,13 @@ def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
 
 
 def test_growth_writes_a_row_per_size(tmp_path: Path) -> None:
-    growth.run(tmp_path, lambda _: None, (4,))
+    growth.run(tmp_path, lambda _: None, (4,), (3, 5))
     report = read_json(tmp_path / "decode_growth.json")
-    assert [row["videos"] for row in report["rows"]] == [4]
+    assert [(row["of"], row["videos"]) for row in report["rows"]] == [
+        ("clips", 4), ("frame folders", 3), ("frame folders", 5),
+    ]  # fmt: skip
     lines = (tmp_path / "decode_growth.csv").read_text("utf-8").splitlines()
-    assert lines[0].startswith("videos,cpu s") and len(lines) == 2
+    assert lines[0].startswith("of,videos,cpu s") and len(lines) == 4
     assert (tmp_path / "decode_growth.svg").read_text("utf-8").startswith("<svg")
 
 
