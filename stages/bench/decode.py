@@ -18,7 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.framestore import ShardFile, ShardWriter
 from pipeline.video import binary, build, command, decode
 from stages.bench.corpus import KINDS, POLICY, generate, own_by_folder, to_files, to_null
-from stages.bench.parallel import BOUND, FREE, MEMORY, two_workers
+from stages.bench.parallel import BOUND, FREE, MEMORY, threads_at_most, two_workers
 
 CEILING, SPLIT, SHARD = "ffmpeg to null", "decode and split", "decode to shard"
 FILES, SCRIPT = "ffmpeg to .jpg", "system's ffmpeg to .jpg"
@@ -182,6 +182,7 @@ def _corpus(
     row |= {f"{name}, cpu ms": _ms(samples[name], len(videos)) for name in contenders}
     seconds = median_s(samples[SHARD], "cpu_s")
     row["frames per core-second"] = row["frames"] / seconds
+    row["cores that ffmpeg's threads could use"] = _overlap(videos, program)
     row["kB per frame"] = sum(len(decoded.stream) for decoded in frames) / row["frames"] / 1000
     row["ceiling / split, cpu"] = ratio(samples, CEILING, SPLIT, "cpu_s")
     row["ceiling / shard, cpu"] = ratio(samples, CEILING, SHARD, "cpu_s")
@@ -191,6 +192,12 @@ def _corpus(
         row["system's .jpg / shard, cpu"] = ratio(samples, SCRIPT, SHARD, "cpu_s")
         row["system's .jpg / shard, wall"] = ratio(samples, SCRIPT, SHARD, "wall_s")
     return row
+
+
+def _overlap(videos: Sequence[Path], program: str) -> float | None:
+    found = [threads_at_most(command(video, POLICY, program)) for video in videos]
+    counted = [value for value in found if value is not None]
+    return statistics.median(counted) if counted else None
 
 
 def _ms(samples: Sequence[Sample], count: int) -> float:

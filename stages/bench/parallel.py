@@ -6,7 +6,9 @@ import contextlib
 import os
 import re
 import statistics
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,6 +90,22 @@ def write_all(share: Share) -> Sample:
         return timed(lambda: [write_shard(task) for task in share.tasks])
     finally:
         os.sched_setaffinity(0, everywhere)
+
+
+def threads_at_most(arguments: Sequence[str]) -> float | None:
+    """Cores that a program's threads could keep busy: CPU time of all over that of the busiest.
+
+    Other work on the machine does not change it. None where the system does not count per thread.
+    """
+    spent: dict[str, int] = {}
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(arguments, stdin=nothing, stdout=nothing, stderr=nothing) as process:
+        while process.poll() is None:
+            for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    spent[path.parent.name] = int(path.read_text("ascii").split()[0])
+            time.sleep(0.002)
+    return sum(spent.values()) / max(spent.values()) if any(spent.values()) else None
 
 
 def _clear(work: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,19 @@ def test_both_halves_of_the_work_are_alike(own: Path, tmp_path: Path) -> None:
     assert [task.shard.rows for task in one] == [task.shard.rows for task in two]
     assert sum(len(task.shard.rows) for task in one) == len(videos)
     assert len({task.shard.number for task in one + two}) == 2 * parallel.SHARDS
+
+
+def test_threads_are_counted_by_what_they_spend() -> None:
+    spin = "import time; t = time.thread_time\nwhile t() < 0.1: pass"
+    alone = parallel.threads_at_most([sys.executable, "-S", "-c", spin])
+    assert alone is None or alone == pytest.approx(1.0, abs=0.05)
+    both = (
+        "import hashlib, threading as t; data = bytes(20 << 20)\n"
+        "work = [t.Thread(target=lambda: [hashlib.sha256(data) for _ in range(9)]) for _ in 'ab']\n"
+        "[w.start() for w in work]; [w.join() for w in work]"
+    )
+    pair = parallel.threads_at_most([sys.executable, "-S", "-c", both])
+    assert pair is None or pair > 1.2
 
 
 def test_a_share_is_written_on_its_core(own: Path, tmp_path: Path) -> None:
