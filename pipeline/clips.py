@@ -99,8 +99,8 @@ class TestRule:
 class ClipDataset(TorchDataset[Sample]):
     """The clips of some videos under one rule.
 
-    In training: one clip per video, indexed by position in `videos`; call `set_epoch` before each
-    epoch (and before its loader is made). In testing: `clips` clips per video, video by video.
+    In training: one clip per video, indexed by position in `videos`, of the epoch that `set_epoch`
+    chose last. In testing: `clips` clips per video, video by video.
     Videos without frames must be left out by the caller (`Video.usable`).
 
     `cache_mb` keeps decoded frames of whole videos in memory, first come, while there is room: for

@@ -46,6 +46,12 @@ class Experiment(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
     note: str = ""
 
+    @model_validator(mode="after")
+    def _halves_frames(self) -> Experiment:
+        if self.half_size and self.input == "flow":
+            raise ValueError("half_size is for frames; fields of flow are decoded whole")
+        return self
+
 
 class Experiments(Strict):
     experiments: dict[Identifier, Experiment]

@@ -123,7 +123,7 @@ def start_plans(profile: Profile, rows: dict[str, Experiment], weights: Path, wh
     }
     images: Params
     if isinstance(profile.images, Stills):
-        # Threads change the last digits: one machine's choice must be another's.
+        # Threads change the last digits, so that on a processor one machine's choice is another's.
         compute = {
             "device": profile.compute.device,
             "precision": profile.compute.precision,

@@ -1,8 +1,8 @@
 """Crops, flips and sizes: uint8 frames in, uint8 frames out; normalised later, on the device.
 
 Parameters are drawn once per clip and applied to every frame alike. Frames are (C, H, W) uint8
-tensors that lie channels-last in memory, as the JPEG decoder leaves them; each is resized by itself
-on that layout, which is the fast path (stacking first would copy it away).
+tensors that lie channels-last in memory, as the JPEG decoder leaves them, and are resized on that
+layout, which is the fast path: crops in groups that fit the processor's cache.
 
     N  frames of a clip (T·F)      V  views (crops) of a clip      C, H, W  channels, height, width
 

@@ -51,8 +51,8 @@ def run(
 ) -> None:
     """Write `runs/P/<key>/train/`: `<backbone>.pt` in torchvision's names, history and outcome.
 
-    Raises AbsentData naming the file to provide when ImageNet weights of a backbone cannot be had;
-    with `record_absent` the outcome says which are `lacking`, and rows on those are not run.
+    The outcome says which backbones are `lacking`; rows on those are not run. Raises AbsentData
+    naming the files to provide when ImageNet weights of none can be had, unless `record_absent`.
     """
     out = work.run(key) / "train"
     half = out.with_name(".tmp-train")
@@ -72,15 +72,15 @@ def run(
                 continue
             state = found
         torch.save(dict(state), half / f"{backbone}.pt")
-    if lacking and not record_absent:
-        shutil.rmtree(half)
-        raise AbsentData(
-            f"no image pre-training: {'; '.join(lacking.values())}",
-            where="data/weights/",
-            do="put torchvision's state dict of the backbone there as <backbone>.pth",
-        )
     if lacking and len(lacking) == len(params["backbones"]):
         reason = "; ".join(lacking.values())
+        if not record_absent:
+            shutil.rmtree(half)
+            raise AbsentData(
+                f"no image pre-training: {reason}",
+                where="data/weights/",
+                do="put the backbone's published state dict there as <backbone>.pth",
+            )
     write_json(half / "history.json", history)
     status = "not-run" if reason else "ok"
     write_json(half / "outcome.json", {"status": status, "reason": reason, "lacking": lacking})

@@ -206,15 +206,7 @@ def _row(
     cache_mb: int,
 ) -> Row:
     listed = index.split(split)
-    half_size: tuple[int, ...] = ()
-    if params["data"]["half_size"]:
-        if rule.window == 1 or params["data"]["input"] == "flow":
-            raise UsageError(
-                f"{params['row']}: half_size is for frames that are used as differences only",
-                where="manifests/, half_size",
-                do="leave half_size out of this row",
-            )
-        half_size = tuple(n for n in range(rule.window) if n != rule.window // 2)
+    places = _half_size(params, rule.window) if params["data"]["half_size"] else ()
     dataset = ClipDataset(
         store=index.store(),
         videos=[video for video in listed if video.usable],
@@ -223,9 +215,22 @@ def _row(
         seed=seed,
         multi_label=params["data"]["multi_label"],
         cache_mb=cache_mb,
-        half_size=half_size,
+        half_size=places,
     )
     return Row(dataset, [video for video in listed if not video.usable])
+
+
+def _half_size(params: Params, window: int) -> tuple[int, ...]:
+    """The places of a window whose frames are used as differences only: all but the middle."""
+    if window == 1:
+        network = params["model"]["architecture"]
+        raise UsageError(
+            f"{params['row']}: half_size is for frames that are used as differences only, and "
+            f"{network} uses each frame as it is",
+            where=f"experiments.{params['row']}, half_size",
+            do="leave half_size out of this row",
+        )
+    return tuple(place for place in range(window) if place != window // 2)
 
 
 def _size(params: Params, paper_px: int) -> int:

@@ -51,11 +51,14 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
 
 def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
     before = plans(checkout)
-    path = checkout.root / "tdn_model/tdn.py"
-    path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
-    rows = {key for key in changed(before, plans(checkout)) if key.startswith("train.")}
-    assert f"train.{FULL}" in rows
-    assert not rows & {f"train.{name}_r50_8f_ssv1" for name in ("tsn", "tconv", "tsm")}
+    for module in ("tdn", "tdm"):
+        path = checkout.root / f"tdn_model/{module}.py"
+        path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+        reached = changed(before, plans(checkout))
+        for stage in ("train", "predict"):
+            assert f"{stage}.{FULL}" in reached
+            others = {f"{stage}.{name}_r50_8f_ssv1" for name in ("tsn", "tconv", "tsm")}
+            assert not reached & others
 
 
 def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:

@@ -117,6 +117,16 @@ def test_a_start_that_was_not_trained_says_what_to_run(work: Workspace) -> None:
     assert read_json(work.run("row") / "train" / "outcome.json")["status"] == "not-run"
 
 
+def test_tea_finds_a_res2net_among_the_images(work: Workspace) -> None:
+    pretrain.run(work, "images", params=stills(backbones={"res2net50": SHAPE}))
+    given = state(work, "images", "res2net50.pt")
+    plan = {**params("row", architecture="tea", **still()), **begin("images", "images")}
+    plan["model"] |= {"backbone": "res2net50", **SHAPE}
+    found = first_weights(work, plan)
+    name = "layer2.0.convs.1.weight"
+    torch.testing.assert_close(found["res3.0.convs.1.weight"], given[name])
+
+
 def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     (tmp_path / "data" / "weights").mkdir(parents=True)

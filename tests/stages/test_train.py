@@ -142,6 +142,24 @@ def test_options_that_the_network_refuses_name_the_row(work: Workspace) -> None:
         train.run(work, "row", params=wrong)
 
 
+def test_differences_from_frames_at_half_size_train_other_weights(work: Workspace) -> None:
+    plan = params(architecture="tdn")
+    plan["sizes_px"] = {"224": 64, "256": 64}
+    train.run(work, "row", params=plan)
+    whole = weights(work)
+    plan["data"]["half_size"] = True
+    train.run(work, "row", params=plan)
+    assert not same(whole, weights(work))
+
+
+def test_half_size_is_refused_where_every_frame_is_seen_as_it_is(work: Workspace) -> None:
+    plan = params()
+    plan["data"]["half_size"] = True
+    with pytest.raises(UsageError, match="tsn uses each frame as it is") as error:
+        train.run(work, "row", params=plan)
+    assert "experiments.row" in str(error.value)
+
+
 def test_tdn_gets_its_five_frames(work: Workspace) -> None:
     plan = params(architecture="tdn", epochs=1)
     plan["sizes_px"] = {"224": 36, "256": 36}
