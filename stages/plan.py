@@ -6,6 +6,7 @@ from pipeline import plan
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
 from pipeline.workspace import Workspace
+from stages import profiles
 from stages.catalogue import Catalogue
 
 
@@ -13,8 +14,11 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
     """Write every plan of the profile; returns how many changed.
 
     With `wanted`, a (stage, key) that a user named: UsageError with the nearest key, and nothing
-    written, when there is no such plan.
+    written, when there is no such plan. Without, for a whole graph: UsageError when the profile's
+    derived graph is not up to date.
     """
+    if wanted is None:
+        profiles.check(work)
     plans = plan.resolve(work, Catalogue(work.root))
     if wanted is not None and wanted not in plans:
         stage, key = wanted

@@ -19,7 +19,8 @@ from pipeline.workspace import Workspace
 DEFAULT = "mini"
 _SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = (
-    "# Derived from the root's dvc.yaml by `tdn profile use {name}`; edit that one.\n"
+    "# Derived from the root's dvc.yaml, manifests/profiles/{name}.yaml and\n"
+    "# manifests/{experiments}: edit those, then run `tdn profile use {name}`.\n"
     "# Run with `dvc repro manifests/profiles/{name}/dvc.yaml`, or `make repro PROFILE={name}`.\n"
 )
 
@@ -53,18 +54,39 @@ def derive(text: str, profile: Profile, rows: Mapping[str, Experiment]) -> str:
         body = re.sub(r"^  mini:\n(?:    .*\n|\n)+?(?=^  \w)", "", body, count=1, flags=re.M)
         body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
     body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
-    return _HEADER.format(name=name) + body
+    return _HEADER.format(name=name, experiments=experiments) + body
 
 
 def sync(work: Workspace) -> Path:
     """Write the profile's derived graph if it is not already so; returns its path."""
     path = graph_path(work)
     if work.profile != DEFAULT:
-        profile = load_profile(work.manifests, work.profile)
-        text = (work.root / "dvc.yaml").read_text(encoding="utf-8")
-        graph = derive(text, profile, load_experiments(work.manifests, profile))
-        write_atomic(path, graph.encode("utf-8"))
+        write_atomic(path, _derived(work).encode("utf-8"))
     return path
+
+
+def check(work: Workspace) -> None:
+    """Raises UsageError when the profile's graph is there and is not what it would be derived as.
+
+    Rows that a profile chooses stand in its graph, so DVC would go on with those of before.
+    """
+    path = graph_path(work)
+    if work.profile == DEFAULT or not path.is_file():
+        return
+    if path.read_text(encoding="utf-8") != _derived(work):
+        profile = load_profile(work.manifests, work.profile)
+        raise UsageError(
+            f"the graph of profile {work.profile} is not the one its sources give now: dvc.yaml, "
+            f"manifests/profiles/{work.profile}.yaml and manifests/{profile.experiments_file}",
+            where=work.relative(path),
+            do=f"run `tdn profile use {work.profile}`, then the same command again",
+        )
+
+
+def _derived(work: Workspace) -> str:
+    profile = load_profile(work.manifests, work.profile)
+    text = (work.root / "dvc.yaml").read_text(encoding="utf-8")
+    return derive(text, profile, load_experiments(work.manifests, profile))
 
 
 def use(work: Workspace) -> str:

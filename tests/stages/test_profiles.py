@@ -8,7 +8,8 @@ import yaml
 
 from pipeline.errors import UsageError
 from pipeline.workspace import Workspace
-from stages import profiles
+from stages import plan, profiles
+from tests.checkout import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,6 +84,51 @@ def test_the_committed_graphs_are_the_derived_ones() -> None:
         text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
         derived = profiles.derive(text, profile, rows)
         assert path.read_text(encoding="utf-8") == derived, f"run `tdn profile use {name}`"
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "after"),
+    [
+        ("manifests/experiments.yaml", "start: scratch", "start: images"),
+        ("manifests/profiles/gpu.yaml", "  - tsm_r50_8f_ssv1\n", ""),
+        ("dvc.yaml", "score ${key}", "score  ${key}"),
+    ],
+)
+def test_plan_refuses_a_graph_that_its_sources_have_left_behind(
+    tmp_path: Path, source: str, before: str, after: str
+) -> None:
+    checkout = copy_to(tmp_path)
+    work = Workspace(checkout.root, "gpu")
+    plan.run(work)
+    written = sorted((work.data / "plan").iterdir())
+    path = checkout.root / source
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), "utf-8")
+    with pytest.raises(UsageError) as caught:
+        plan.run(work)
+    assert caught.value.where == "manifests/profiles/gpu/dvc.yaml"
+    assert "tdn profile use gpu" in caught.value.do
+    assert source in caught.value.what
+    assert sorted((work.data / "plan").iterdir()) == written
+    plan.run(work, wanted=("train", "tdn_r50_8f_ssv1"))  # one row by name needs no graph
+    profiles.sync(work)
+    plan.run(work)
+
+
+def test_a_profile_without_a_graph_is_planned(tmp_path: Path) -> None:
+    checkout = copy_to(tmp_path)
+    (checkout.root / "manifests/profiles/gpu/dvc.yaml").unlink()
+    assert plan.run(Workspace(checkout.root, "gpu")) > 0
+
+
+@pytest.mark.parametrize("name", ["gpu", "local", "paper"])
+def test_a_derived_graph_names_every_file_it_comes_from(checkout: Path, name: str) -> None:
+    work = Workspace(checkout, name)
+    header = (checkout / profiles.use(work)).read_text("utf-8").partition("vars:")[0]
+    experiments = profiles.load_profile(work.manifests, name).experiments_file
+    for source in ("dvc.yaml", f"manifests/profiles/{name}.yaml", f"manifests/{experiments}"):
+        assert source in header
 
 
 def test_unknown_profile_names_the_nearest(checkout: Path) -> None:
