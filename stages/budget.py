@@ -20,8 +20,8 @@ class RowBudget:
     """One row at its papers' schedule.
 
     `clips` counts training clips over all epochs. `petamacs` is 10^15 multiply-adds of training (a
-    forward pass times three), None while the row's network has not been counted. `gpu_hours` is
-    that at the sustained rate asked for. `aims` are the claims its numbers stand beside:
+    forward pass times three), None while the row's network has not been counted. `hours` is
+    that at the sustained rate given or measured. `aims` are the claims its numbers stand beside:
     {claim address: printed value}.
     """
 
@@ -29,12 +29,12 @@ class RowBudget:
     dataset: str
     clips: int | None
     petamacs: float | None
-    gpu_hours: float | None
+    hours: float | None
     aims: dict[str, str] = field(default_factory=dict)
 
 
 def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
-    """Every row of the profile; `tflops` is the rate that a GPU sustains in training, in 10^12
+    """Every row of the profile; `tflops` is the rate sustained in training, in 10^12
     operations per second (two per multiply-add), None for no hours.
 
     Raises UsageError when the networks' costs have not been counted in this profile.
@@ -62,6 +62,25 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
                 hours = petamacs * 1e15 * 2 / (tflops * 1e12) / 3600
         found.append(RowBudget(key, row.dataset, clips, petamacs, hours, aims.get(key, {})))
     return found
+
+
+def measured_tflops(work: Workspace, device: str) -> float:
+    """What a training step of TDN reached when `tdn bench model` timed it on `device`, in 10^12
+    operations per second, a step counted as three forward passes.
+
+    Raises UsageError when it has not been timed.
+    """
+    path = work.root / "reports" / "bench" / f"model.{device}.json"
+    report = read_json(path) if path.is_file() else {"settings": {}, "rows": []}
+    gmacs = report["settings"].get("multiply-adds per video, G")
+    for row in report["rows"]:
+        if gmacs is not None and (row["what"], row["way"]) == ("training step", "our network"):
+            return float(2 * _STEP_OVER_FORWARD * gmacs / row["ms per video"])
+    raise UsageError(
+        f"training on {device} has not been timed",
+        where=work.relative(path),
+        do=f"run `tdn bench model --device {device}`, or give --tflops",
+    )
 
 
 def training_clips(recipe: Recipe, dataset: Dataset, fold: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import TdnError
+from pipeline.errors import TdnError, UsageError
 from pipeline.workspace import Workspace, find_root
 
 if TYPE_CHECKING:
@@ -79,21 +79,30 @@ def rows_(
         float | None,
         typer.Option(min=0.001, help="10^12 operations/s that your GPU sustains in training"),
     ] = None,
+    measured: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda: hours at the rate that `tdn bench model` measured there"),
+    ] = None,
     profile: Profile = "paper",
     as_json: AsJson = False,
 ) -> None:
     """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at."""
     from stages import budget
 
-    lines = budget.run(_work(profile), tflops)
+    if tflops is not None and measured is not None:
+        raise UsageError("--tflops and --measured exclude each other", do="give one of them")
+    work = _work(profile)
+    if measured is not None:
+        tflops = budget.measured_tflops(work, measured)
+    lines = budget.run(work, tflops)
     if as_json:
         typer.echo(json.dumps([asdict(line) for line in lines], indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{'row':<44} {'clips':>12} {'PMAC':>10} {'GPU h':>8}  aims at")
+    typer.echo(f"{'row':<44} {'clips':>12} {'PMAC':>10} {'hours':>8}  aims at")
     for line in lines:
         clips = "?" if line.clips is None else f"{line.clips:,}"
         petamacs = "?" if line.petamacs is None else f"{line.petamacs:,.1f}"
-        hours = "" if line.gpu_hours is None else f"{line.gpu_hours:,.1f}"
+        hours = "" if line.hours is None else f"{line.hours:,.1f}"
         aims = ", ".join(f"{place} {value}" for place, value in line.aims.items())
         typer.echo(f"{line.row:<44} {clips:>12} {petamacs:>10} {hours:>8}  {aims}")
 

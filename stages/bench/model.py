@@ -338,7 +338,7 @@ def floors(setting: Setting, tdn: nn.Module) -> dict[str, Any]:
     """The least time per video that this machine's arithmetic and its memory allow, measured."""
     clips = sample_clips(tdn, 1, setting.side_px, setting.device)
     gmacs = measure(tdn, clips.shape).gmacs
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"multiply-adds per video, G": gmacs}
     for dtype in (torch.float32, torch.bfloat16):
         best = limits(setting.device, dtype)
         moved = traffic_bytes(fold(tdn).to(dtype), clips.to(dtype)) / GIB
