@@ -19,7 +19,10 @@ import os, shutil, sys, tempfile, threading, time
 from pathlib import Path
 
 root = Path(sys.argv[1])
+short = tempfile.mkdtemp(prefix="tdn-", dir="/tmp")
+os.mkdir(short + "/ray")  # the cluster's address is written there, whether or not it exists
 os.environ |= {
+    "RAY_TMPDIR": short,
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 alone
     "RAY_health_check_initial_delay_ms": "1000",
@@ -36,12 +39,11 @@ from pipeline.manifest_dataset import Dataset
 from pipeline.workers import Pool
 from tests.pipeline.test_cluster import where
 
-short = tempfile.mkdtemp(prefix="tdn-", dir="/tmp")
 size = {"object_store_memory": 100 << 20}
 cluster = Cluster(
     initialize_head=True,
     head_node_args={
-        "num_cpus": 1, "include_dashboard": False, "temp_dir": short,
+        "num_cpus": 1, "include_dashboard": False, "temp_dir": short + "/ray",
         "env_vars": {"TDN_NODE": "head"}, **size,
     },
 )
@@ -56,9 +58,9 @@ try:
     dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
 
     def kill() -> None:
-        # In the middle of its second shard of three videos each.
+        # In the middle of its first shard of three videos: its second one never ends.
         log = root / "log"
-        while not log.is_file() or log.read_text().count("doomed") < 5:
+        while not log.is_file() or log.read_text().count("doomed") < 2:
             time.sleep(0.05)
         cluster.remove_node(nodes[1], allow_graceful=False)
         print("killed")
@@ -85,14 +87,19 @@ def test_a_node_that_dies_changes_no_byte(tmp_path: Path) -> None:
     clean = Made(made.dataset, made.raw, made.summary, tmp_path / "clean")
     clean.decode()
     (tmp_path / "dataset.json").write_text(made.dataset.model_dump_json())
+    # Nobody goes on before all three have begun; the doomed node never ends its second video.
     slow = tmp_path / "ffmpeg"
     slow.write_text(
         f"""#!/bin/sh
+log="{tmp_path}/log"
 case "$*" in
   *image2pipe*)
-    clip=$(echo "$*" | sed 's/.*\\(clip[0-9]*\\).*/\\1/')
-    echo "$TDN_NODE $clip" >> "{tmp_path}/log"
-    sleep 0.2;;
+    echo "$TDN_NODE $(echo "$*" | sed 's/.*\\(clip[0-9]*\\).*/\\1/')" >> "$log"
+    tries=0
+    while [ $tries -lt 300 ] && [ "$(cut -d ' ' -f 1 "$log" | sort -u | wc -l)" -lt 3 ]; do
+      tries=$((tries + 1)); sleep 0.1
+    done
+    if [ "$TDN_NODE" = doomed ] && [ "$(grep -c ^doomed "$log")" -ge 2 ]; then exec sleep 60; fi;;
 esac
 exec "{binary()}" "$@"
 """
@@ -111,5 +118,6 @@ exec "{binary()}" "$@"
         clips_of[node].add(clip)
     assert all(clips_of.values())
     redone = clips_of["doomed"] & (clips_of["head"] | clips_of["second"])
-    assert redone, "the dead node's unfinished shard is made by another"
+    assert len(clips_of["doomed"]) == 2
+    assert redone == clips_of["doomed"], "the dead node's unfinished shard is made by another"
     assert made.bytes_of_store() == clean.bytes_of_store()
