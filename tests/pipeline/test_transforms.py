@@ -160,6 +160,16 @@ def test_normalise() -> None:
     assert Counter(frames.reshape(-1).tolist())[7] == 6  # the input is untouched
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_normalise_whatever_the_layout_in_memory(order: tuple[int, ...]) -> None:
+    frames = torch.stack(noise(4, 3, 6, 5)).permute(order).contiguous()
+    frames = frames.permute([order.index(axis) for axis in range(4)]).view(2, 2, 3, 5, 6)
+    means, scales = (255 * torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    found = normalise(frames)
+    assert torch.equal(found, (frames.float() - means) * scales.reciprocal())
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
 def noise(n: int, channels: int, width: int, height: int) -> list[Tensor]:
     """Frames (C, H, W) of random pixels, channels-last in memory."""
     generator = torch.Generator().manual_seed(0)
