@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 
-GENERATED = ("mini", "gpu")
+GENERATED = ("mini", "gpu", "long")
 """Profiles whose raw data are generated: theirs alone, apart from a user's own data."""
 
 

@@ -85,7 +85,7 @@ def test_writing_the_same_plans_again_changes_nothing(checkout: Checkout) -> Non
     assert plan.write(work, found) == 0
 
 
-@pytest.mark.parametrize("profile", ["mini", "paper", "local", "gpu"])
+@pytest.mark.parametrize("profile", ["mini", "paper", "local", "gpu", "long"])
 def test_every_profile_resolves(checkout: Checkout, profile: str) -> None:
     assert any(key.startswith("train.") for key in plans(checkout, profile))
 
@@ -126,7 +126,7 @@ def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> 
             "starts from tsn_r50_8f_kinetics400",
             "add tsn_r50_8f_kinetics400",
         ),
-        ("generated: true", "generated: false", "mini, gpu", ""),
+        ("generated: true", "generated: false", "mini, gpu, long", ""),
         ("  ssv1:\n    height", "  ssv2:\n    height", "does not generate", ""),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_profile_that_cannot_run_says_why(
 
 
 def test_only_generated_data_are_kept_below_the_profile(tmp_path: Path) -> None:
-    for profile in ("mini", "gpu"):
+    for profile in ("mini", "gpu", "long"):
         assert Workspace(tmp_path, profile).raw("ssv1") == tmp_path / "data" / profile / "raw/ssv1"
     assert Workspace(tmp_path, "paper").raw("ssv1") == tmp_path / "data/raw/ssv1"
 

@@ -122,7 +122,7 @@ def test_a_profile_without_a_graph_is_planned(tmp_path: Path) -> None:
     assert plan.run(Workspace(checkout.root, "gpu")) > 0
 
 
-@pytest.mark.parametrize("name", ["gpu", "local", "paper"])
+@pytest.mark.parametrize("name", ["gpu", "local", "long", "paper"])
 def test_a_derived_graph_names_every_file_it_comes_from(checkout: Path, name: str) -> None:
     work = Workspace(checkout, name)
     header = (checkout / profiles.use(work)).read_text("utf-8").partition("vars:")[0]
