@@ -67,7 +67,8 @@ are counted on the full-size networks and are compared.</p></div>
 <h3 id="h-{{ table.id }}">{{ table.title }}: {{ table.caption.rstrip('.') }}</h3>
 <p class="small soft">{{ table.note }}</p>
 {% for ordering in table.orderings %}
-<div class="finding"><p>{{ ordering.in_words }}</p></div>
+<div class="finding"><p>{% if table.orderings | length > 1 %}<b>{{ ordering.label }}.</b>
+{% endif %}{{ ordering.said }}</p></div>
 {% endfor %}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="h-{{ table.id }}">
 <table>
@@ -227,14 +228,15 @@ change.{% if smoke %} Ours are smoke results.{% endif %}</p>
 <th class="text" scope="col">printed numbers</th><th class="text" scope="col">ours</th></tr></thead>
 <tbody>
 {% for verdict in group.verdicts %}
-<tr><th class="label" scope="row">{{ verdict.document }}<code>{{ verdict.place }}</code></th>
+<tr><th class="label" scope="row">{{ verdict.document }}<code>{{ verdict.place }}</code>
+{%- if verdict.trace %} <a class="small" href="{{ verdict.trace }}">its cells</a>{% endif %}</th>
 <td class="text">{{ verdict.sentence }}{% if verdict.note %}
 <span class="ci">{{ verdict.note }}</span>{% endif %}</td>
 <td class="text">{{ badge(verdict.paper, symbols[verdict.paper]) }}
-{% if verdict.rule %}<span class="ci">{{ verdict.paper_reason }}</span>{% endif %}</td>
+{% if verdict.rule %}<span class="ci">{{ verdict.paper_said }}</span>{% endif %}</td>
 <td class="text">{{ badge(verdict.ours, symbols[verdict.ours]) }}
 {% if verdict.smoke %}{{ badge('smoke', symbols.smoke) }}{% endif %}
-{% if verdict.ours_rule %}<span class="ci">{{ verdict.ours_reason }}</span>{% endif %}</td></tr>
+{% if verdict.ours_rule %}<span class="ci">{{ verdict.ours_said }}</span>{% endif %}</td></tr>
 {% endfor %}
 </tbody></table></div></details>
 {% endfor %}
