@@ -78,19 +78,23 @@ def _ours(verdict: Mapping[str, Any], texts: CellTexts) -> Markup:
     cells = verdict["ours_cells"]
     absent = [address for address in cells if texts.cells[address]["measured"] is None]
     if absent:
-        return escape("not measured: ") + _named(verdict, absent, lambda address: "–")
+        return escape("not measured: ") + _named(verdict, absent, None)
     reason = linked(verdict["ours_reason"], prose_link(verdict["prose_id"]))
     return reason + escape(": " if cells else "") + _named(verdict, cells, texts.measured)
 
 
 def _named(
-    verdict: Mapping[str, Any], addresses: Sequence[str], text_of: Callable[[str], str]
+    verdict: Mapping[str, Any], addresses: Sequence[str], text_of: Callable[[str], str] | None
 ) -> Markup:
-    """'1d/tdm/flops 36, …' with each number leading to its cell, and all of them to the trace."""
-    found = [
-        escape(f"{cell_name(a, verdict['document'])} ") + value(text_of(a), cell_link(a))
-        for a in addresses[:SHOWN]
-    ]
+    """'1d/tdm/flops 36, …' with each number (each name where there is none) leading to its cell,
+    and all of them to the trace."""
+    found = []
+    for address in addresses[:SHOWN]:
+        name, link = cell_name(address, verdict["document"]), cell_link(address)
+        if text_of is None:
+            found.append(value(name, link))
+        else:
+            found.append(escape(f"{name} ") + value(text_of(address), link))
     said = Markup(", ").join(found)
     if len(addresses) > SHOWN:
         more = f"{len(addresses) - SHOWN} more"

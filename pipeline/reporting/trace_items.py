@@ -39,7 +39,7 @@ def prose_items(
     for verdict in verdicts:
         if not (verdict["rule"] or verdict["ours_rule"]):
             continue
-        lines = [line(reason=verdict["note"])] if verdict["note"] else []
+        lines = [line(f"“{verdict['sentence']}” ({verdict['place']})", reason=verdict["note"])]
         if verdict["rule"]:
             rule = verdict["paper_numbers"]
             lines.append(line("In the printed numbers:", verdict["paper"], rule=rule))
@@ -50,7 +50,6 @@ def prose_items(
             anchor("prose", verdict["prose_id"]),
             f"prose/{verdict['prose_id']}",
             lines,
-            claim=f"“{verdict['sentence']}” ({verdict['place']})",
             links=_cells_of(verdict, texts),
         )
 

@@ -57,10 +57,11 @@ Evidence root <code>{{ root }}</code>. <code>tdn audit{{ how }}</code> checks it
 {% for item in items %}
 <section id="{{ item.id }}"><h2>{{ item.name }}</h2>
 {% for line in item.lines %}
-<p>{{ line.text }}{% if line.symbol %} <span class="badge {{ line.status }}">
+<p>{{ line.text }}
+{%- if line.symbol %} <span class="badge {{ line.status }}">
 <span aria-hidden="true">{{ line.symbol }}</span>{{ line.status }}</span>{% endif %}
-{% if line.rule %}<code>{{ line.rule }}</code>{% endif %}
-{% if line.reason %}<span class="soft">{{ line.reason }}</span>{% endif %}</p>
+{%- if line.rule %} <code>{{ line.rule }}</code>{% endif %}
+{%- if line.reason %} <span class="soft">{{ line.reason }}</span>{% endif %}</p>
 {% endfor %}
 {% if item.claim %}<p class="small soft">{{ item.claim }}</p>{% endif %}
 {% if item.steps %}{{ steps(item.steps) }}{% endif %}
