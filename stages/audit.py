@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline import records
@@ -11,13 +13,14 @@ from pipeline.audit.audit import Result, audit, find
 from pipeline.audit.context import Context, Plans, Tools, open_context
 from pipeline.audit.evidence import Evidence
 from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
-from pipeline.audit.trace import Step, walk
+from pipeline.audit.trace import Walks, walks
 from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons
 from pipeline.digests import read_json
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
 from pipeline.plan import resolve
+from pipeline.reporting.figures.section import read_figures
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
 from stages.harness import STAGES
@@ -55,10 +58,49 @@ def run(
     return audit(context, Level(level), published=published, sample=sample, seed=seed)
 
 
-def trace(work: Workspace, cell: str) -> tuple[Context, tuple[Step, ...]]:
-    """The walk behind a cell; UsageError naming the nearest when there is none."""
-    context = find(work, tools(work), cell=cell)
-    return context, walk(context.evidence, context.cells[cell]["lineage"]["sources"])
+@dataclass(frozen=True)
+class Traced:
+    """What `tdn trace` shows of a `kind` (cell, prose or figure): its entry, and a walk from each
+    cell or row that it rests on."""
+
+    kind: str
+    about: Mapping[str, Any]
+    context: Context
+    walks: Walks
+
+
+def trace(work: Workspace, number: str) -> Traced:
+    """The walks behind a cell, `prose/<id>` or `figure/<key>`.
+
+    Raises UsageError naming the nearest when there is none.
+    """
+    context = find(work, tools(work))
+    cells = context.cells
+    figures = {figure["key"]: figure for figure in read_figures(work)}
+    kind, _, name = number.partition("/")
+    if number in cells:
+        kind, about, starts = "cell", cells[number], {number: cells[number]["lineage"]["sources"]}
+    elif kind == "prose" and name in context.prose:
+        about = context.prose[name]
+        starts = {cell: cells[cell]["lineage"]["sources"] for cell in about["ours_cells"]}
+    elif kind == "figure" and name in figures:
+        about = figures[name]
+        starts = {row: _metrics(context, row) for row in about["rows"]}
+        starts |= {cell: cells[cell]["lineage"]["sources"] for cell in about["cells"]}
+    else:
+        known = {"prose": list(context.prose), "figure": list(figures)}
+        others = [f"{kind}/{name}" for kind, names in known.items() for name in names]
+        raise UsageError(
+            f"no cell, sentence or figure '{number}'", do=nearest(number, [*cells, *others])
+        )
+    return Traced(kind, about, context, walks(context.evidence, starts))
+
+
+def _metrics(context: Context, row: str) -> list[dict[str, str]]:
+    """The metrics of a row as a file that a walk starts from; none where it was not scored."""
+    path = context.work.relative(context.work.metrics(row))
+    made = context.evidence.made(path)
+    return [] if made is None else [{"path": path, "sha256": made.sha256}]
 
 
 def why(work: Workspace, key: str) -> list[Reason]:
@@ -125,6 +167,9 @@ def closing(work: Workspace) -> tuple[bool, str]:
     intact = sum(status in HARMLESS for status in result.cells.values())
     line = f"audit: {len(result.links) - len(result.broken)} of {len(result.links)} links hold, "
     line += f"{intact} of {len(result.cells)} numbers trace back"
+    if result.prose:
+        follow = sum(status in HARMLESS for status in result.prose.values())
+        line += f", {follow} of {len(result.prose)} verdicts follow"
     if said:
         line += f" ({said}: see `tdn audit`)"
     for link in failing[:5]:

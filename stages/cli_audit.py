@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,24 +11,25 @@ import typer
 
 from pipeline.errors import UsageError
 from pipeline.workspace import Workspace, find_root
+from stages.cli_trees import cell_tree, figure_tree, prose_tree, show
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
-
     from pipeline.audit.audit import Result
-    from pipeline.audit.context import Context
-    from pipeline.audit.links import Link
-    from pipeline.audit.trace import Step
+    from pipeline.audit.links import Status
 
 _MOST_SHOWN = 40
-_SYMBOLS = {"ok": "✓", "unavailable": "○"}
 
 Profile = Annotated[
     str,
     typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
-CellArg = Annotated[str, typer.Argument(metavar="CELL", help="document/table/row/column")]
+NumberArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="NUMBER", help="document/table/row/column, prose/document/name or figure/key"
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -90,18 +91,28 @@ def audit(
         raise typer.Exit(1)
 
 
-def trace(cell: CellArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
-    """Print where a cell's number comes from, as the records say; verifies nothing."""
+def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
+    """Print where a number comes from, as the records say; verifies nothing.
+
+    A number is a cell of a table, a verdict on a sentence (prose/…) or a figure (figure/…).
+    """
     from dataclasses import asdict
 
     from stages import audit as stage
 
-    context, steps = stage.trace(_work(profile), cell)
+    found = stage.trace(_work(profile), number)
+    context = found.context
     if as_json:
-        about = {"cell": dict(context.cells[cell]), "steps": [asdict(step) for step in steps]}
+        steps = {name: [asdict(step) for step in walk] for name, walk in found.walks.items()}
+        about: dict[str, Any] = {found.kind: dict(found.about)}
+        about |= {"steps": steps[number]} if found.kind == "cell" else {"rests_on": steps}
         typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
-        return
-    _show(_tree(context, cell, steps, None))
+    elif found.kind == "cell":
+        show(cell_tree(context, number, found.walks[number], None))
+    elif found.kind == "prose":
+        show(prose_tree(context, str(found.about["prose_id"]), found.walks))
+    else:
+        show(figure_tree(context, found.about, found.walks))
 
 
 def why(
@@ -144,8 +155,8 @@ def _print(found: Result, cell: str | None) -> None:
 
     context = found.context
     if cell is not None:
-        _, steps = stage.trace(context.work, cell)
-        _show(_tree(context, cell, steps, found.links))
+        steps = stage.trace(context.work, cell).walks[cell]
+        show(cell_tree(context, cell, steps, found.links))
     broken = found.broken
     for link in broken[:_MOST_SHOWN]:
         typer.echo(f"{link.status}: {link.path} ({link.source} {link.relation})")
@@ -159,106 +170,22 @@ def _print(found: Result, cell: str | None) -> None:
     typer.echo(f"root   {stated['root'] if stated is not None else 'none'}")
     tally = ", ".join(f"{n} {status}" for status, n in counts(found.links).items())
     typer.echo(f"links  {tally}")
-    numbers = list(found.cells.values())
-    traced = sum(status == "ok" for status in numbers)
-    absent = sum(status == "unavailable" for status in numbers)
-    typer.echo(
-        f"cells  {len(numbers)} with a number of ours: {traced} intact back to their raw files"
-        + (f", {absent} intact as far as the files are here" if absent else "")
-        + (f", {len(numbers) - traced - absent} broken" if traced + absent < len(numbers) else "")
-    )
+    typer.echo(f"cells  {_traced(found.cells.values(), 'with a number of ours')}")
+    if found.prose:
+        typer.echo(f"prose  {_traced(found.prose.values(), 'verdicts that follow from cells')}")
     for line in limits(found.level):
         typer.echo(f"not seen: {line}")
     typer.echo(f"audit of {context.work.profile} at level {int(found.level)}: ", nl=False)
     typer.echo("broken" if broken else "clean")
 
 
-def _tree(context: Context, cell: str, steps: Iterable[Step], links: Iterable[Link] | None) -> Tree:
-    """The walk as a tree: one line per file, with its status where it was checked."""
-    from rich.tree import Tree
-
-    from pipeline.audit.trace import claim_of
-    from stages import audit as stage
-
-    about = context.cells[cell]
-    measured = about["measured"]
-    number = "no number of ours" if measured is None else f"measured {measured:g} {about['unit']}"
-    tree = Tree(f"{cell}: {about['status']}, {number}")
-    tree.add(f"claim: {claim_of(about, stage.documents(context.work))}")
-    printed = context.work.relative(context.work.reports / "tables" / "cells.json")
-    known = None if links is None else _by_path(links)
-    node = tree.add(_line(known, "printed in", printed, _sha(context, printed), "", "tables"))
-    _own(node, known, f"cell:{cell}")
-    for step in steps:
-        _add(tree, context, step, known)
-    return tree
-
-
-def _add(tree: Tree, context: Context, step: Step, known: dict[str, list[Link]] | None) -> None:
-    run = f"{step.run}{', see above' if step.again else ''}"
-    node = tree.add(_line(known, step.role, step.path, step.sha256, run, step.run))
-    if step.again or not step.run:
-        return
-    record = context.evidence.runs[step.run]
-    node.add(_line(known, "record", record.path, record.sha256, "", step.run))
-    for other in step.beside:
-        node.add(_line(known, other.role, other.path, other.sha256, "", step.run))
-    if any(other.role == "ledger" for other in step.beside):
-        raw = context.work.relative(context.work.raw(record.key))
-        node.add(_line(known, "raw files", raw, "", "", step.run))
-    for before in step.before:
-        _add(node, context, before, known)
-
-
-def _line(
-    known: dict[str, list[Link]] | None, role: str, path: str, sha256: str, run: str, maker: str
-) -> str:
-    by = f"  by {run}" if run else ""
-    digest = sha256[:12] or "·" * 12
-    if known is None:
-        return f"{digest}  {path}  ({role}){by}"
-    links = known.get(path, [])
-    if role == "record":
-        links = [link for links in known.values() for link in links if _speaks_of(link, maker)]
-    status = next((str(link.status) for link in links if link.broken), "")
-    status = status or next((str(link.status) for link in links if str(link.status) != "ok"), "ok")
-    status = status if links else "unchecked"
-    return f"{_SYMBOLS.get(status, '✗' if links else '·')} {status}  {digest}  {path}  ({role}){by}"
-
-
-def _speaks_of(link: Link, run: str) -> bool:
-    """Whether a link is about a record itself: its plan, its lock, its own digest."""
-    about = ("is", "planned by", "asked for by", "locked by")
-    return link.source == f"record:{run}" and link.relation in about
-
-
-def _own(tree: Tree, known: dict[str, list[Link]] | None, source: str) -> None:
-    for link in [link for links in (known or {}).values() for link in links]:
-        if link.source == source and link.broken:
-            tree.add(f"✗ {link.status}  {link.detail}")
-
-
-def _by_path(links: Iterable[Link]) -> dict[str, list[Link]]:
-    """Links by every path that they concern: their own and the folders above it."""
-    found: dict[str, list[Link]] = {}
-    for link in links:
-        parts = link.path.split("/")
-        for length in range(2, len(parts) + 1):
-            if length == len(parts) or link.broken:
-                found.setdefault("/".join(parts[:length]), []).append(link)
-    return found
-
-
-def _sha(context: Context, path: str) -> str:
-    made = context.evidence.made(path)
-    if made is None:
-        return ""
-    return made.files.get(path[len(made.path) + 1 :], made.sha256)
-
-
-def _show(tree: Any) -> None:
-    from rich.console import Console
-
-    # A path is read to its end: lines are as long as they are.
-    console = Console(highlight=False, markup=False, emoji=False, width=240)
-    console.print(tree, no_wrap=True)
+def _traced(found: Collection[Status], what: str) -> str:
+    """'232 with a number of ours: 230 intact back to their raw files, 2 broken'."""
+    traced = sum(status == "ok" for status in found)
+    absent = sum(status == "unavailable" for status in found)
+    broken = len(found) - traced - absent
+    return (
+        f"{len(found)} {what}: {traced} intact back to their raw files"
+        + (f", {absent} intact as far as the files are here" if absent else "")
+        + (f", {broken} broken" if broken else "")
+    )

@@ -79,7 +79,8 @@ def _curves(context: Context, key: str, spec: Curves) -> list[Figure]:
     caption = context.caption(spec, list(histories), split="training videos")
     if not histories:
         return [context.nothing(key, spec, absent)]
-    return [context.note(draw_curves(key, spec.title, caption, spec.rows, histories), absent)]
+    figure = draw_curves(key, spec.title, caption, spec.rows, histories)
+    return [context.note(figure, list(histories), absent)]
 
 
 def _cost(context: Context, key: str, spec: Cost) -> list[Figure]:
@@ -94,36 +95,38 @@ def _cost(context: Context, key: str, spec: Cost) -> list[Figure]:
             low, high = found["top1_ci95_pct"]
             ours = context.params["rows"][row]["model"]["architecture"] == "tdn"
             measured.append(Point(label, costs[row]["gmacs"], value, low, high, ours))
-    printed = _printed(context, spec)
+    printed, cells = _printed(context, spec)
     if not measured and not printed:
         return [context.nothing(key, spec, absent)]
     rows = [row for row in spec.rows if row not in absent]
     caption = context.caption(spec, rows, spec.protocol)
-    return [context.note(draw_cost(key, spec.title, caption, printed, measured), absent)]
+    figure = draw_cost(key, spec.title, caption, printed, measured)
+    return [context.note(figure, rows, absent, cells=cells)]
 
 
-def _printed(context: Context, spec: Cost) -> list[Point]:
-    """The points of the table that the figure stands beside; none when there are no tables."""
+def _printed(context: Context, spec: Cost) -> tuple[list[Point], list[str]]:
+    """The points of the table that the figure stands beside, and the cells that they are in; none
+    when there are no tables."""
     for table in context.cells()["tables"]:
         if f"{table['document']}/{table['table']}" == spec.printed.table:
             break
     else:
-        return []
-    cells, points = context.cells()["cells"], []
+        return [], []
+    cells, points, read = context.cells()["cells"], [], list[str]()
     labels = [row["label"] for row in table["rows"]]
     for row in table["rows"]:
-        pair = [
-            cells.get(f"{spec.printed.table}/{row['row']}/{column}", {}).get("claimed")
-            for column in (spec.printed.cost, spec.printed.accuracy)
-        ]
+        columns = (spec.printed.cost, spec.printed.accuracy)
+        addresses = [f"{spec.printed.table}/{row['row']}/{column}" for column in columns]
+        pair = [cells.get(address, {}).get("claimed") for address in addresses]
         if not all(pair):
             continue
+        read += addresses
         label = _CITATION.sub("", row["label"])
         if labels.count(row["label"]) > 1 and row["settings"]:
             label += f" {list(row['settings'].values())[-1]}"
         gmacs, accuracy = (float(value) for value in pair)
         points.append(Point(label, gmacs, accuracy, ours=label.startswith("TDN")))
-    return points
+    return points, read
 
 
 def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
@@ -152,7 +155,10 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
                 f"{smoke}"
             )
             title = f"{spec.title}: {table['document']}, table {table['table']}"
-            made.append(draw_ranks(name, title, caption.strip(), rows, ordering))
+            figure = draw_ranks(name, title, caption.strip(), rows, ordering)
+            read = [f"{table_id}/{row['row']}/{ordering['column']}" for row in rows]
+            said = ordering["in_words"]
+            made.append(context.note(figure, [], {}, cells=read, found=said))
     return made or [context.nothing(key, spec, {}, f"no table has {FEWEST_RANKED} measured rows")]
 
 
@@ -197,7 +203,7 @@ def _reversal(context: Context, key: str, spec: Reversal) -> list[Figure]:
         return [context.nothing(key, spec, absent, "the data set has none of these classes")]
     caption = context.caption(spec, list(found), spec.protocol)
     figure = draw_reversal(key, spec.title, caption, spec.rows, pairs, found, classes)
-    return [context.note(figure, absent)]
+    return [context.note(figure, list(found), absent)]
 
 
 def _gains(context: Context, key: str, spec: Gains) -> list[Figure]:
@@ -223,7 +229,7 @@ def _gains(context: Context, key: str, spec: Gains) -> list[Figure]:
     figure = draw_gains(
         key, spec.title, caption, (first, second), gains, most=spec.most, printed=spec.printed
     )
-    return [figure]
+    return [context.note(figure, rows, {})]
 
 
 _MAKERS: dict[str, Callable[[Context, str, Any], list[Figure]]] = {

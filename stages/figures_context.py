@@ -124,11 +124,20 @@ class Context:
         why = reason or reasons(absent)
         return empty(key, spec.kind, spec.title, self.caption(spec, []), why)
 
-    def note(self, figure: Figure, absent: Mapping[str, str]) -> Figure:
-        """The figure, marked partial where rows are missing."""
+    def note(
+        self,
+        figure: Figure,
+        rows: Sequence[str],
+        absent: Mapping[str, str],
+        *,
+        cells: Sequence[str] = (),
+        found: str = "",
+    ) -> Figure:
+        """The figure with what it rests on, marked partial where rows are missing."""
+        rests = replace(figure, rows=tuple(rows), cells=tuple(cells), found=found or figure.found)
         if not absent:
-            return figure
-        return replace(figure, state="partial", reason=reasons(absent))
+            return rests
+        return replace(rests, state="partial", reason=reasons(absent))
 
 
 def reasons(absent: Mapping[str, str]) -> str:

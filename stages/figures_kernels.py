@@ -45,7 +45,8 @@ def kernels(context: Context, key: str, spec: Kernels) -> list[Figure]:
     protocol = "each row's first"
     caption = context.caption(spec, rows, protocol, found=said)
     why = reasons(absent)
-    return [draw_kernels(key, spec.title, caption, found, heads=heads, missing=why)]
+    figure = draw_kernels(key, spec.title, caption, found, heads=heads, missing=why)
+    return [context.note(figure, rows, absent)]
 
 
 def block_of(model: nn.Module, place: Place) -> str:

@@ -101,7 +101,8 @@ def gradcam(context: Context, key: str, spec: GradCam) -> list[Figure]:
     said = describe(numbers, labels, spec.layer, side)
     caption = context.caption(spec, list(labels), spec.protocol, found=said)
     draw = draw_all if spec.frames == "all" else draw_center
-    return [context.note(draw(key, spec.title, caption, labels, strips, numbers), absent)]
+    figure = draw(key, spec.title, caption, labels, strips, numbers)
+    return [context.note(figure, list(labels), absent, found=said)]
 
 
 def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
@@ -122,10 +123,10 @@ def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
     side = map_side(opened, viewer.clip(shown[0]), "image.res5")
     labels = {"image": "image network", "difference": "difference network"}
     numbers = {"map_px": list(side), **_ids(shown), **tally.numbers()}
-    caption = context.caption(
-        spec, [spec.row], spec.protocol, found=describe(numbers, labels, "res5", side)
-    )
-    return [draw_cam(key, spec.title, caption, pairs, numbers)]
+    said = describe(numbers, labels, "res5", side)
+    caption = context.caption(spec, [spec.row], spec.protocol, found=said)
+    figure = draw_cam(key, spec.title, caption, pairs, numbers)
+    return [context.note(figure, [spec.row], {}, found=said)]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.audit import declared, hashing, recompute
 from pipeline.audit.context import Context, Tools, open_context
-from pipeline.audit.links import Level, Link, Status, counts, limits, worst
+from pipeline.audit.links import Level, Link, Status, counts, limits, worst, worst_of
 from pipeline.audit.root import read_root
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
@@ -19,12 +19,14 @@ SCHEMA = "tdn.audit/1"
 
 @dataclass(frozen=True)
 class Result:
-    """What an audit found. `cells`: {cell id: status} of the cells with a number of ours."""
+    """What an audit found. `cells`: {cell id: status} of the cells with a number of ours; `prose`:
+    {prose id: status} of the sentences whose verdict was computed from cells."""
 
     context: Context
     level: Level
     links: tuple[Link, ...]
     cells: Mapping[str, Status]
+    prose: Mapping[str, Status]
 
     @property
     def broken(self) -> list[Link]:
@@ -41,6 +43,7 @@ class Result:
             "root": stated["root"] if stated is not None else None,
             "counts": counts(self.links),
             "cells": {cell: status.value for cell, status in self.cells.items()},
+            "prose": {name: status.value for name, status in self.prose.items()},
             "limits": limits(self.level),
             "links": [link.as_json() for link in self.links],
         }
@@ -79,7 +82,7 @@ def find(
     cells_json = work.relative(work.reports / "tables" / "cells.json")
     if (printer := context.evidence.maker(cells_json)) is not None:
         scope.add(printer)
-    return replace(context, cells=cells, tables=tuple(tables), scope=frozenset(scope))
+    return replace(context, cells=cells, tables=tuple(tables), prose={}, scope=frozenset(scope))
 
 
 def audit(
@@ -125,7 +128,22 @@ def judge(context: Context, level: Level, links: Iterable[Link]) -> Result:
         sources = [f"record:{run}" for run in context.behind(cell)] + [f"cell:{name}"]
         own = [link for source in sources for link in by_run.get(source, [])]
         cells[name] = worst([*own, *shared])
-    return Result(context, level, found, cells)
+    return Result(context, level, found, cells, _prose(context, found, cells))
+
+
+def _prose(
+    context: Context, links: Sequence[Link], cells: Mapping[str, Status]
+) -> dict[str, Status]:
+    """What the links mean for every verdict: its own, its file's, and its cells'."""
+    own = {link.source: link.status for link in links if link.source.startswith("prose:")}
+    path = context.work.relative(context.work.reports / "tables" / "prose.json")
+    shared = [link.status for link in links if link.path == path and link.source not in own]
+    found = {}
+    for name, verdict in context.prose.items():
+        if verdict.get("rule") or verdict.get("ours_rule"):
+            numbers = [cells[cell] for cell in verdict.get("ours_cells", []) if cell in cells]
+            found[name] = worst_of([own.get(f"prose:{name}", Status.UNREADABLE), *numbers, *shared])
+    return found
 
 
 def _links(context: Context, level: Level, published: str | None) -> Iterator[Link]:

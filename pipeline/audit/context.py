@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,17 @@ class Tools:
 
 @dataclass
 class Context:
-    """One audit: the evidence, and which runs and cells it is about (None: all)."""
+    """One audit: the evidence, and which runs and cells it is about (None: all).
+
+    `prose`: the verdicts on sentences by id; an audit of one cell or table has none.
+    """
 
     work: Workspace
     tools: Tools
     evidence: Evidence
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tables: tuple[Mapping[str, Any], ...] = ()
+    prose: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scope: frozenset[str] | None = None
 
     @cached_property
@@ -144,10 +148,17 @@ class Context:
 
 
 def open_context(work: Workspace, tools: Tools) -> Context:
-    """The records and cells of a profile; an unreadable cells.json leaves it without cells."""
+    """The records, cells and verdicts of a profile; an unreadable cells.json leaves it without
+    cells, an unreadable prose.json without verdicts."""
     evidence = Evidence(work)
+    folder = work.reports / "tables"
     try:
-        found = read_json(work.reports / "tables" / "cells.json")
-        return Context(work, tools, evidence, found["cells"], tuple(found["tables"]))
+        found = read_json(folder / "cells.json")
+        context = Context(work, tools, evidence, found["cells"], tuple(found["tables"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Context(work, tools, evidence)
+    try:
+        verdicts = read_json(folder / "prose.json")["verdicts"]
+        return replace(context, prose={verdict["prose_id"]: verdict for verdict in verdicts})
+    except (OSError, ValueError, KeyError, TypeError):
+        return context

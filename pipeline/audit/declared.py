@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.audit import orphans, root
+from pipeline.audit import orphans, root, statements
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.evidence import Artefact, Run
@@ -34,6 +34,7 @@ def check(context: Context, published: str | None = None) -> Iterator[Link]:
         yield _cell(context, cell)
     if context.scope is None:
         yield from orphans.check(context)
+        yield from statements.check(context)
     yield _root(context, published)
 
 

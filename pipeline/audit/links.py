@@ -9,11 +9,12 @@
 | stale-input | a run saw another input, parameter or module than there is now |
 | record-tampered | a record contradicts its own digest |
 | lock-mismatch | `dvc.lock` and the record tell of different runs |
-| recompute-mismatch | the same input gives another output, or a cell claims too much |
+| recompute-mismatch | the same input gives another output, or a cell or verdict claims too much |
 | replay-mismatch | frames or logits made again from the source differ |
 | rerun-mismatch | a row made again in a clean clone differs |
 | unreadable | a file does not parse |
-| unrecorded | a result without a record, or a record that `dvc.lock` does not know |
+| unrecorded | a result without a record, a record that `dvc.lock` does not know, or a figure that
+names what is not behind it |
 | orphan | a file that no record and no row of the manifests accounts for |
 | dirty-code | the code of a run is in no commit |
 | mixed-env | rows of one table were made with different versions or processors |
@@ -112,12 +113,17 @@ def counts(links: Iterable[Link]) -> dict[str, int]:
 
 def worst(links: Iterable[Link]) -> Status:
     """'ok', 'unavailable', or the first broken status."""
+    return worst_of(link.status for link in links)
+
+
+def worst_of(statuses: Iterable[Status]) -> Status:
+    """'ok', 'unavailable', or the first broken one."""
     result = Status.OK
-    for link in links:
-        if link.broken:
-            return link.status
-        if link.status is Status.UNAVAILABLE:
-            result = link.status
+    for status in statuses:
+        if status not in HARMLESS:
+            return status
+        if status is Status.UNAVAILABLE:
+            result = status
     return result
 
 

@@ -29,13 +29,28 @@ class Step:
             yield from step.flat()
 
 
-def walk(evidence: Evidence, sources: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
-    """The walk from files ({path, sha256}) that a number was read from."""
-    seen: set[str] = set()
+Walks = Mapping[str, tuple[Step, ...]]
+"""Walks by the cell or run that they start from."""
+
+
+def walk(
+    evidence: Evidence, sources: Iterable[Mapping[str, Any]], seen: set[str] | None = None
+) -> tuple[Step, ...]:
+    """The walk from files ({path, sha256}) that a number was read from.
+
+    Runs in `seen` were walked before; those of this walk are added to it.
+    """
+    seen = set() if seen is None else seen
     return tuple(
         _step(evidence, Artefact("metrics", str(item["path"]), str(item["sha256"]), 0), seen)
         for item in sources
     )
+
+
+def walks(evidence: Evidence, starts: Mapping[str, Iterable[Mapping[str, Any]]]) -> Walks:
+    """A walk per start, in order; what an earlier one went through is not walked again."""
+    seen: set[str] = set()
+    return {name: walk(evidence, sources, seen) for name, sources in starts.items()}
 
 
 def _step(evidence: Evidence, read: Artefact, seen: set[str]) -> Step:

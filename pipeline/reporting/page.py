@@ -67,13 +67,14 @@ are counted on the full-size networks and are compared.</p></div>
 <h3 id="h-{{ table.id }}">{{ table.title }}: {{ table.caption.rstrip('.') }}</h3>
 <p class="small soft">{{ table.note }}</p>
 {% for ordering in table.orderings %}
-<div class="finding"><p>{{ ordering.in_words }}</p></div>
+<div class="finding"><p>{% if table.orderings | length > 1 %}<b>{{ ordering.label }}.</b>
+{% endif %}{{ ordering.said }}</p></div>
 {% endfor %}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="h-{{ table.id }}">
 <table>
-<caption><b>{{ document }}, {{ table.title | lower }}</b> ({{ table.place }}):
+<caption><span><b>{{ document }}, {{ table.title | lower }}</b> ({{ table.place }}):
 {{ 'printed and measured numbers' if table.claimed else 'measured numbers' }}.
-Ranges are {{ method.level }} % intervals over videos.</caption>
+Ranges are {{ method.level }} % intervals over videos.</span></caption>
 <thead><tr>
 <th class="label" scope="col">{{ table.label_title or 'row' }}</th>
 {% for setting in table.settings %}
@@ -131,8 +132,9 @@ Ranges are {{ method.level }} % intervals over videos.</caption>
 <details><summary>Which differences in {{ ordering.label }} the data support
 ({{ ordering.pairs | length }} pair{{ '' if ordering.pairs | length == 1 else 's' }})</summary>
 <div class="scroll" tabindex="0"><table>
-<caption>Pairs of rows on the same {{ ordering.pairs[0].n_videos }} videos: McNemar's exact test,
-p after Holm's correction within this table; intervals from a paired bootstrap.</caption>
+<caption><span>Pairs of rows on the same {{ ordering.pairs[0].n_videos }} videos: McNemar's exact
+test, p after Holm's correction within this table; intervals from a paired bootstrap.</span>
+</caption>
 <thead><tr><th class="text" scope="col">first row</th><th class="text" scope="col">second row</th>
 <th scope="col">claimed<small>points</small></th><th scope="col">measured<small>points</small></th>
 <th scope="col">{{ method.level }} % interval</th>
@@ -169,7 +171,8 @@ Evidence root <code>{{ root[:12] }}</code>.</p>
 {% endif %}
 {% if dataset.counts.splits %}
 <div class="scroll" tabindex="0"><table>
-<caption>Videos of <b>{{ dataset.name }}</b>: {{ dataset.counts.statuses | join(', ') }}</caption>
+<caption><span>Videos of <b>{{ dataset.name }}</b>:
+{{ dataset.counts.statuses | join(', ') }}</span></caption>
 <thead><tr><th class="label" scope="col">split</th><th scope="col">expected</th>
 <th scope="col">decoded</th><th scope="col">failed</th></tr></thead><tbody>
 {% for split in dataset.counts.splits %}
@@ -183,8 +186,9 @@ Evidence root <code>{{ root[:12] }}</code>.</p>
 {% endif %}
 {% if dataset.runs %}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="h-{{ dataset.id }}"><table>
-<caption>Runs on <b>{{ dataset.name }}</b>. Ranges are {{ method.level }} % intervals over videos.
-{% if dataset.bound_at is not none %}The dashed line is the order-blind bound.{% endif %}</caption>
+<caption><span>Runs on <b>{{ dataset.name }}</b>. Ranges are {{ method.level }} % intervals over
+videos.{% if dataset.bound_at is not none %} The dashed line is the order-blind bound.{% endif %}
+</span></caption>
 <thead><tr><th class="label" scope="col">run</th><th class="text" scope="col">protocol</th>
 <th scope="col">accuracy<small>%</small></th>
 {% if dataset.scale %}<th scope="col" class="wide">{{ ends(dataset.scale) }}</th>{% endif %}
@@ -221,20 +225,21 @@ change.{% if smoke %} Ours are smoke results.{% endif %}</p>
 {% for group in prose.groups %}
 <details{% if group.key == 'fails' %} open{% endif %}><summary>{{ group.verdicts | length }}
 {{ group.title }}</summary>
-<div class="scroll" tabindex="0"><table>
-<caption>Sentences that {{ group.title }}</caption>
+<div class="scroll" tabindex="0"><table class="stacked">
+<caption><span>Sentences that {{ group.title }}</span></caption>
 <thead><tr><th class="label" scope="col">where</th><th class="text" scope="col">sentence</th>
 <th class="text" scope="col">printed numbers</th><th class="text" scope="col">ours</th></tr></thead>
 <tbody>
 {% for verdict in group.verdicts %}
-<tr><th class="label" scope="row">{{ verdict.document }}<code>{{ verdict.place }}</code></th>
+<tr><th class="label" scope="row">{{ verdict.document }}<code>{{ verdict.place }}</code>
+{%- if verdict.trace %} <a class="small" href="{{ verdict.trace }}">its cells</a>{% endif %}</th>
 <td class="text">{{ verdict.sentence }}{% if verdict.note %}
 <span class="ci">{{ verdict.note }}</span>{% endif %}</td>
-<td class="text">{{ badge(verdict.paper, symbols[verdict.paper]) }}
-{% if verdict.rule %}<span class="ci">{{ verdict.paper_reason }}</span>{% endif %}</td>
-<td class="text">{{ badge(verdict.ours, symbols[verdict.ours]) }}
+<td class="text" data-of="printed numbers">{{ badge(verdict.paper, symbols[verdict.paper]) }}
+{% if verdict.rule %}<span class="ci">{{ verdict.paper_said }}</span>{% endif %}</td>
+<td class="text" data-of="ours">{{ badge(verdict.ours, symbols[verdict.ours]) }}
 {% if verdict.smoke %}{{ badge('smoke', symbols.smoke) }}{% endif %}
-{% if verdict.ours_rule %}<span class="ci">{{ verdict.ours_reason }}</span>{% endif %}</td></tr>
+{% if verdict.ours_rule %}<span class="ci">{{ verdict.ours_said }}</span>{% endif %}</td></tr>
 {% endfor %}
 </tbody></table></div></details>
 {% endfor %}

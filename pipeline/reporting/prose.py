@@ -20,12 +20,22 @@ from pipeline.reporting.rules import Rule, parse
 from pipeline.statistics import resampled_means
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-SURE = 0.975
+SURE_PCT = 97.5
+COUNTED = ("gflops", "params", "views")
+"""Units of numbers that are the same on every draw of videos."""
+GAP = "…"
+"""Stands for a number that was not measured."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one sentence; `paper` and `ours` are holds, fails or undecided."""
+    """What became of one sentence; `paper` and `ours` are holds, fails or undecided.
+
+    `cells` are the addresses that `rule` reads, `ours_cells` those of `ours_rule`; `paper_numbers`
+    and `ours_numbers` are the rules with those cells' numbers in their place ('…' for one that was
+    not measured). `draws_pct` is the share of bootstrap draws in which ours is true, None where
+    nothing was drawn.
+    """
 
     prose_id: str
     document: str
@@ -35,11 +45,15 @@ class Verdict:
     rule: str
     paper: str
     paper_reason: str
+    paper_numbers: str
+    cells: tuple[str, ...]
     ours_rule: str
     ours: str
     ours_reason: str
+    ours_numbers: str
+    ours_cells: tuple[str, ...]
+    draws_pct: float | None
     smoke: bool
-    cells: tuple[str, ...]
     note: str
 
     def as_json(self) -> dict[str, Any]:
@@ -82,16 +96,17 @@ def _judge(
     cells: Mapping[str, Cell],
     results: Results,
 ) -> Verdict:
-    paper, paper_reason = UNDECIDED, "no printed number decides it"
+    paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     named: tuple[str, ...] = ()
     if claim.rule:
         rule = _parse(claim, claim.rule, addresses)
         named = tuple(rule.cells())
         truth = bool(rule.evaluate(lambda address: claims[address].number))
         paper, paper_reason = (HOLDS if truth else FAILS), _shown(named, claims)
-    ours, ours_reason, smoke = UNDECIDED, "no measurement of this project decides it", False
+        paper_numbers = rule.spelled(lambda address: claims[address].value)
+    ours = _Ours(UNDECIDED, "no measurement of this project decides it")
     if claim.ours:
-        ours, ours_reason, smoke = _ours(_parse(claim, claim.ours, addresses), cells, results)
+        ours = _ours(_parse(claim, claim.ours, addresses), cells, results)
     return Verdict(
         prose_id=claim.prose_id,
         document=claim.document,
@@ -101,11 +116,15 @@ def _judge(
         rule=claim.rule,
         paper=paper,
         paper_reason=paper_reason,
-        ours_rule=claim.ours,
-        ours=ours,
-        ours_reason=ours_reason,
-        smoke=smoke,
+        paper_numbers=paper_numbers,
         cells=named,
+        ours_rule=claim.ours,
+        ours=ours.verdict,
+        ours_reason=ours.reason,
+        ours_numbers=ours.numbers,
+        ours_cells=ours.cells,
+        draws_pct=ours.draws_pct,
+        smoke=ours.smoke,
         note=claim.note,
     )
 
@@ -117,13 +136,40 @@ def _shown(addresses: Sequence[str], claims: Mapping[str, Claim]) -> str:
     return ", ".join(texts[:4]) + more
 
 
-def _ours(rule: Rule, cells: Mapping[str, Cell], results: Results) -> tuple[str, str, bool]:
-    named = rule.cells()
-    missing = [a for a in named if a not in cells or cells[a].measured is None]
+@dataclass(frozen=True)
+class _Ours:
+    """Our side of a verdict; the fields are those of Verdict."""
+
+    verdict: str
+    reason: str
+    numbers: str = ""
+    cells: tuple[str, ...] = ()
+    draws_pct: float | None = None
+    smoke: bool = False
+
+
+def decide(point: bool, draws_pct: float | None) -> str:
+    """What our own numbers say: `point` is the rule's truth in them, unless they were drawn again.
+
+    `draws_pct` is the share of draws in which it is true, in percent.
+    """
+    if draws_pct is None:
+        return HOLDS if point else FAILS
+    if draws_pct >= SURE_PCT:
+        return HOLDS
+    return FAILS if draws_pct <= 100 - SURE_PCT else UNDECIDED
+
+
+def _ours(rule: Rule, cells: Mapping[str, Cell], results: Results) -> _Ours:
+    named = tuple(rule.cells())
+    measured = {a: cells[a].measured if a in cells else None for a in named}
+    numbers = rule.spelled(lambda a: GAP if measured[a] is None else f"{measured[a]:g}")
+    missing = [a for a in named if measured[a] is None]
     if missing:
-        return UNDECIDED, f"not measured: {missing[0].partition('/')[2]}", False
+        reason = f"not measured: {missing[0].partition('/')[2]}"
+        return _Ours(UNDECIDED, reason, numbers, named)
     used = [cells[address] for address in named]
-    point = bool(rule.evaluate(lambda address: cells[address].measured))
+    point = bool(rule.evaluate(measured.__getitem__))
     draws = _draws(used, results)
     smoke = any(cell.smoke for cell in used)
 
@@ -131,13 +177,13 @@ def _ours(rule: Rule, cells: Mapping[str, Cell], results: Results) -> tuple[str,
         return draws.get(address, cells[address].measured)
 
     truths = np.atleast_1d(np.asarray(rule.evaluate(draw), dtype=np.float64))
-    share = float(truths.mean())
     if len(truths) == 1:
-        return (HOLDS if point else FAILS), "counted, not sampled", smoke
-    reason = f"true in {100 * share:.0f} % of draws"
-    if share >= SURE:
-        return HOLDS, reason, smoke
-    return (FAILS if share <= 1 - SURE else UNDECIDED), reason, smoke
+        counted = all(cell.unit in COUNTED for cell in used)
+        reason = "counted, not sampled" if counted else "as measured: no draws over videos"
+        return _Ours(decide(point, None), reason, numbers, named, None, smoke)
+    share = round(100 * float(truths.mean()), 4)
+    reason = f"true in {share:.0f} % of draws"
+    return _Ours(decide(point, share), reason, numbers, named, share, smoke)
 
 
 def _draws(used: Sequence[Cell], results: Results) -> dict[str, Any]:

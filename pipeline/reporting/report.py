@@ -11,12 +11,12 @@ from pipeline.audit.root import read_root
 from pipeline.digests import read_json, sha256_file
 from pipeline.reporting.figures import section
 from pipeline.reporting.page import TEMPLATE
+from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.style import STYLE
 from pipeline.reporting.view import (
     SYMBOL,
     dataset_view,
-    prose_view,
     run_views,
     status_counts,
     table_view,
@@ -33,6 +33,7 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
     combined = read_json(folder / "combinations.json")
     results = load_results(work, list(params["rows"]))
     runs = results.runs.values()
+    scored = {key for key, run in results.runs.items() if run.metrics is not None} | set(combined)
     tables = [table_view(table, found["cells"]) for table in found["tables"]]
     documents: dict[str, list[dict[str, Any]]] = {}
     for table in tables:
@@ -55,10 +56,10 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         n_runs=len(params["rows"]),
         n_scored=sum(r.metrics is not None and r.metrics["status"] != "not-run" for r in runs),
         documents=documents,
-        prose=prose_view(read_json(folder / "prose.json")["verdicts"]),
+        prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(found)),
         about=found["documents"],
         datasets=datasets,
-        figures=section.figures_section(work),
+        figures=section.figures_section(work, scored),
         cells_digest=sha256_file(cells_path),
         root=stated["root"] if (stated := read_root(work)) is not None else "none",
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},

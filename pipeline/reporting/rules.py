@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -40,7 +41,8 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_FUNCTIONS = ("near", "around", "highest", "lowest", "rising", "abs")
+_COLUMN_FUNCTIONS = ("highest", "lowest")
+_FUNCTIONS = ("near", "around", *_COLUMN_FUNCTIONS, "rising", "abs")
 AROUND_PCT = 20.0
 
 
@@ -68,6 +70,10 @@ class Rule:
         """The rule's truth (a bool or an array of them)."""
         return _Evaluation(self, lookup).of(self.tree)
 
+    def spelled(self, text_of: Callable[[str], str]) -> str:
+        """The rule with a text in the place of every cell, as `near(55.5 - 51.1, 4.4)`."""
+        return ast.unparse(_Spelling(self, text_of).visit(deepcopy(self.tree)))
+
 
 def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> Rule:
     """A checked rule; a ManifestError names what it does not understand or know."""
@@ -91,6 +97,25 @@ def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> 
 
 class _NotARule(Exception):
     pass
+
+
+class _Spelling(ast.NodeTransformer):
+    """Puts a cell's text in the place of its address; a column's texts in that of its pattern."""
+
+    def __init__(self, rule: Rule, text_of: Callable[[str], str]) -> None:
+        self.text_of = text_of
+        self.addresses = _Evaluation(rule, text_of)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, str):
+            return node
+        return ast.Name(self.text_of(self.addresses.address(node.value)))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id in _COLUMN_FUNCTIONS:
+            texts = [self.text_of(address) for address in self.addresses.column(node.args)]
+            return ast.Call(node.func, [ast.Name(text) for text in texts], [])
+        return self.generic_visit(node)
 
 
 class _Evaluation:
@@ -118,7 +143,7 @@ class _Evaluation:
 
     def _constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, str):
-            return self.lookup(self._address(node.value))
+            return self.lookup(self.address(node.value))
         if isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return node.value
         raise _NotARule(f"{node.value!r}")
@@ -144,8 +169,8 @@ class _Evaluation:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in _FUNCTIONS or node.keywords or not node.args:
             raise _NotARule(f"'{ast.unparse(node)}' (functions: {', '.join(_FUNCTIONS)})")
-        if name in ("highest", "lowest"):
-            values = [self.lookup(address) for address in self._column(node.args)]
+        if name in _COLUMN_FUNCTIONS:
+            values = [self.lookup(address) for address in self.column(node.args)]
             pick = np.maximum if name == "highest" else np.minimum
             return reduce(pick, values)
         values = [self.of(argument) for argument in node.args]
@@ -164,16 +189,16 @@ class _Evaluation:
         allowed = half if name == "near" else max(half, AROUND_PCT / 100 * abs(values[1]))
         return np.abs(values[0] - values[1]) <= allowed + 1e-9
 
-    def _address(self, text: str) -> str:
+    def address(self, text: str) -> str:
         document, colon, rest = text.partition(":")
         return f"{document}/{rest}" if colon else f"{self.rule.document}/{text}"
 
-    def _column(self, arguments: Sequence[ast.expr]) -> list[str]:
+    def column(self, arguments: Sequence[ast.expr]) -> list[str]:
         texts = [a.value for a in arguments if isinstance(a, ast.Constant)]
         if len(texts) != len(arguments) or not all(isinstance(text, str) for text in texts):
             raise _NotARule("highest and lowest take texts")
         pattern, *but = [str(text) for text in texts]
-        head, star, tail = self._address(pattern).partition("*")
+        head, star, tail = self.address(pattern).partition("*")
         found = [
             address
             for address in self.rule.addresses

@@ -70,6 +70,8 @@ dl.legend .count { text-align: right; font-variant-numeric: tabular-nums; font-w
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 caption { text-align: left; padding: .55rem .8rem; color: var(--soft); font-size: .875rem;
   background: var(--tint); border-bottom: 1px solid var(--line); }
+caption > span { position: sticky; left: .8rem; display: inline-block;
+  max-width: min(68rem, calc(100vw - 3.6rem)); }
 caption b { color: var(--ink); }
 th, td { padding: .45rem .8rem; text-align: right; vertical-align: top; }
 thead th { background: var(--head); font-weight: 600; font-size: .82rem; vertical-align: bottom;
@@ -78,7 +80,8 @@ thead th small { display: block; font-weight: 400; color: var(--soft); }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 tbody th { font-weight: 500; }
 th.label, th.text, td.text { text-align: left; }
-th.label { position: sticky; left: 0; background: var(--paper); z-index: 1; min-width: 12.5rem; }
+th.label { position: sticky; left: 0; background: var(--paper); z-index: 1; min-width: 12.5rem;
+  overflow-wrap: break-word; }
 thead th.label { background: var(--head); }
 th.label code { display: block; color: var(--soft); font-weight: 400; font-size: .76rem; }
 td.num { font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -86,10 +89,13 @@ td.first { border-left: 1px solid var(--line); }
 thead th.first { border-left: 1px solid var(--line); }
 td .value { font-weight: 600; color: inherit; text-decoration: none; }
 td a.value { color: var(--ink); text-decoration: underline dotted var(--soft); }
+.ci a.value { font-weight: 500; }
+.finding a.value, figcaption a.value { color: inherit;
+  text-decoration: underline dotted var(--soft); }
 td .ci { display: block; color: var(--soft); font-size: .8rem; }
 td .pair { display: inline-flex; justify-content: flex-end; gap: .2rem .5rem;
   align-items: center; }
-td .why { white-space: normal; overflow-wrap: anywhere; min-width: 11rem; max-width: 20rem;
+td .why { white-space: normal; overflow-wrap: anywhere; min-width: 8rem; max-width: 20rem;
   margin-left: auto; }
 td.center, th.center { text-align: center; }
 .plot { position: relative; display: block; width: 9rem; height: 1.5rem; }
@@ -115,8 +121,13 @@ footer { margin-top: 3.5rem; padding-top: 1rem; padding-bottom: 3rem;
   body { font-size: 15px; }
   main, header.top, footer { padding-left: .9rem; padding-right: .9rem; }
   th, td { padding: .4rem .5rem; }
-  th.label { min-width: 6.5rem; max-width: 9.5rem; }
+  th.label { min-width: 8rem; max-width: 9.5rem; overflow-wrap: anywhere; }
   .wide { display: none; }
+  table.stacked thead { display: none; }
+  table.stacked tr, table.stacked td, table.stacked th.label { display: block; max-width: none; }
+  table.stacked tr > * + * { border-top: 0; padding-top: 0; }
+  table.stacked td[data-of]::before { content: attr(data-of) ": "; color: var(--soft);
+    font-size: .8rem; }
   td .pair { flex-direction: column-reverse; align-items: flex-end; }
   dl.legend { grid-template-columns: auto 1fr; }
   dl.legend dd:last-of-type, dl.legend dd.meaning { grid-column: 1 / -1; margin-bottom: .4rem; }

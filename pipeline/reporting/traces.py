@@ -1,4 +1,4 @@
-"""One page per table, and one for the runs: where each number comes from, file by file.
+"""One page per table, and one each for runs, sentences and figures: where each number comes from.
 
 Static pages beside `index.html`; every number there links to its place here. They show what the
 records say and verify nothing: that is `tdn audit`.
@@ -6,7 +6,7 @@ records say and verify nothing: that is `tdn audit`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jinja2
@@ -15,13 +15,16 @@ from pipeline.audit.evidence import Evidence
 from pipeline.audit.root import read_root
 from pipeline.audit.trace import claim_of, walk
 from pipeline.digests import read_json
+from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
+from pipeline.reporting.figures.section import read_figures
+from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.style import STYLE
 from pipeline.reporting.tables import number
-from pipeline.reporting.view import SHORT_DIGEST, SYMBOL, anchor
+from pipeline.reporting.trace_items import figure_items, item, line, prose_items
+from pipeline.reporting.view import SHORT_DIGEST
 from pipeline.workspace import Workspace
 
-RUNS = "runs.html"
 SHEET = "style.css"
 
 TEMPLATE = """\
@@ -47,18 +50,29 @@ TEMPLATE = """\
 <body class="trace">
 <header class="top">
 <h1>Where the numbers come from: {{ title }}</h1>
-<p class="soft"><a href="{{ up }}index.html{{ back }}">Back to the report</a>. Every line is a file
-with the start of its sha256 and the run that made it; below it, what that run read. Evidence root
-<code>{{ root }}</code>. <code>tdn audit{{ how }}</code> checks it all.</p>
+<p class="soft"><a href="{{ up }}index.html{{ back }}">Back to the report</a>. {{ reading }}
+Evidence root <code>{{ root }}</code>. <code>tdn audit{{ how }}</code> checks it all.</p>
 </header>
 <main>
 {% for item in items %}
 <section id="{{ item.id }}"><h2>{{ item.name }}</h2>
-<p>{{ item.text }}{% if item.symbol %} <span class="badge {{ item.status }}">
-<span aria-hidden="true">{{ item.symbol }}</span>{{ item.status }}</span>{% endif %}
-{% if item.reason %}<span class="soft">{{ item.reason }}</span>{% endif %}</p>
+{% for line in item.lines %}
+<p>{{ line.text }}
+{%- if line.symbol %} <span class="badge {{ line.status }}">
+<span aria-hidden="true">{{ line.symbol }}</span>{{ line.status }}</span>{% endif %}
+{%- if line.rule %} <code>{{ line.rule }}</code>{% endif %}
+{%- if line.reason %} <span class="soft">{{ line.reason }}</span>{% endif %}</p>
+{% endfor %}
 {% if item.claim %}<p class="small soft">{{ item.claim }}</p>{% endif %}
 {% if item.steps %}{{ steps(item.steps) }}{% endif %}
+{% if item.links %}
+<ul>
+{% for link in item.links %}
+<li>{% if link.href %}<a href="{{ link.href }}">{{ link.name }}</a>{% else %}{{ link.name }}
+{%- endif %} <span class="soft">{{ link.text }}</span></li>
+{% endfor %}
+</ul>
+{% endif %}
 </section>
 {% endfor %}
 </main>
@@ -67,8 +81,23 @@ with the start of its sha256 and the run that made it; below it, what that run r
 """
 
 
+WALKS = (
+    "Every line is a file with the start of its sha256 and the run that made it; below it, what "
+    "that run read."
+)
+CELLS = (
+    "Every verdict stands with its rule, the numbers in their place, and the cells that they are "
+    "in; a cell leads on to its files."
+)
+FIGURES_READ = (
+    "Every figure stands with its files and the runs and cells that it was drawn from; each of "
+    "them leads on to its files."
+)
+
+
 def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
-    """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, their SHEET."""
+    """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, PROSE where a
+    sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
     found = read_json(work.reports / "tables" / "cells.json")
     stated = read_root(work)
@@ -76,35 +105,31 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string(TEMPLATE)
-    shared = {
-        "short": SHORT_DIGEST,
-        "profile": params["profile"],
-        "root": stated["root"] if stated is not None else "none",
-    }
+    root = stated["root"] if stated is not None else "none"
+    shared = {"short": SHORT_DIGEST, "profile": params["profile"], "root": root, "style": SHEET}
+    shared |= {"up": "../", "back": "", "how": "", "reading": WALKS}
     pages = {SHEET: STYLE.lstrip()}
     for table in found["tables"]:
         name = f"{table['document']}/{table['table']}"
-        pages[table_page(name)] = template.render(
-            **shared,
-            title=name,
-            style=f"../{SHEET}",
-            up="../../",
-            back=f"#{anchor(table['document'], table['table'])}",
-            how=f" --table {name}",
-            items=list(_cells(evidence, found, table)),
-        )
+        above = {"style": f"../{SHEET}", "up": "../../", "title": name, "how": f" --table {name}"}
+        back = f"#{anchor(table['document'], table['table'])}"
+        items = list(_cells(evidence, found, table))
+        pages[table_page(name)] = template.render(**shared | above | {"back": back, "items": items})
     results = load_results(work, list(params["rows"]))
     combined = read_json(work.reports / "tables" / "combinations.json")
-    items = [*_runs(evidence, results, combined), *_datasets(work, evidence, params["datasets"])]
-    pages[RUNS] = template.render(
-        **shared, title="runs and data sets", style=SHEET, up="../", back="", how="", items=items
-    )
+    said = _said_of_runs(results, combined)
+    runs = _runs(evidence, results, combined, said)
+    items = [*runs, *_datasets(work, evidence, params["datasets"])]
+    pages[RUNS] = template.render(**shared | {"title": "runs and data sets", "items": items})
+    texts = CellTexts(found)
+    verdicts = read_json(work.reports / "tables" / "prose.json")["verdicts"]
+    if items := list(prose_items(verdicts, texts)):
+        about = {"title": "claims in prose", "back": "#prose", "reading": CELLS, "items": items}
+        pages[PROSE] = template.render(**shared | about)
+    if items := list(figure_items(evidence, read_figures(work), said, texts)):
+        about = {"title": "figures", "back": "#figures", "reading": FIGURES_READ, "items": items}
+        pages[FIGURES] = template.render(**shared | about)
     return pages
-
-
-def table_page(table_id: str) -> str:
-    """The page of a table, below `reports/P/trace/`."""
-    return f"{table_id}.html"
 
 
 def _cells(
@@ -115,16 +140,14 @@ def _cells(
         for column in row["cells"]:
             cell = found["cells"][f"{table['document']}/{table['table']}/{row['row']}/{column}"]
             measured = number(cell["measured"], decimals[column])
-            yield {
-                "id": anchor("trace", cell["cell_id"]),
-                "name": cell["cell_id"],
-                "text": f"measured {measured} {cell['unit']}" if measured else "",
-                "status": cell["status"],
-                "symbol": SYMBOL[cell["status"]],
-                "reason": _reason(cell),
-                "claim": claim_of(cell, found["documents"]),
-                "steps": walk(evidence, cell["lineage"]["sources"]),
-            }
+            text = f"measured {measured} {cell['unit']}" if measured else ""
+            yield item(
+                anchor("trace", cell["cell_id"]),
+                cell["cell_id"],
+                [line(text, cell["status"], _reason(cell))],
+                claim=claim_of(cell, found["documents"]),
+                steps=walk(evidence, cell["lineage"]["sources"]),
+            )
 
 
 def _reason(cell: Mapping[str, Any]) -> str:
@@ -141,20 +164,24 @@ def _reason(cell: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _said_of_runs(results: Results, combined: Mapping[str, Any]) -> dict[str, str]:
+    """What every run, and every combination of runs, measured."""
+    runs = {key: r.metrics for key, r in results.runs.items() if r.metrics is not None}
+    found = {key: _said(metrics) for key, metrics in runs.items()}
+    return found | {
+        key: f"{metrics['rule']} of {', '.join(metrics['members'])}: {_said(metrics)}"
+        for key, metrics in combined.items()
+    }
+
+
 def _runs(
-    evidence: Evidence, results: Results, combined: Mapping[str, Any]
+    evidence: Evidence, results: Results, combined: Mapping[str, Any], said: Mapping[str, str]
 ) -> Iterable[dict[str, Any]]:
-    for key, result in results.runs.items():
-        if result.metrics is not None:
-            sources = [{"path": s.path, "sha256": s.sha256} for s in result.sources]
-            yield _item(anchor("run", key), key, _said(result.metrics), walk(evidence, sources))
-    for key, metrics in combined.items():
-        members = [results.runs[member] for member in metrics["members"] if member in results.runs]
-        sources = [
-            {"path": s.path, "sha256": s.sha256} for member in members for s in member.sources
-        ]
-        text = f"{metrics['rule']} of {', '.join(metrics['members'])}: {_said(metrics)}"
-        yield _item(anchor("run", key), key, text, walk(evidence, sources))
+    for key, text in said.items():
+        members = combined[key]["members"] if key in combined else [key]
+        behind = [results.runs[member] for member in members if member in results.runs]
+        sources = [{"path": s.path, "sha256": s.sha256} for run in behind for s in run.sources]
+        yield item(anchor("run", key), key, [line(text)], steps=walk(evidence, sources))
 
 
 def _said(metrics: Mapping[str, Any]) -> str:
@@ -173,9 +200,4 @@ def _datasets(
         made = evidence.made(path)
         found = [] if made is None else [{"path": path, "sha256": made.sha256}]
         text = "videos listed and decoded" if found else "no record says how it was decoded"
-        yield _item(anchor("data", name), name, text, walk(evidence, found))
-
-
-def _item(place: str, name: str, text: str, steps: Sequence[Any]) -> dict[str, Any]:
-    empty = {"status": "", "symbol": "", "reason": "", "claim": ""}
-    return {**empty, "id": place, "name": name, "text": text, "steps": steps}
+        yield item(anchor("data", name), name, [line(text)], steps=walk(evidence, found))

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any
 
+from pipeline.reporting.anchors import (
+    TRACE,
+    anchor,
+    cell_link,
+    data_link,
+    linked,
+    run_link,
+    table_page,
+)
 from pipeline.reporting.cells import MEANING, Status
 from pipeline.reporting.tables import number
 from pipeline.reporting.writers import UNIT_TEXT
@@ -30,12 +39,6 @@ VERDICT = {
     "contradicts": "reversed",
     "supported": "apart",
     "undecided": "undecided",
-}
-PROSE_TITLE = {
-    "fails": "contradict the numbers their own texts print",
-    "holds": "hold in the numbers their own texts print",
-    "undecided": "are decided by no printed number",
-    "setting": "state what was done: nothing to recompute",
 }
 SHORT_DIGEST = 12
 
@@ -69,17 +72,6 @@ def plot(
         return None
     left = scale.at(low)
     return {"dot": scale.at(value), "left": left, "width": round(scale.at(high) - left, 2)}
-
-
-def anchor(*parts: str) -> str:
-    """An id for links within the page."""
-    return "-".join(part.replace("/", "-").replace("_", "-") for part in parts)
-
-
-def trace_link(cell_id: str) -> str:
-    """Where a cell's walk is shown, from the report's place."""
-    table = "/".join(cell_id.split("/")[:2])
-    return f"trace/{table}.html#{anchor('trace', cell_id)}"
 
 
 def status_counts(cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -123,7 +115,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
     return {
         **table,
         "id": anchor(table["document"], table["table"]),
-        "trace": f"trace/{table_id}.html",
+        "trace": f"{TRACE}{table_page(table_id)}",
         "title": f"Table {table['table']}" if table["table"][0].isdigit() else "Table",
         "columns": columns,
         "rows": rows,
@@ -141,7 +133,7 @@ def _cell_view(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> dic
     lineage = cell["lineage"]
     return {
         "id": cell["cell_id"],
-        "trace": trace_link(cell["cell_id"]),
+        "trace": cell_link(cell["cell_id"]),
         "claimed": cell["claimed"] or "",
         "measured": number(cell["measured"], decimals),
         "interval": "" if low is None else f"{number(low, decimals)}–{number(high, decimals)}",
@@ -156,6 +148,7 @@ def _cell_view(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> dic
 
 
 def _ordering_view(ordering: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    table_id = f"{table['document']}/{table['table']}"
     labels = {row["row"]: _full_label(row, table) for row in table["rows"]}
     titles = {column["key"]: column["label"] for column in table["columns"]}
     pairs = [
@@ -171,7 +164,9 @@ def _ordering_view(ordering: Mapping[str, Any], table: Mapping[str, Any]) -> dic
         }
         for pair in ordering["pairs"]
     ]
-    return {**ordering, "pairs": pairs, "label": titles[ordering["column"]]}
+    label = titles[ordering["column"]]
+    said = linked(ordering["in_words"], f"{TRACE}{table_page(table_id)}")
+    return {**ordering, "pairs": pairs, "label": label, "said": said}
 
 
 def _full_label(row: Mapping[str, Any], table: Mapping[str, Any]) -> str:
@@ -195,30 +190,6 @@ def p_text(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def prose_view(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sentences grouped by what the printed numbers say of them; settings apart."""
-    groups: dict[str, list[Mapping[str, Any]]] = {
-        "fails": [],
-        "holds": [],
-        "undecided": [],
-        "setting": [],
-    }
-    for verdict in verdicts:
-        group = "setting" if verdict["kind"] == "setting" else verdict["paper"]
-        groups[group].append(verdict)
-    tested = [v for v in verdicts if v["ours"] != "undecided"]
-    return {
-        "count": len(verdicts),
-        "groups": [
-            {"key": key, "title": PROSE_TITLE[key], "symbol": SYMBOL[key], "verdicts": found}
-            for key, found in groups.items()
-            if found
-        ],
-        "ours": {word: sum(v["ours"] == word for v in tested) for word in ("holds", "fails")},
-        "open": sum(bool(v["ours_rule"]) and v["ours"] == "undecided" for v in verdicts),
-    }
-
-
 def dataset_view(
     name: str,
     about: Mapping[str, Any],
@@ -233,7 +204,7 @@ def dataset_view(
     return {
         "name": name,
         "id": anchor("data", name),
-        "trace": f"trace/runs.html#{anchor('data', name)}",
+        "trace": data_link(name),
         "title": about["title"],
         "counts": counts,
         "bound": bound,
@@ -260,7 +231,7 @@ def run_views(
     """One line per protocol of a row, or one line saying why there is none."""
     base = {
         "row": row,
-        "trace": f"trace/runs.html#{anchor('run', row)}",
+        "trace": run_link(row),
         "architecture": about.get("architecture", ""),
         "fold": about.get("fold", ""),
         "members": about.get("members", []),

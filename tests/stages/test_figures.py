@@ -168,6 +168,22 @@ def test_numbers_are_those_of_the_rows(trained: Workspace) -> None:
     assert [p["gmacs"] for p in found["cost"]["numbers"]["measured"]] == [33.0, 33.0]
 
 
+def test_a_figure_names_the_rows_and_cells_it_rests_on(trained: Workspace) -> None:
+    layout = {"document": "doc", "table": "1", "orderings": [], "columns": []}
+    row = {"row": "a", "label": "A", "settings": {}, "cells": ["flops", "top1"]}
+    cells = {f"doc/1/a/{name}": {"claimed": "45"} for name in ("flops", "top1")}
+    found = {"tables": [{**layout, "rows": [row]}], "cells": cells}
+    write_json(trained.reports / "tables" / "cells.json", found)
+    made = run(trained, plan(trained))
+    assert made["cost"]["cells"] == ["doc/1/a/flops", "doc/1/a/top1"]
+    assert made["cost"]["rows"] == made["center"]["rows"] == ["tsn", "tdn"]
+    assert made["curves"]["rows"] == ["tsn"]
+    assert made["kernels"]["rows"] == ["tam", "i3d"]
+    assert (made["lost"]["rows"], made["lost"]["found"]) == ([], "")
+    for key in ("cam", "center", "all", "kernels"):
+        assert made[key]["found"] and made[key]["found"] in made[key]["caption"], key
+
+
 def test_figures_no_longer_wanted_are_removed(trained: Workspace) -> None:
     curves = FIGURES["curves"]
     run(trained, plan(trained, one=curves, two=curves))

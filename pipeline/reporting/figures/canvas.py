@@ -65,6 +65,8 @@ class Figure:
     """One figure as the report shows it; `sheet` is None exactly when nothing was drawn.
 
     `numbers` are JSON values, rounded; `reason` says what is missing when the state is not 'drawn'.
+    `found` is the part of the caption with measured numbers, word for word. They rest on `rows` of
+    the experiments and on `cells` of the tables.
     """
 
     key: str
@@ -76,6 +78,9 @@ class Figure:
     reason: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     sheet: Sheet | None = None
+    found: str = ""
+    rows: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The entry of figures.json."""
@@ -85,6 +90,9 @@ class Figure:
             "kind": self.kind,
             "title": self.title,
             "caption": self.caption,
+            "found": self.found,
+            "rows": list(self.rows),
+            "cells": list(self.cells),
             "alt": self.alt,
             "state": self.state,
             "reason": self.reason,

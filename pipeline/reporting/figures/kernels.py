@@ -200,9 +200,10 @@ def draw_kernels(
         f"Violin plots of kernel values at {joined(list(places))} on {joined(names)}. "
         + " ".join(f"At {place}: {joined(said)}." for place, said in holds.items() if said)
     )
-    caption = f"{caption} {in_words(numbers)}".strip()
+    found = in_words(numbers)
+    caption = f"{caption} {found}".strip()
     state: State = "partial" if missing else "drawn"
-    return Figure(key, "kernels", title, caption, alt, state, missing, numbers, page)
+    return Figure(key, "kernels", title, caption, alt, state, missing, numbers, page, found)
 
 
 def in_words(numbers: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from pipeline.digests import read_json
+from pipeline.reporting.anchors import anchor, figure_link, linked, named, run_link
 from pipeline.workspace import Workspace
 
 PICTURES = ("cam", "gradcam")
@@ -41,35 +42,55 @@ _TEMPLATE = """\
 {% for group, figures in groups.items() %}
 <h3>{{ group }}</h3>
 {% for figure in figures %}
-<figure class="drawn" id="figure-{{ figure.key }}">
+<figure class="drawn" id="{{ figure.id }}">
 {% if figure.files %}
 <a class="picture" href="figures/{{ figure.files.png }}">
 <img src="figures/{{ figure.source }}" alt="{{ figure.alt }}" loading="lazy"></a>
 {% endif %}
-<figcaption><b>{{ figure.title }}.</b> {{ figure.caption }}
+<figcaption><b>{{ figure.title }}.</b> {{ figure.said }}
 {% if figure.state == 'not-run' %}<br><b>Not drawn:</b> {{ figure.reason }}.
 {% elif figure.reason %}<br><b>Not in it:</b> {{ figure.reason }}.{% endif %}
 {% if figure.files %}<br><a href="figures/{{ figure.files.png }}">png</a>,
 <a href="figures/{{ figure.files.svg }}">svg</a>,
-<a href="figures/figures.json">numbers</a>{% endif %}</figcaption>
+<a href="figures/figures.json">numbers</a>, {% else %}<br>{% endif %}
+<a href="{{ figure.trace }}">where they come from</a></figcaption>
 </figure>
 {% endfor %}
 {% endfor %}
 """
 
 
-def figures_section(work: Workspace) -> Markup:
+def read_figures(work: Workspace) -> list[Mapping[str, Any]]:
+    """The entries of `reports/P/figures/figures.json`; none when no figures were made."""
+    path = work.reports / "figures" / "figures.json"
+    found: list[Mapping[str, Any]] = read_json(path)["figures"] if path.is_file() else []
+    return found
+
+
+def caption_links(entry: Mapping[str, Any], runs: Container[str]) -> Markup:
+    """A figure's caption: measured numbers lead to the figure's trace, rows in `runs` to theirs."""
+    rows = {row: run_link(row) for row in entry["rows"] if row in runs}
+    parts = entry["caption"], "", ""
+    before, found, after = parts[0].partition(entry["found"]) if entry["found"] else parts
+    return named(before, rows) + linked(found, figure_link(entry["key"])) + named(after, rows)
+
+
+def figures_section(work: Workspace, runs: Container[str]) -> Markup:
     """The section with heading and every figure; empty when none were made.
 
-    Pictures are referenced relative to the report, `figures/x.png`.
+    Pictures are referenced relative to the report, `figures/x.png`. `runs` are those that have a
+    place on the trace page of runs.
     """
-    path = work.reports / "figures" / "figures.json"
-    if not path.is_file():
-        return Markup("")
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in read_json(path)["figures"]:
+    for entry in read_figures(work):
         suffix = "png" if entry["kind"] in PICTURES else "svg"
-        shown = {**entry, "source": entry["files"].get(suffix, "")}
+        shown = {
+            **entry,
+            "source": entry["files"].get(suffix, ""),
+            "id": anchor("figure", entry["key"]),
+            "said": caption_links(entry, runs),
+            "trace": figure_link(entry["key"]),
+        }
         groups.setdefault(KINDS[entry["kind"]], []).append(shown)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

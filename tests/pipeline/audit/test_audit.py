@@ -71,6 +71,69 @@ def test_one_cell_is_a_tree_from_the_claim_to_the_raw_files(tdn: Any) -> None:
     assert "tconv" not in done.output
 
 
+def test_a_verdict_is_a_tree_from_its_rules_to_the_files_of_every_cell(tdn: Any) -> None:
+    done = tdn("trace", "prose/tdn-iclr2021/nine_percent_flops")
+    assert done.exit_code == 0, done.output
+    for text in (
+        "prose/tdn-iclr2021/nine_percent_flops: printed holds, ours holds",
+        "around 9%",
+        "printed holds: around(100 * (36 / 33 - 1), 9)",
+        "tdn-iclr2021/1d/tdm/flops: printed 36",
+        "ours holds, counted, not sampled: around(100 * (35.6",
+        "tdn-iclr2021/1d/tsn/flops: verified, measured 32.",
+        "reports/mini/costs.json",
+        "by cost/all, see above",
+    ):
+        assert text in done.output, text
+    found = json.loads(tdn("trace", "prose/tdn-iclr2021/nine_percent_flops", "--json").stdout)
+    assert found["prose"]["kind"] == "number"
+    assert set(found["rests_on"]) == {f"tdn-iclr2021/1d/{row}/flops" for row in ("tdm", "tsn")}
+
+
+def test_a_figure_is_a_tree_to_the_files_of_every_row(tdn: Any) -> None:
+    done = tdn("trace", "figure/training_modules")
+    assert done.exit_code == 0, done.output
+    for text in (
+        "figure/training_modules: partial",
+        "reports/mini/figures/training_modules.png  (figures)  by figures/all",
+        "reports/mini/records/figures/all.json",
+        f"runs/mini/{ROW}/train",
+        "data/mini/raw/ssv1 ",
+    ):
+        assert text in done.output, text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("prose/tdn-iclr2021/nine_percent_flop", "prose/tdn-iclr2021/nine_percent_flops"),
+        ("tdn-iclr2021/nine_percent_flops", "prose/tdn-iclr2021/nine_percent_flops"),
+        ("figure/training_module", "figure/training_modules"),
+        (CELL.replace("top1", "tpo1"), CELL),
+    ],
+)
+def test_an_unknown_number_names_the_nearest(tdn: Any, wrong: str, near: str) -> None:
+    error = tdn("trace", wrong).exception
+    assert isinstance(error, UsageError)
+    assert near in error.do
+
+
+def test_verdicts_are_counted_and_those_of_a_broken_cell_are_not_intact(
+    project: Project, tdn: Any
+) -> None:
+    assert re.search(
+        r"prose  (\d+) verdicts that follow from cells: \1 intact", tdn("audit").output
+    )
+    assert audit.run(project.work, level=0, cell=CELL).prose == {}
+    (project.work.reports / "costs.json").unlink()
+    found = audit.run(project.work, level=1).prose
+    assert found["tdn-iclr2021/nine_percent_flops"] == Status.MISSING
+    assert found["tdn-iclr2021/already_saturates"] == Status.OK, "printed numbers alone"
+    project.checkout.edit("reports/mini/tables/prose.json", "around 9%", "around 8%")
+    found = audit.run(project.work, level=1).prose
+    assert found["tdn-iclr2021/already_saturates"] == Status.HASH_MISMATCH
+
+
 def test_a_broken_cell_says_so_and_another_does_not(project: Project, tdn: Any) -> None:
     (project.work.run(ROW) / "train" / "weights.pt").unlink()
     done = tdn("audit", "--cell", CELL, "--level", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,46 @@ def verify_a_smoke_cell(project: Project) -> None:
     project.reseal("tables", "all")
 
 
+def turn_a_verdict(project: Project) -> None:
+    """A sentence that its own text contradicts, said to hold; the records fit."""
+    _forge(project, "tables/prose.json", "verdicts", lambda v: v["paper"] == "fails", paper="holds")
+
+
+def turn_our_verdict(project: Project) -> None:
+    def counted(verdict: dict[str, Any]) -> bool:
+        return verdict["ours"] == "holds" and verdict["draws_pct"] is None
+
+    _forge(project, "tables/prose.json", "verdicts", counted, ours="fails")
+
+
+def name_another_cell(project: Project) -> None:
+    """A verdict that names a cell which its rule does not read."""
+    other = ["tdn-iclr2021/1d/tsn/top1"]
+    _forge(project, "tables/prose.json", "verdicts", lambda v: bool(v["cells"]), cells=other)
+
+
+def name_another_row(project: Project) -> None:
+    """A figure said to be drawn from a row that is not behind it."""
+    rows = ["tdn_r50_8f_ssv1"]
+    _forge(project, "figures/figures.json", "figures", lambda f: bool(f["rows"]), rows=rows)
+
+
+def _forge(
+    project: Project,
+    name: str,
+    among: str,
+    fits: Callable[[dict[str, Any]], bool],
+    **said: Any,
+) -> None:
+    path = project.work.reports / name
+    value = read_json(path)
+    next(entry for entry in value[among] if fits(entry)).update(said)
+    write_json(path, value)
+    for stage in ("tables", "figures", "report"):
+        project.reseal(stage, "all")
+    project.relock()
+
+
 def swap_in_the_lock(project: Project) -> None:
     path = project.root / "dvc.lock"
     lock = yaml.safe_load(path.read_text("utf-8"))
@@ -194,6 +235,8 @@ def test_the_matrix_names_what_it_must() -> None:
         "metrics",
         "record",
         "table",
+        "verdict",
+        "figure",
         "claims",
         "manifest",
         "code",

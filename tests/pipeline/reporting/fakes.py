@@ -182,6 +182,30 @@ def make_report(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = Tr
     return (work.reports / "index.html").read_text(encoding="utf-8")
 
 
+def make_figures(work: Workspace) -> None:
+    """Two entries of figures.json and their files: one drawn, one not."""
+    drawn = {
+        "key": "order_one",
+        "kind": "ordering",
+        "title": "Order",
+        "caption": "3 things. Tau 0.50 (95 % interval 0.10 to 0.90). rows net_full, net_unscored.",
+        "found": "Tau 0.50 (95 % interval 0.10 to 0.90).",
+        "rows": ["net_full", "net_unscored"],
+        "cells": ["doc/1/full/top1", "doc/1/theirs/top1"],
+        "alt": "A chart",
+        "state": "drawn",
+        "reason": "",
+        "numbers": {},
+        "files": {"png": "order_one.png", "svg": "order_one.svg"},
+    }
+    why = {"state": "not-run", "reason": "no rows", "found": "", "rows": [], "cells": []}
+    lost = {**drawn, **why, "key": "lost", "files": {}}
+    folder = work.reports / "figures"
+    write_json(folder / "figures.json", {"figures": [drawn, lost]})
+    for name in ("order_one.png", "order_one.svg"):
+        (folder / name).write_bytes(b"picture")
+
+
 def full(root: Path, *, smoke: bool = True) -> Workspace:
     """Three rows scored, one refused, costs counted."""
     work = make(root)

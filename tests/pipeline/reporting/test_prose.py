@@ -96,6 +96,26 @@ def test_sentences_are_judged_on_both_sides(tmp_path: Path) -> None:
     assert "% of draws" in close["ours_reason"]
 
 
+def test_a_verdict_names_the_cells_and_the_numbers_it_rests_on(tmp_path: Path) -> None:
+    found = verdicts(tmp_path)
+    better, wrong, close = found["doc/better"], found["doc/wrong"], found["doc/close"]
+    assert better["cells"] == better["ours_cells"] == ["doc/1/full/top1", "doc/1/none/top1"]
+    assert better["paper_numbers"] == "51.3 > 45.2"
+    assert better["ours_numbers"] == "63 > 45"
+    assert better["draws_pct"] == 100
+    assert wrong["paper_numbers"] == "near(51.3 - 45.2, 9)"
+    assert (wrong["ours_cells"], wrong["ours_numbers"], wrong["draws_pct"]) == ([], "", None)
+    assert (close["cells"], close["paper_numbers"]) == ([], "")
+    assert close["ours_cells"] == ["doc/1/mid/top1", "doc/1/none/top1"]
+    assert 2.5 < close["draws_pct"] < 97.5
+
+
+def test_what_is_not_measured_is_spelled_as_a_gap(tmp_path: Path) -> None:
+    better = verdicts(tmp_path, run=False)["doc/better"]
+    assert better["ours_cells"] == ["doc/1/full/top1", "doc/1/none/top1"]
+    assert (better["ours_numbers"], better["draws_pct"]) == ("… > …", None)
+
+
 def test_without_results_ours_is_undecided(tmp_path: Path) -> None:
     found = verdicts(tmp_path, run=False)
     assert found["doc/better"]["ours"] == "undecided"

@@ -91,6 +91,62 @@ def test_every_measured_number_leads_to_its_trace(page: str) -> None:
     assert all('href="trace/' in rest for _, rest in numbers)
 
 
+def test_a_verdict_leads_to_its_cells_and_they_to_their_files(page: str, work: Workspace) -> None:
+    cell = '<a class="value" href="trace/doc/1.html#trace-doc-1-full-top1">{}</a>'
+    assert f"1/full/top1 {cell.format('51.3')}" in page
+    assert f"1/full/top1 {cell.format('63.00')}" in page
+    assert '<a class="value" href="trace/prose.html#prose-doc-better">100</a> % of draws' in page
+    walks = (work.reports / "trace" / "prose.html").read_text("utf-8")
+    section = walks.partition('id="prose-doc-better"')[2].partition("</section>")[0]
+    assert "51.3 &gt; 45.2" in section and "63 &gt; 45" in section
+    assert '<a href="doc/1.html#trace-doc-1-full-top1">doc/1/full/top1</a>' in section
+    assert "printed 51.3, measured 63.00" in section
+    assert "prose-doc-set" not in walks, "a setting rests on no cell"
+
+
+def test_what_a_verdict_lacks_is_named_and_linked(tmp_path: Path) -> None:
+    work = fakes.make(tmp_path)
+    fakes.make_tables(work)
+    page = fakes.make_report(work)
+    link = '<a class="value" href="trace/doc/1.html#trace-doc-1-mid-top1">1/mid/top1</a>'
+    assert f"not measured: {link}" in page
+    links_resolve(work.reports / "index.html")
+
+
+def test_a_captions_numbers_and_rows_lead_to_what_they_rest_on(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    fakes.make_tables(work)
+    fakes.make_figures(work)
+    page = fakes.make_report(work)
+    found = links_resolve(work.reports / "index.html")
+    assert "trace/figures.html#figure-order-one" in found.links
+    number = '<a class="value" href="trace/figures.html#figure-order-one">0.50</a>'
+    assert f"3 things. Tau {number} (95 % interval" in page
+    row = '<a class="value" href="trace/runs.html#run-net-full">net_full</a>'
+    assert f"rows {row}, net_unscored." in page
+    walks = (work.reports / "trace" / "figures.html").read_text("utf-8")
+    links_resolve(work.reports / "trace" / "figures.html")
+    assert '<a href="runs.html#run-net-full">net_full</a>' in walks
+    assert '<a href="doc/1.html#trace-doc-1-full-top1">doc/1/full/top1</a>' in walks
+    assert "reports/mini/figures/order_one.png" in walks
+    assert "net_unscored" in walks
+
+
+def test_a_column_is_named_where_a_table_has_several_orders(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    layout = work.manifests / "tables" / "doc_1.yaml"
+    text = layout.read_text("utf-8")
+    assert "<b>Top1.</b>" not in _page(work)
+    layout.write_text(text.replace("ordering:\n- top1", "ordering:\n- top1\n- flops"), "utf-8")
+    page = _page(work)
+    assert "<b>Top1.</b>" in page and "<b>FLOPs.</b>" in page
+
+
+def _page(work: Workspace) -> str:
+    fakes.make_tables(work)
+    return fakes.make_report(work)
+
+
 def test_every_table_has_a_caption(page: str) -> None:
     found = Page(page)
     assert found.tables == found.captions > 3

@@ -63,6 +63,19 @@ def test_a_rule_names_its_cells() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("near('1/b/top1' - '1/a/top1', 4.3)", "near(49.5 - 45.2, 4.3)"),
+        ("'other:1/a/top1' > highest('1/*/top1', 'c')", "52.3 > highest(45.2, 49.5)"),
+        ("not ('1/a/top1' > 50) and -1 < 0", "not 45.2 > 50 and -1 < 0"),
+        ("100 * ('1/c/flops' / '1/a/flops' - 1) < 10", "100 * (36.0 / 33.0 - 1) < 10"),
+    ],
+)
+def test_a_rule_is_spelled_with_its_numbers(text: str, spelled: str) -> None:
+    assert rule(text).spelled(lambda address: f"{VALUES[address]}") == spelled
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "'1/zzz/top1' > 3",

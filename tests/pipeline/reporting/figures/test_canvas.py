@@ -60,7 +60,7 @@ def test_lists_are_joined_as_in_a_sentence() -> None:
 def report(work: Workspace) -> str:
     entries = [figure().as_json(), empty("cam", "cam", "Title", "", "x: not trained").as_json()]
     write_json(work.reports / "figures" / "figures.json", {"figures": entries})
-    return str(figures_section(work))
+    return str(figures_section(work, set()))
 
 
 def test_the_section_shows_files_beside_the_page_with_text_for_all(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_the_section_says_why_a_figure_is_not_there(tmp_path: Path) -> None:
 
 
 def test_no_figures_leave_no_section(tmp_path: Path) -> None:
-    assert figures_section(Workspace(tmp_path)) == ""
+    assert figures_section(Workspace(tmp_path), set()) == ""
