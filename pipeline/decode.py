@@ -55,11 +55,11 @@ def decode(
         ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
         shards = sum(1 for _ in ledger.shards())
         clear(folder, shards)
-        ffmpeg_build = build(binary())
+        ffmpeg_build, opencv_build = build(binary()), _opencv(dataset)
         with Pool(workers) as pool:
             records = make_shards(
                 pool,
-                _work(dataset, ledger, raw, folder, ffmpeg_build),
+                _work(dataset, ledger, raw, folder, ffmpeg_build, opencv_build),
                 ready=lambda tasks: _begin(pool, folder, tasks),
                 again=_worth_another_try if retry_failed else None,
                 progress=progress,
@@ -72,8 +72,9 @@ def decode(
             "dataset": dataset.name,
             "classes": checked["classes"],
             "label_order": checked["label_order"],
-            "policy": dataset.decode.model_dump(mode="json"),
+            "policy": dataset.decode.recorded(),
             "ffmpeg": ffmpeg_build,
+            **({"opencv": opencv_build} if opencv_build else {}),
             "sources": checked["digest"],
         }
         return write_index(folder, rows, records.files(), facts)
@@ -125,8 +126,22 @@ class _Ledger:
             )
 
 
+def _opencv(dataset: Dataset) -> str:
+    """The build that makes frames at half size; '' where none are stored."""
+    if not dataset.decode.half_size:
+        return ""
+    from pipeline import halves  # it imports OpenCV, which few stores need
+
+    return halves.build()
+
+
 def _work(
-    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg_build: str
+    dataset: Dataset,
+    ledger: _Ledger,
+    raw: Path,
+    folder: Path,
+    ffmpeg_build: str,
+    opencv_build: str,
 ) -> Work[ShardTask]:
     made_by = recipe(dataset, ffmpeg_build)
 
@@ -137,6 +152,7 @@ def _work(
                 identity=identity(shard, made_by, dataset.decode.timeout_s),
                 recipe=made_by,
                 ffmpeg_build=ffmpeg_build,
+                opencv_build=opencv_build,
                 raw=raw.absolute(),
                 folder=folder.absolute(),
                 policy=dataset.decode,

@@ -55,8 +55,6 @@ class Decoding:
     def _decode(self, item: Wanted) -> Tensor:
         frame, half = item
         if half:
-            from pipeline.halves import decode_half
-
             return decode_half(self._jpegs[frame])
         return self._whole(self._jpegs[frame])
 
@@ -68,6 +66,16 @@ def decode_frame(jpeg: bytearray) -> Tensor:
         torch.frombuffer(jpeg, dtype=torch.uint8), _RGB, False
     )
     return image
+
+
+def decode_half(jpeg: bytearray) -> Tensor:
+    """A whole frame's half (3, H/2, W/2) uint8 (sides rounded up), channels-last in memory.
+
+    Raises StoreError when the JPEG cannot be decoded.
+    """
+    from pipeline.halves import shrink  # it imports OpenCV, which few rows need
+
+    return torch.from_numpy(shrink(jpeg)).permute(2, 0, 1)
 
 
 def decode_field(jpeg: bytearray) -> Tensor:

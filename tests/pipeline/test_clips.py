@@ -20,10 +20,9 @@ from pipeline.clips import (
     decode_frames,
 )
 from pipeline.crops import multi_scale_crop
-from pipeline.decoding import Decoding, decode_frame
+from pipeline.decoding import Decoding, decode_frame, decode_half
 from pipeline.errors import StoreError
 from pipeline.framestore import FrameStore
-from pipeline.halves import decode_half
 from pipeline.index import FrameIndex, read_index
 from pipeline.manifest_protocol import load_protocols, views
 from pipeline.sampling import rng_for, train_indices, windows
