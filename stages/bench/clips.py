@@ -20,9 +20,9 @@ from torch.nn.functional import avg_pool2d
 from pipeline.benchmark import Field as Clock
 from pipeline.benchmark import Sample, median_s, paired, ratio, target, write_benchmark
 from pipeline.blobs import pack
-from pipeline.clips import ClipDataset, TrainRule
+from pipeline.clips import ClipDataset, TrainRule, collate, on_device
 from pipeline.crops import multi_scale_crop
-from pipeline.decoding import Decoding
+from pipeline.decoding import Decoding, decode_frame, decode_half
 from pipeline.framestore import FrameStore, ShardWriter
 from pipeline.index import Video
 from pipeline.sampling import rng_for, train_indices, windows
@@ -153,7 +153,8 @@ def _contenders(
     def read(threads: int, half: bool = False) -> None:
         for video, frames in picks:
             jpegs = dict(enumerate(corpus.store.jpegs(video.video_id, frames)))
-            list(Decoding(jpegs, [(n, half) for n in jpegs], "frames", threads))
+            decoder = decode_half if half else decode_frame
+            list(Decoding(jpegs, list(jpegs), decoder, threads))
 
     def theirs() -> None:
         for number in range(count):
@@ -243,7 +244,8 @@ def half_size_effect(corpus: Corpus, count: int) -> dict[str, Any]:
     for number in range(count):
         for clips in (whole, half):
             clips.set_epoch(number // len(corpus.videos))
-        one, two = (clips[number % len(corpus.videos)].frames[0].float() for clips in (whole, half))
+        batches = (collate([clips[number % len(corpus.videos)]]) for clips in (whole, half))
+        one, two = (on_device(batch, torch.device("cpu"))[0].float() for batch in batches)
         frames.append((one - two)[:, list(HALVES)].abs().mean().item())
         moved = _differences(one), _differences(two)
         differences.append((moved[0] - moved[1]).abs().mean().item())

@@ -13,6 +13,7 @@ import torch
 from pipeline.benchmark import to_markdown
 from pipeline.clips import ClipDataset
 from pipeline.crops import multi_scale_crop
+from pipeline.decoding import decode_frame
 from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.sampling import rng_for
@@ -41,7 +42,7 @@ def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
     theirs = authors.arrays(made.folders[video.video_id], frames)
     ours = clips.Decoding(
         dict(enumerate(made.store.jpegs(video.video_id, frames))),
-        [(n, False) for n in range(40)], "frames", 1,
+        range(40), decode_frame, 1,
     )  # fmt: skip
     assert len(theirs) == 40
     for one, two in zip(theirs, ours, strict=True):
