@@ -34,7 +34,11 @@ _HALF_RGB = cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_I
 _ENCODING = (
     cv2.IMWRITE_JPEG_QUALITY, QUALITY,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    # Its own Huffman code makes a half an eighth smaller, and so a twentieth faster to read.
+    cv2.IMWRITE_JPEG_OPTIMIZE, 1,
 )  # fmt: skip
+# Full colour (4:4:4), tried on a few real videos, brought differences about an eighth nearer to
+# those of whole frames, for half as much again to read: what the option is for would be gone.
 
 
 def build() -> str:

@@ -177,8 +177,8 @@ class Profile(Strict):
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
     half_size: list[Identifier] = Field(default_factory=list)
-    """Data sets whose store keeps every frame at half size too, whatever their manifest says: a
-    quarter to a half more of it, for rows with `half_size`."""
+    """Data sets whose store keeps every frame at half size too, whatever their manifest says:
+    a third to a half more bytes, for rows with `half_size`."""
     twins: dict[Identifier, Growth] = Field(default_factory=dict)
     """Data sets whose miniature is generated at another size than its twin states."""
     sizes_px: dict[int, int]
