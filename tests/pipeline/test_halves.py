@@ -268,6 +268,7 @@ def test_what_is_told_and_exported_of_a_store_is_of_its_whole_frames(tmp_path: P
     told = summary(index)
     assert told["frames"] == sum(row.n_frames for row in rows(made).values())
     assert told["sizes_px"] == {"64x48": 2}
+    assert told["half_size"] is True
     paths = export_frames(index, "clip000.avi", None, tmp_path / "out")
     assert len(paths) == rows(made)["clip000.avi"].n_frames
     assert {size_px(path.read_bytes()) for path in paths} == {(64, 48)}
