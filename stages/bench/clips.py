@@ -156,6 +156,41 @@ def _contenders(
     """What is timed, and why what is not is not."""
     picks = [_pick(corpus.videos[n % len(corpus.videos)], n) for n in range(count)]
 
+    def theirs() -> None:
+        for number in range(count):
+            video = corpus.videos[number % len(corpus.videos)]
+            rng = rng_for(0, number // len(corpus.videos), number % len(corpus.videos))
+            frames = _frames(video, rng)
+            crop = multi_scale_crop(video.width_px, video.height_px, CROP_PX, True, rng)
+            authors.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
+
+    contenders: dict[str, Callable[[], object]] = {
+        ARRAYS: lambda: [authors.arrays(corpus.folders[v.video_id], f) for v, f in picks],
+        IMAGES: lambda: [authors.images(corpus.folders[v.video_id], f) for v, f in picks],
+        READ: partial(read, corpus.store, picks),
+        READ_POOLED: partial(read, corpus.store, picks, threads=2),
+        READ_HALF: partial(read, corpus.store, picks, halves=True),
+        READ_STORED: partial(read, corpus.halved, picks, halves=True),
+        READ_EIGHTH: partial(_read_eighth, corpus.store, picks),
+        AUTHORS: theirs,
+        **_our_samples(corpus, count),
+    }
+    missing = {}
+    decoders = (
+        (CODEC, "torchcodec", authors.torchcodec, picks),
+        (DECORD, "decord", authors.decord, picks),
+        (DECORD_SEEKING, "decord", authors.decord, [_any_order(*pick) for pick in picks]),
+    )
+    for name, library, reader, wanted in decoders:
+        reason = _unusable(library, reader, corpus, picks[0])
+        if reason:
+            missing[name] = reason
+        else:
+            contenders[name] = _random_access(reader, corpus, wanted)
+    return contenders, missing
+
+
+def _our_samples(corpus: Corpus, count: int) -> dict[str, Callable[[], object]]:
     def clips(store: FrameStore = corpus.store, **options: Any) -> ClipDataset:
         return ClipDataset(store, corpus.videos, ["a"], RULE, 0, **options)
 
@@ -174,38 +209,7 @@ def _contenders(
             made[name].set_epoch(number // len(corpus.videos))
             take(made[name], number % len(corpus.videos))
 
-    def theirs() -> None:
-        for number in range(count):
-            video = corpus.videos[number % len(corpus.videos)]
-            rng = rng_for(0, number // len(corpus.videos), number % len(corpus.videos))
-            frames = _frames(video, rng)
-            crop = multi_scale_crop(video.width_px, video.height_px, CROP_PX, True, rng)
-            authors.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
-
-    contenders: dict[str, Callable[[], object]] = {
-        ARRAYS: lambda: [authors.arrays(corpus.folders[v.video_id], f) for v, f in picks],
-        IMAGES: lambda: [authors.images(corpus.folders[v.video_id], f) for v, f in picks],
-        READ: partial(read, corpus.store, picks),
-        READ_POOLED: partial(read, corpus.store, picks, threads=2),
-        READ_HALF: partial(read, corpus.store, picks, halves=True),
-        READ_STORED: partial(read, corpus.halved, picks, halves=True),
-        READ_EIGHTH: partial(_read_eighth, corpus.store, picks),
-        AUTHORS: theirs,
-        **{name: partial(draw, name) for name in made},
-    }
-    missing = {}
-    decoders = (
-        (CODEC, "torchcodec", authors.torchcodec, picks),
-        (DECORD, "decord", authors.decord, picks),
-        (DECORD_SEEKING, "decord", authors.decord, [_any_order(*pick) for pick in picks]),
-    )
-    for name, library, reader, wanted in decoders:
-        reason = _unusable(library, reader, corpus, picks[0])
-        if reason:
-            missing[name] = reason
-        else:
-            contenders[name] = _random_access(reader, corpus, wanted)
-    return contenders, missing
+    return {name: partial(draw, name) for name in made}
 
 
 Reader = Callable[[Path, list[int]], object]
