@@ -55,11 +55,11 @@ def decode(
         ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
         shards = sum(1 for _ in ledger.shards())
         clear(folder, shards)
-        ffmpeg_build = build(binary())
+        builds = _builds(dataset)
         with Pool(workers) as pool:
             records = make_shards(
                 pool,
-                _work(dataset, ledger, raw, folder, ffmpeg_build),
+                _work(dataset, ledger, raw, folder, builds),
                 ready=lambda tasks: _begin(pool, folder, tasks),
                 again=_worth_another_try if retry_failed else None,
                 progress=progress,
@@ -72,8 +72,8 @@ def decode(
             "dataset": dataset.name,
             "classes": checked["classes"],
             "label_order": checked["label_order"],
-            "policy": dataset.decode.model_dump(mode="json"),
-            "ffmpeg": ffmpeg_build,
+            "policy": dataset.decode.recorded(),
+            **builds,
             "sources": checked["digest"],
         }
         return write_index(folder, rows, records.files(), facts)
@@ -125,10 +125,20 @@ class _Ledger:
             )
 
 
+def _builds(dataset: Dataset) -> dict[str, str]:
+    """What makes the frames: ffmpeg's build and, for stored halves, OpenCV's."""
+    found = {"ffmpeg": build(binary())}
+    if dataset.decode.half_size:
+        from pipeline import halves  # it imports OpenCV, which few stores need
+
+        found["opencv"] = halves.build()
+    return found
+
+
 def _work(
-    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg_build: str
+    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, builds: dict[str, str]
 ) -> Work[ShardTask]:
-    made_by = recipe(dataset, ffmpeg_build)
+    made_by = recipe(dataset, builds["ffmpeg"])
 
     def tasks() -> Iterator[ShardTask]:
         for shard in ledger.shards():
@@ -136,7 +146,8 @@ def _work(
                 shard=shard,
                 identity=identity(shard, made_by, dataset.decode.timeout_s),
                 recipe=made_by,
-                ffmpeg_build=ffmpeg_build,
+                ffmpeg_build=builds["ffmpeg"],
+                opencv_build=builds.get("opencv", ""),
                 raw=raw.absolute(),
                 folder=folder.absolute(),
                 policy=dataset.decode,

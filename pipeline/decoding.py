@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode
 
+from pipeline.framestore import FrameStore
+
 _RGB, _GREY = ImageReadMode.RGB.value, ImageReadMode.GRAY.value
 
-Wanted = tuple[int, bool]
-"""A frame's number, and whether it is wanted at half size."""
+Decoder = Callable[[bytearray], Tensor]
 
 
 class Decoding:
@@ -27,13 +28,13 @@ class Decoding:
     def __init__(
         self,
         jpegs: Mapping[int, bytearray],
-        wanted: Sequence[Wanted],
-        kind: str,
+        wanted: Sequence[int],
+        decoder: Decoder,
         threads: int,
     ) -> None:
         self._jpegs = jpegs
         self._wanted = wanted
-        self._whole = decode_field if kind == "flow" else decode_frame
+        self._decoder = decoder
         self._threads = threads
 
     def __len__(self) -> int:
@@ -44,21 +45,31 @@ class Decoding:
         run = map if self._threads <= 1 else _pool(self._threads).map
         decoded = run(self._decode, distinct)
         uses = Counter(self._wanted)
-        kept: dict[Wanted, Tensor] = {}
-        for item in self._wanted:
-            image = kept.pop(item) if item in kept else next(decoded)
-            uses[item] -= 1
-            if uses[item]:
-                kept[item] = image
+        kept: dict[int, Tensor] = {}
+        for frame in self._wanted:
+            image = kept.pop(frame) if frame in kept else next(decoded)
+            uses[frame] -= 1
+            if uses[frame]:
+                kept[frame] = image
             yield image
 
-    def _decode(self, item: Wanted) -> Tensor:
-        frame, half = item
-        if half:
-            from pipeline.halves import decode_half
+    def _decode(self, frame: int) -> Tensor:
+        return self._decoder(self._jpegs[frame])
 
-            return decode_half(self._jpegs[frame])
-        return self._whole(self._jpegs[frame])
+
+def read_frames(
+    store: FrameStore, video_id: str, wanted: Sequence[int], *, half: bool, threads: int = 1
+) -> Decoding:
+    """A video's frames or, with `half`, their halves: as stored, or else made of the whole ones.
+
+    A field of flow is (2, H, W), a frame (3, H, W).
+    """
+    distinct = sorted(set(wanted))
+    stored = half and store.has_halves(video_id)
+    jpegs = store.jpegs(video_id, distinct, half=stored)
+    decoder = decode_field if store.kind == "flow" else decode_frame
+    decoder = decode_half if half and not stored else decoder
+    return Decoding(dict(zip(distinct, jpegs, strict=True)), wanted, decoder, threads)
 
 
 def decode_frame(jpeg: bytearray) -> Tensor:
@@ -68,6 +79,17 @@ def decode_frame(jpeg: bytearray) -> Tensor:
         torch.frombuffer(jpeg, dtype=torch.uint8), _RGB, False
     )
     return image
+
+
+def decode_half(jpeg: bytearray) -> Tensor:
+    """A whole frame's half (3, H/2, W/2) uint8 (sides rounded up), channels-last in memory.
+
+    Other pixels than those of a stored half, which was coded once more. Raises StoreError when the
+    JPEG cannot be decoded.
+    """
+    from pipeline.halves import shrink  # it imports OpenCV, which few rows need
+
+    return torch.from_numpy(shrink(jpeg)).permute(2, 0, 1)
 
 
 def decode_field(jpeg: bytearray) -> Tensor:

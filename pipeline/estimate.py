@@ -13,7 +13,7 @@ from pipeline.datasets import Item, read
 from pipeline.errors import AbsentData
 from pipeline.manifest_dataset import Dataset
 from pipeline.shards import identity, plan, recipe
-from pipeline.shardwork import read_record
+from pipeline.shardwork import halved, read_record
 from pipeline.sources import Source
 from pipeline.video import binary, build, decode
 
@@ -60,9 +60,11 @@ def estimate(
         decoded = decode(
             raw / str(row.relpath), dataset.decode, program, dataset.options.frame_prefix
         )
+        halves = halved(decoded, dataset.decode)[1]
         times.append(_cpu_s() - before)
         frames.append(decoded.n_frames)
-        sizes.append(len(decoded.stream) + _OVERHEAD_BYTES if decoded.n_frames else 0)
+        jpegs = len(decoded.stream) + sum(map(len, halves))
+        sizes.append(jpegs + _OVERHEAD_BYTES if decoded.n_frames else 0)
     total = len(ready)
     cpu_s, cpu_s_error = _scaled(times, total)
     store_bytes, store_bytes_error = _scaled(sizes, total)

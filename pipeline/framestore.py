@@ -1,7 +1,7 @@
 """The frame store: one LMDB file per shard, one blob of JPEGs per video. The only user of lmdb.
 
     data/P/frames/DS/shard-00017.lmdb      key = video id, value = blob
-    blob = header (16 bytes) + offsets (n + 1 × uint32) + JPEGs end to end; little endian
+    blob = header (16 bytes) + offsets (n + 1 × uint32) + JPEGs end to end; see `pipeline.blobs`
 
 A shard is written once, in key order, one transaction per video, to a temporary name: equal content
 gives equal bytes, and a file that has its final name is whole. Readers leave no trace on disk.
@@ -274,23 +274,25 @@ class FrameStore:
     def n_frames(self, video_id: str) -> int:
         """How many frames are stored for a video."""
         with self._value(video_id) as value:
-            return len(unpack(value, self._where(video_id))[0]) - 1
+            return unpack(value, self._where(video_id)).n_frames
 
-    def jpegs(self, video_id: str, frames: Sequence[int] | None = None) -> list[bytearray]:
+    def has_halves(self, video_id: str) -> bool:
+        """Whether a video's frames are stored at half size too."""
+        with self._value(video_id) as value:
+            return unpack(value, self._where(video_id)).halves
+
+    def jpegs(
+        self, video_id: str, frames: Sequence[int] | None = None, half: bool = False
+    ) -> list[bytearray]:
         """The JPEGs of the given frames (0-based; any order, repeats allowed), or of all.
 
-        Writable copies, so that torch can wrap them. StoreError when the video is not stored or
-        the shard is damaged; IndexError for a frame that does not exist.
+        Writable copies, so that torch can wrap them. With `half`, the same frames at half size
+        (sides rounded up). StoreError when the video is not stored, has no halves (see
+        `has_halves`) or the shard is damaged; IndexError for a frame that does not exist.
         """
         with self._value(video_id) as value:
-            offsets, data = unpack(value, self._where(video_id))
-            count = len(offsets) - 1
-            found = []
-            for frame in range(count) if frames is None else frames:
-                if not 0 <= frame < count:
-                    raise IndexError(f"{video_id}: no frame {frame} of {count}")
-                found.append(bytearray(data[offsets[frame] : offsets[frame + 1]]))
-            return found
+            where = self._where(video_id)
+            return unpack(value, where).images(frames, half, where)
 
     def blob(self, video_id: str) -> bytes:
         """The whole stored value of a video."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.crops import CROPS, Crop
+from pipeline.crops import CROPS, Crop, even, half_px, halved
 
 FLOW_CHANNELS = 2
 
@@ -49,16 +49,25 @@ class Frames(Structure):
     def __iter__(self) -> Iterator[Tensor]: ...
 
 
-def colour_jitter(view: Tensor, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast and saturation of a clip (N, 3, H, W) uint8, drawn once for all frames.
+Jitter = tuple[float, float, float]
+"""Factors of brightness, contrast and saturation."""
 
-    Each factor is uniform in 0.6 to 1.4, the usual strength; the papers that jitter colours give
-    none. Grey clips (optical flow) must not come here.
+
+def jitter(rng: np.random.Generator) -> Jitter:
+    """Factors for a clip, each uniform in 0.6 to 1.4, the usual strength; the papers give none."""
+    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
+    return brightness, contrast, saturation
+
+
+def colour_jitter(view: Tensor, factors: Jitter) -> Tensor:
+    """Brightness, contrast and saturation of frames (N, 3, H, W) uint8, alike for all.
+
+    Grey clips (optical flow) must not come here.
     """
     # Imported here: it takes a second, and few recipes jitter colours.
     from torchvision.transforms.v2 import functional
 
-    brightness, contrast, saturation = rng.uniform(0.6, 1.4, 3).tolist()
+    brightness, contrast, saturation = factors
     view = functional.adjust_brightness(view, brightness)
     view = functional.adjust_contrast(view, contrast)
     jittered: Tensor = functional.adjust_saturation(view, saturation)
@@ -89,18 +98,13 @@ def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
     return interpolate(dense, size=(height, width), mode="bilinear", antialias=True)
 
 
-def train_view(frames: Frames, crop: Crop, size_px: int, width_px: int | None = None) -> Tensor:
-    """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last.
-
-    With `width_px`, narrower frames are of half the size of those of that width; the same part of
-    them is taken, exactly so when the crop is `even`.
-    """
+def train_view(frames: Frames, crop: Crop, size_px: int) -> Tensor:
+    """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
     images = iter(frames)
     first = next(images)
     writer = _Writer(_channels_last(len(frames), first.shape[0], size_px, size_px), crop.mirrored)
     for frame in chain([first], images):
-        half = frame.shape[-1] < (width_px or 0)
-        writer.add(frame[(slice(None), *_box(crop, 2 if half else 1))])
+        writer.add(_cut(frame, crop))
     return writer.close()
 
 
@@ -148,18 +152,8 @@ class _Writer:
             self._written, self._waiting = end, 0
 
 
-def _box(crop: Crop, shrink: int = 1) -> tuple[slice, slice]:
-    top, left = crop.top // shrink, crop.left // shrink
-    height, width = crop.height // shrink, crop.width // shrink
-    return slice(top, top + height), slice(left, left + width)
-
-
-def even(crop: Crop) -> Crop:
-    """The crop with its place and sides rounded down to even pixels."""
-    left, top, width, height = (
-        side // 2 * 2 for side in (crop.left, crop.top, crop.width, crop.height)
-    )
-    return Crop(left, top, width, height, crop.mirrored)
+def _cut(frame: Tensor, crop: Crop) -> Tensor:
+    return frame[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
 
 
 def _channels_last(n: int, channels: int, height: int, width: int) -> Tensor:
@@ -179,34 +173,67 @@ def test_views(
     crops: str,
     resize_px: int | None,
     crop_px: int,
-    whole_px: tuple[int, int] | None = None,
+    *,
+    aligned: bool = False,
+    halves_of: tuple[int, int] | None = None,
 ) -> Tensor:
     """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
 
     Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
-    than the crop). `full` squeezes the whole frame into the square. With `whole_px`, the width and
-    height of whole frames, others may be of half that size.
+    than the crop). `full` squeezes the whole frame into the square. `aligned` moves crops to even
+    pixels. With `halves_of`, the width and height of whole frames, those that come are their
+    halves, and so are the views: of the same parts as the aligned views of the whole.
     """
     images = iter(frames)
     first = next(images)
     channels, height, width = first.shape
-    if whole_px is not None:
-        width, height = whole_px
+    shrink = 1 if halves_of is None else 2
+    side_px = crop_px // shrink
     if crops == "full":
-        whole = Crop(0, 0, width, height)
-        return train_view(frames, whole, crop_px, whole_px and whole_px[0]).unsqueeze(0)
+        return train_view(frames, Crop(0, 0, width, height), side_px).unsqueeze(0)
+    width, height = halves_of or (width, height)
     short = resize_px if resize_px is not None else max(crop_px, min(width, height))
     width, height = scaled_size(width, height, short)
     rectangles = CROPS[crops](width, height, crop_px)
-    shape = (len(rectangles), len(frames), crop_px, crop_px, channels)
+    if aligned or halves_of:
+        rectangles = [even(box) for box in rectangles]
+    if halves_of:
+        width, height = half_px(width), half_px(height)
+        rectangles = [halved(box) for box in rectangles]
+    shape = (len(rectangles), len(frames), side_px, side_px, channels)
     out = torch.empty(shape, dtype=torch.uint8)
     for number, frame in enumerate(chain([first], images)):
         resized = resize(frame, width, height)
         for view, box in zip(out, rectangles, strict=True):
-            part = resized[:, box.top : box.top + crop_px, box.left : box.left + crop_px]
+            part = _cut(resized, box)
             part = mirror(part) if box.mirrored else part
             view[number].copy_(part.permute(1, 2, 0))
     return out.permute(0, 1, 4, 2, 3)
+
+
+def assemble(frames: Tensor, halves: Tensor, places: Sequence[int]) -> Tensor:
+    """Windows of whole frames and halves: (…, F + F', C, H, W), channels-last, on their device.
+
+    `frames` (…, F, C, H, W), `halves` (…, F', C, H/2, W/2) of which each pixel becomes 2x2; those
+    take `places` in the window, the others stay in their order. A network that averages
+    differences over 2x2 pixels finds in them what it would have made of them.
+    """
+    *lead, own, channels, height, width = frames.shape
+    count = own + halves.shape[-4]
+    shape = (*lead, count, height // 2, 2, width // 2, 2, channels)
+    blocks = torch.empty(shape, dtype=frames.dtype, device=frames.device)
+    clips = blocks.view(*lead, count, height, width, channels).movedim(-1, -3)
+    others = [place for place in range(count) if place not in places]
+    for number, place in enumerate(others):
+        clips[..., place, :, :, :].copy_(frames[..., number, :, :, :])
+    for number, place in enumerate(places):
+        half = halves[..., number, :, :, :].movedim(-3, -1)
+        upper, lower = blocks[..., place, :, :, :, :, :].unbind(-4)
+        # Not in one broadcast copy, which on a processor takes seven times as long.
+        upper[..., 0, :].copy_(half)
+        upper[..., 1, :].copy_(half)
+        lower.copy_(upper)
+    return clips
 
 
 def flip_map(classes: Sequence[str], flip_pairs: Sequence[Sequence[str]]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline.clips import decode_frames
+from pipeline.decoding import decode_frame, decode_half
 from pipeline.digests import write_json
 from pipeline.errors import DataError, UsageError
 from pipeline.manifest_base import nearest
@@ -19,6 +19,7 @@ from pipeline.manifest_dataset import DecodePolicy
 from pipeline.reporting.figures.canvas import Figure, save
 from pipeline.reporting.figures.focus import moving, video_overlap
 from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
+from pipeline.shardwork import halved
 from pipeline.video import binary, decode
 from pipeline.workspace import Workspace
 from stages.maps import Clip, Opened, Viewer, activation, answer, attention, open_row, read_clip
@@ -33,6 +34,8 @@ class Subject:
     name: str
     label: int | None
     jpegs: Sequence[bytearray]
+    halves: Sequence[bytearray] = ()
+    """The same frames at half size, where its data set is stored with them."""
 
 
 def run(
@@ -56,7 +59,9 @@ def run(
     viewer = Viewer(opened, _protocol(params, protocol))
     subject = find(opened, video)
     frames = _reader(subject)
-    clip = read_clip(viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"])
+    clip = read_clip(
+        viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"], viewer.half_size
+    )
     said = answer(opened, clip)
     chosen = _target(opened, target, said if subject.label is None else subject.label)
     classes = opened.index.classes
@@ -93,7 +98,9 @@ def find(opened: Opened, video: str) -> Subject:
                 f"{video} has no frames: {known.status}: {known.reason}", do="choose another video"
             )
         label = known.labels[0] if known.labels else None
-        return Subject(video, label, opened.index.store().jpegs(video))
+        store = opened.index.store()
+        small = store.jpegs(video, half=True) if store.has_halves(video) else []
+        return Subject(video, label, store.jpegs(video), small)
     path = Path(video)
     if not path.exists():
         dataset = opened.params["data"]["name"]
@@ -101,19 +108,23 @@ def find(opened: Opened, video: str) -> Subject:
             f"'{video}' is no video of {dataset} and no file",
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
-    found = decode(path, DecodePolicy.model_validate(opened.index.about["policy"]), binary())
+    policy = DecodePolicy.model_validate(opened.index.about["policy"])
+    found, halves = halved(decode(path, policy, binary()), policy)
     if not found.n_frames:
         raise DataError(
             f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
         )
     ends = found.offsets
     jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
-    return Subject(path.name, None, jpegs)
+    return Subject(path.name, None, jpegs, [bytearray(half) for half in halves])
 
 
 def _reader(subject: Subject) -> Any:
-    def frames(wanted: Sequence[int]) -> list[Tensor]:
-        return decode_frames([subject.jpegs[frame] for frame in wanted])
+    def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
+        if half and not subject.halves:
+            return [decode_half(subject.jpegs[frame]) for frame in wanted]
+        stored = subject.halves if half else subject.jpegs
+        return [decode_frame(stored[frame]) for frame in wanted]
 
     return frames
 

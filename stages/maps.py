@@ -11,22 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.clips import TestRule, decode_frames, normalise
+from pipeline.clips import TestRule, normalise
+from pipeline.decoding import read_frames
 from pipeline.digests import read_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.index import FrameIndex, Video
 from pipeline.manifest_protocol import views
 from pipeline.sampling import rng_for
-from pipeline.transforms import test_views
+from pipeline.transforms import assemble, test_views
 from pipeline.workspace import Workspace
-from stages.rows import absent_reason, build_network, open_index, start, test_clips
+from stages.rows import absent_reason, build_network, half_size, open_index, start, test_clips
 from stages.truth import Truth
 from tdn_model.contract import window_of
 from tdn_model.explain import class_activation, enlarge, grad_cam
 
 Params = dict[str, Any]
-Frames = Callable[[Sequence[int]], list[Tensor]]
-"""Frames (C, H, W) uint8 for frame indices."""
+Frames = Callable[[Sequence[int], bool], list[Tensor]]
+"""Frames (C, H, W) uint8 for frame indices, whole or (True) at half size."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +101,33 @@ def clip_rule(opened: Opened, protocol: str) -> TestRule:
     return TestRule(rule.segments, rule.window, plain, rule.resize_px, rule.crop_px)
 
 
-def read_clip(rule: TestRule, frames: Frames, n_frames: int, video_id: str, seed: int) -> Clip:
-    """The rule's clip of a video of `n_frames`."""
+def read_clip(
+    rule: TestRule,
+    frames: Frames,
+    n_frames: int,
+    video_id: str,
+    seed: int,
+    half_size: Sequence[int] = (),
+) -> Clip:
+    """The rule's clip of a video of `n_frames`; the network sees `half_size` places as halves."""
     _, chosen = views(rule.protocol, n_frames, rule.segments, rule.window, video_id, seed)[0]
     middle = chosen[:, rule.window // 2]
     around = [np.maximum(middle - 1, 0), middle, np.minimum(middle + 1, n_frames - 1)]
     wanted = np.concatenate([chosen.reshape(-1), *around])
     distinct = sorted({int(frame) for frame in wanted})
-    by_frame = dict(zip(distinct, frames(distinct), strict=True))
-    cropped = test_views(
-        [by_frame[int(frame)] for frame in wanted],
-        rule.protocol.crops,
-        rule.resize_px,
-        rule.crop_px,
-    )[0]
+    by_frame = dict(zip(distinct, frames(distinct, False), strict=True))
+    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
+    pictures = [by_frame[int(frame)] for frame in wanted]
+    cropped = test_views(pictures, *sizes, aligned=bool(half_size))[0]
     T, F = chosen.shape
     network = cropped[: T * F].reshape(1, T, F, *cropped.shape[1:])
+    if half_size:
+        height, width = pictures[0].shape[-2:]
+        small = frames([int(frame) for frame in chosen[:, list(half_size)].reshape(-1)], True)
+        halves = test_views(small, *sizes, halves_of=(width, height))[0]
+        whole = [place for place in range(F) if place not in half_size]
+        by_segment = halves.reshape(1, T, len(half_size), *halves.shape[1:])
+        network = assemble(network[:, :, whole], by_segment, half_size)
     shown = [_pictures(cropped[T * F + k * T : T * F + (k + 1) * T]) for k in range(3)]
     return Clip(normalise(network), shown[1], shown[0], shown[2], tuple(int(i) for i in middle))
 
@@ -125,12 +137,16 @@ def _pictures(frames_NCHW: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def crop_masks(
-    rule: TestRule, masks: npt.NDArray[np.bool_], indices: Sequence[int]
+    rule: TestRule, masks: npt.NDArray[np.bool_], indices: Sequence[int], *, aligned: bool = False
 ) -> npt.NDArray[np.bool_]:
-    """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W)."""
+    """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W).
+
+    `aligned` as `test_views` has it.
+    """
     chosen = torch.from_numpy(np.ascontiguousarray(masks[list(indices)])).to(torch.uint8) * 255
     frames = [frame.expand(3, -1, -1) for frame in chosen.unsqueeze(1)]
-    cropped = test_views(frames, rule.protocol.crops, rule.resize_px, rule.crop_px)[0]
+    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
+    cropped = test_views(frames, *sizes, aligned=aligned)[0]
     return np.asarray(_pictures(cropped)[..., 0] > 127)
 
 
@@ -140,17 +156,17 @@ class Viewer:
     def __init__(self, opened: Opened, protocol: str) -> None:
         self.opened = opened
         self.rule = clip_rule(opened, protocol)
+        self.half_size = half_size(opened.params, self.rule)
         self._store = opened.index.store()
 
     def clip(self, video: Video) -> Clip:
         """The video's clip."""
 
-        def frames(wanted: Sequence[int]) -> list[Tensor]:
-            return decode_frames(self._store.jpegs(video.video_id, list(wanted)))
+        def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
+            return list(read_frames(self._store, video.video_id, wanted, half=half))
 
-        return read_clip(
-            self.rule, frames, video.n_frames, video.video_id, self.opened.params["seed"]
-        )
+        seed = self.opened.params["seed"]
+        return read_clip(self.rule, frames, video.n_frames, video.video_id, seed, self.half_size)
 
     def objects(
         self, truth: Truth | None, video: Video, clip: Clip
@@ -159,7 +175,7 @@ class Viewer:
         masks = None if truth is None else truth.masks(video.video_id)
         if masks is None or len(masks) != video.n_frames:
             return None
-        return crop_masks(self.rule, masks, clip.indices)
+        return crop_masks(self.rule, masks, clip.indices, aligned=bool(self.half_size))
 
 
 def attention(opened: Opened, clip: Clip, layer: str, target: int) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline.clips import on_device
 from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData, UsageError
 from pipeline.predictions import ViewLogits, write_predictions
@@ -147,7 +148,7 @@ def _views(
     loader = batches(row.dataset, in_order(count, size), compute["loader_workers"], pinned=pinned)
     found: list[ViewLogits] = []
     for done, batch in enumerate(loader, start=1):
-        clips = to_input(batch.frames.to(device, non_blocking=True))
+        clips = to_input(on_device(batch, device))
         # Autocast, for networks whose own stem does not take float32 clips to rounded weights.
         logits_BK = predict_step(model, clips, precision=precision(params)).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)

@@ -206,7 +206,6 @@ def _row(
     cache_mb: int,
 ) -> Row:
     listed = index.split(split)
-    places = _half_size(params, rule.window) if params["data"]["half_size"] else ()
     dataset = ClipDataset(
         store=index.store(),
         videos=[video for video in listed if video.usable],
@@ -215,14 +214,27 @@ def _row(
         seed=seed,
         multi_label=params["data"]["multi_label"],
         cache_mb=cache_mb,
-        half_size=places,
+        half_size=half_size(params, rule),
     )
     return Row(dataset, [video for video in listed if not video.usable])
 
 
-def _half_size(params: Params, window: int) -> tuple[int, ...]:
-    """The places of a window whose frames are used as differences only: all but the middle."""
-    if window == 1:
+def half_size(params: Params, rule: TrainRule | TestRule) -> tuple[int, ...]:
+    """The places of a window that the row reads at half size.
+
+    None, or those whose frames are used as differences only: all but the middle. UsageError where
+    that cannot be.
+    """
+    if not params["data"]["half_size"]:
+        return ()
+    if rule.crop_px % 2:
+        raise UsageError(
+            f"{params['row']}: half_size needs a crop of an even number of pixels, and this one "
+            f"has {rule.crop_px}",
+            where=f"manifests/profiles/{params['profile']}.yaml, sizes_px",
+            do=f"write {rule.crop_px + 1} there, or leave half_size out of this row",
+        )
+    if rule.window == 1:
         network = params["model"]["architecture"]
         raise UsageError(
             f"{params['row']}: half_size is for frames that are used as differences only, and "
@@ -230,7 +242,7 @@ def _half_size(params: Params, window: int) -> tuple[int, ...]:
             where=f"experiments.{params['row']}, half_size",
             do="leave half_size out of this row",
         )
-    return tuple(place for place in range(window) if place != window // 2)
+    return tuple(place for place in range(rule.window) if place != rule.window // 2)
 
 
 def _size(params: Params, paper_px: int) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips import Batch, ClipDataset
+from pipeline.clips import Batch, ClipDataset, on_device
 from pipeline.digests import write_json
 from pipeline.errors import AbsentData, DataError, UsageError
 from pipeline.workspace import Workspace, seed_suffix
@@ -166,7 +166,7 @@ class _Training:
         for step, item in enumerate(islice(stream, self.schedule.steps_per_epoch), start=first):
             rate = self.schedule.at(step) * 0.1 ** saturated(self.history)
             set_rate(self.optimizer, rate)
-            done = self._step(step, item.frames, item.target)
+            done = self._step(step, item)
             loss += done.loss
             correct += done.correct
             if self.progress is not None:
@@ -184,20 +184,20 @@ class _Training:
         count = len(dataset)
         right = 0
         for item in self._batches(dataset, in_order(count, size)):
-            frames = normaliser(self.params)(item.frames.to(self.device))
+            frames = normaliser(self.params)(on_device(item, self.device))
             logits_BK = predict_step(self.model, frames, precision=precision(self.params))
             best = logits_BK.argmax(dim=1).tolist()
             right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
         self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
 
-    def _step(self, step: int, clips: torch.Tensor, labels: torch.Tensor) -> Step:
-        frames = normaliser(self.params)(clips.to(self.device, non_blocking=True))
+    def _step(self, step: int, item: Batch) -> Step:
+        frames = normaliser(self.params)(on_device(item, self.device))
         try:
             return train_step(
                 self.model,
                 self.optimizer,
                 frames,
-                labels.to(self.device, non_blocking=True),
+                item.target.to(self.device, non_blocking=True),
                 clip_norm=self.params["recipe"]["clip_norm"],
                 precision=precision(self.params),
             )

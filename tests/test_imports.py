@@ -12,7 +12,6 @@ PACKAGES = ("pipeline", "stages", "tdn_model")
 PIXELS = (
     "pipeline/clips.py",
     "pipeline/decoding.py",
-    "pipeline/halves.py",
     "pipeline/transforms.py",
 )
 OWNERS = {

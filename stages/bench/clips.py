@@ -14,33 +14,37 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from pipeline.benchmark import Field as Clock
 from pipeline.benchmark import Sample, median_s, paired, ratio, target, write_benchmark
 from pipeline.blobs import pack
 from pipeline.clips import ClipDataset, TrainRule
 from pipeline.crops import multi_scale_crop
-from pipeline.decoding import Decoding
+from pipeline.decoding import Decoding, decode_frame, decode_half
 from pipeline.framestore import FrameStore, ShardWriter
+from pipeline.halves import make as make_halves
 from pipeline.index import Video
 from pipeline.sampling import rng_for, train_indices, windows
 from pipeline.video import binary, build, decode
 from stages.bench import authors
 from stages.bench.corpus import KINDS, POLICY, generate, own
+from stages.bench.halves import HALVES, effect, growth, part_of, together
 
 SEGMENTS, WINDOW, CROP_PX = 8, 5, 224
-HALVES = (0, 1, 3, 4)
-"""TDN's frames that are used as differences only: all of a window but its middle."""
 RULE = TrainRule(SEGMENTS, WINDOW, "segments_random", CROP_PX, "plain")
 ARRAYS, IMAGES, READ = "PIL to arrays", "PIL to images", "store to tensors"
 READ_POOLED = "store to tensors, 2 threads"
-READ_HALF = "store to tensors, half size"
+READ_HALF = "store to tensors, 32 of 40 frames as halves made when read"
+READ_STORED = "store to tensors, 32 of 40 frames as stored halves"
 READ_EIGHTH = "store to arrays, an eighth of the size"
 """The floor: the transform yields a pixel per block, so Huffman decoding is all but all of it."""
 AUTHORS, SAMPLE, POOLED = "authors' sample", "our sample", "our sample, 2 threads"
-HALF, CODEC = "our sample, half size", "torchcodec"
+HALF = "our sample, 32 of 40 frames as halves made when read"
+STORED = "our sample, 32 of 40 frames as stored halves"
+TOGETHER = "our sample, the same, put together on the processor"
+"""Elsewhere the device does it: each pixel of a half becomes 2x2."""
+OURS = (SAMPLE, POOLED, HALF, STORED, TOGETHER)
+CODEC = "torchcodec"
 DECORD, DECORD_SEEKING = "decord", "decord, windows in any order"
 
 
@@ -64,6 +68,8 @@ class Corpus:
     files: dict[str, Path]
     folders: dict[str, Path]
     store: FrameStore
+    halved: FrameStore
+    """The same with halves."""
     videos: list[Video]
 
 
@@ -78,7 +84,7 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             say("reading and sampling")
             contenders, missing = _contenders(corpus, setting.clips)
             samples = paired(contenders, rounds=setting.rounds)
-            effect = half_size_effect(corpus, setting.clips)
+            changes = _changes(corpus, setting.clips)
     finally:
         torch.set_num_threads(threads)
     size = corpus.videos[0]
@@ -95,7 +101,7 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             "threads": "1, but where a row says more",
             "samples": "ours end at uint8, to be normalised on the device; the authors' are floats",
         },
-        rows=[*_rows(samples, setting.clips), effect],
+        rows=[*_rows(samples, setting.clips), *changes],
         targets=_targets(samples, missing),
     )
 
@@ -110,25 +116,38 @@ def prepare(setting: Setting, place: Path) -> Corpus:
         sources = own(setting.videos, setting.most)
     sources = sorted(sources, key=lambda path: path.name.encode("utf-8"))
     videos, folders = [], {}
-    with ShardWriter(place / "shard-00000.lmdb") as writer:
-        for source in sources:
-            made = decode(source, POLICY, program)
-            stored = pack(made.stream, made.offsets, made.width_px, made.height_px)
-            sha256 = writer.put(source.name, stored)
-            folders[source.name] = place / "jpg" / source.name
-            folders[source.name].mkdir(parents=True)
-            for number, (first, end) in enumerate(pairwise(made.offsets), start=1):
-                path = folders[source.name] / authors.TEMPLATE.format(number)
-                path.write_bytes(made.stream[first:end])
-            videos.append(
-                Video(
-                    source.name, [0], ["train"], 0, made.n_frames, made.width_px, made.height_px,
-                    made.fps, source.name, None, sha256, "ok", "",
-                )
-            )  # fmt: skip
+    blobs: dict[str, tuple[bytes, bytes]] = {}
+    for source in sources:
+        made = decode(source, POLICY, program)
+        size = made.width_px, made.height_px
+        halves = make_halves(made.stream, made.offsets)
+        blobs[source.name] = (
+            pack(made.stream, made.offsets, *size),
+            pack(made.stream, made.offsets, *size, halves),
+        )
+        folders[source.name] = place / "jpg" / source.name
+        folders[source.name].mkdir(parents=True)
+        for number, (first, end) in enumerate(pairwise(made.offsets), start=1):
+            path = folders[source.name] / authors.TEMPLATE.format(number)
+            path.write_bytes(made.stream[first:end])
+        videos.append(
+            Video(
+                source.name, [0], ["train"], 0, made.n_frames, *size,
+                made.fps, source.name, None, None, "ok", "",
+            )
+        )  # fmt: skip
+    plain = _store(place / "plain", {name: both[0] for name, both in blobs.items()})
+    halved = _store(place / "halved", {name: both[1] for name, both in blobs.items()})
+    return Corpus({source.name: source for source in sources}, folders, plain, halved, videos)
+
+
+def _store(folder: Path, blobs: dict[str, bytes]) -> FrameStore:
+    folder.mkdir()
+    with ShardWriter(folder / "shard-00000.lmdb") as writer:
+        for name, blob in blobs.items():
+            writer.put(name, blob)
         shard = writer.close()
-    store = FrameStore(place, [shard], {video.video_id: 0 for video in videos})
-    return Corpus({source.name: source for source in sources}, folders, store, videos)
+    return FrameStore(folder, [shard], dict.fromkeys(blobs, 0))
 
 
 def _contenders(
@@ -136,24 +155,6 @@ def _contenders(
 ) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
     """What is timed, and why what is not is not."""
     picks = [_pick(corpus.videos[n % len(corpus.videos)], n) for n in range(count)]
-
-    def clips(**options: Any) -> ClipDataset:
-        return ClipDataset(corpus.store, corpus.videos, ["a"], RULE, 0, **options)
-
-    made = {SAMPLE: clips(), POOLED: clips(threads=2), HALF: clips(half_size=HALVES)}
-
-    def samples(name: str) -> Callable[[], object]:
-        def draw() -> None:
-            for number in range(count):
-                made[name].set_epoch(number // len(corpus.videos))
-                made[name][number % len(corpus.videos)]
-
-        return draw
-
-    def read(threads: int, half: bool = False) -> None:
-        for video, frames in picks:
-            jpegs = dict(enumerate(corpus.store.jpegs(video.video_id, frames)))
-            list(Decoding(jpegs, [(n, half) for n in jpegs], "frames", threads))
 
     def theirs() -> None:
         for number in range(count):
@@ -166,12 +167,13 @@ def _contenders(
     contenders: dict[str, Callable[[], object]] = {
         ARRAYS: lambda: [authors.arrays(corpus.folders[v.video_id], f) for v, f in picks],
         IMAGES: lambda: [authors.images(corpus.folders[v.video_id], f) for v, f in picks],
-        READ: partial(read, 1),
-        READ_POOLED: partial(read, 2),
-        READ_HALF: partial(read, 1, half=True),
+        READ: partial(read, corpus.store, picks),
+        READ_POOLED: partial(read, corpus.store, picks, threads=2),
+        READ_HALF: partial(read, corpus.store, picks, halves=True),
+        READ_STORED: partial(read, corpus.halved, picks, halves=True),
         READ_EIGHTH: partial(_read_eighth, corpus.store, picks),
         AUTHORS: theirs,
-        **{name: samples(name) for name in made},
+        **_our_samples(corpus, count),
     }
     missing = {}
     decoders = (
@@ -188,8 +190,43 @@ def _contenders(
     return contenders, missing
 
 
+def _our_samples(corpus: Corpus, count: int) -> dict[str, Callable[[], object]]:
+    def clips(store: FrameStore = corpus.store, **options: Any) -> ClipDataset:
+        return ClipDataset(store, corpus.videos, ["a"], RULE, 0, **options)
+
+    stored = clips(corpus.halved, half_size=HALVES)
+    made = {
+        SAMPLE: clips(),
+        POOLED: clips(threads=2),
+        HALF: clips(half_size=HALVES),
+        STORED: stored,
+        TOGETHER: stored,
+    }
+
+    def draw(name: str) -> None:
+        take = together if name == TOGETHER else ClipDataset.__getitem__
+        for number in range(count):
+            made[name].set_epoch(number // len(corpus.videos))
+            take(made[name], number % len(corpus.videos))
+
+    return {name: partial(draw, name) for name in made}
+
+
 Reader = Callable[[Path, list[int]], object]
 Pick = tuple[Video, list[int]]
+
+
+def read(
+    store: FrameStore, picks: Sequence[Pick], *, threads: int = 1, halves: bool = False
+) -> None:
+    """Every frame of every pick as a tensor; with `halves`, those at HALVES at half size."""
+    for video, frames in picks:
+        for half in (False, True) if halves else (False,):
+            wanted = part_of(frames, WINDOW, half) if halves else frames
+            stored = half and store.has_halves(video.video_id)
+            jpegs = store.jpegs(video.video_id, wanted, half=stored)
+            decoder = decode_half if half and not stored else decode_frame
+            list(Decoding(dict(enumerate(jpegs)), range(len(jpegs)), decoder, threads))
 
 
 def _read_eighth(store: FrameStore, picks: Sequence[Pick]) -> None:
@@ -230,41 +267,17 @@ def _frames(video: Video, rng: np.random.Generator) -> list[int]:
     return [int(frame) for frame in windows(first, WINDOW, video.n_frames).reshape(-1)]
 
 
-def half_size_effect(corpus: Corpus, count: int) -> dict[str, Any]:
-    """What decoding at half size does to pixels (grey levels of 255, means over clips).
-
-    To the frames as they reach the network, and to what S-TDM makes of them: differences of
-    neighbouring frames, averaged over 2x2 pixels. Both sides see the same even crops.
-    """
-    nowhere = (-1,)  # no place of a window, but even crops as for the other side
-    whole = ClipDataset(corpus.store, corpus.videos, ["a"], RULE, 0, half_size=nowhere)
-    half = ClipDataset(corpus.store, corpus.videos, ["a"], RULE, 0, half_size=HALVES)
-    frames, differences, size = [], [], []
-    for number in range(count):
-        for clips in (whole, half):
-            clips.set_epoch(number // len(corpus.videos))
-        one, two = (clips[number % len(corpus.videos)].frames[0].float() for clips in (whole, half))
-        frames.append((one - two)[:, list(HALVES)].abs().mean().item())
-        moved = _differences(one), _differences(two)
-        differences.append((moved[0] - moved[1]).abs().mean().item())
-        size.append(moved[0].abs().mean().item())
-    return {
-        "what": "half size against whole, grey levels",
-        "frames": round(float(np.mean(frames)), 3),
-        "pooled differences": round(float(np.mean(differences)), 3),
-        "size of pooled differences": round(float(np.mean(size)), 3),
-    }
-
-
-def _differences(clip: Tensor) -> Tensor:
-    """(T, F, 3, H, W) → differences of neighbouring frames at half resolution."""
-    return avg_pool2d((clip[:, 1:] - clip[:, :-1]).flatten(0, 1), 2)
+def _changes(corpus: Corpus, count: int) -> list[dict[str, Any]]:
+    """What frames at half size change: pixels, and the size of a store."""
+    stores = (corpus.store, corpus.halved)
+    pixels = [effect(store, corpus.videos, RULE, count) for store in stores]
+    return [*pixels, growth(*stores)]
 
 
 def _rows(samples: dict[str, list[Sample]], clips: int) -> list[dict[str, Any]]:
     rows = []
     for name, found in samples.items():
-        against = AUTHORS if name in (SAMPLE, POOLED, HALF) else ARRAYS
+        against = AUTHORS if name in OURS else ARRAYS
         rows.append(
             {
                 "what": name,
@@ -282,13 +295,17 @@ def _targets(samples: dict[str, list[Sample]], missing: dict[str, str]) -> list[
     def times(over: str, under: str, field: Clock = "cpu_s") -> float | None:
         return ratio(samples, over, under, field)["median"] if over in samples else None
 
-    read, sample = times(ARRAYS, READ), times(AUTHORS, SAMPLE)
+    whole, sample = times(ARRAYS, READ), times(AUTHORS, SAMPLE)
+    halved, ready = times(ARRAYS, READ_STORED), times(AUTHORS, TOGETHER)
     goals = [
-        ("clip read: PIL from .jpg files to arrays / store to tensors, CPU", read, 2.0, ""),
-        ("the same, stretch", read, 4.0, ""),
+        ("clip read: PIL from .jpg files to arrays / store to tensors, CPU", whole, 2.0, ""),
+        ("the same, stretch", whole, 4.0, ""),
+        ("the same, stretch, 32 of 40 frames as stored halves", halved, 4.0, ""),
         ("the same, ours on two threads, wall", times(ARRAYS, READ_POOLED, "wall_s"), 2.0, ""),
         ("training sample: the authors' PIL pipeline / ours, CPU", sample, 4.0, ""),
         ("the same, stretch", sample, 8.0, ""),
+        ("the same, stretch, 32 of 40 frames as stored halves", times(AUTHORS, STORED), 8.0, ""),
+        ("the same, put together on the processor", ready, 8.0, ""),
         ("clip read: torchcodec on the video / ours, CPU", times(CODEC, READ), 7.0, CODEC),
         ("clip read: decord on the video / ours, CPU", times(DECORD, READ), 35.0, DECORD),
         ("the same, windows in any order", times(DECORD_SEEKING, READ), 35.0, DECORD_SEEKING),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.benchmark import Sample, median_s, paired, write_benchmark
 from pipeline.blobs import pack
-from pipeline.clips import ClipDataset, TestRule, collate
+from pipeline.clips import ClipDataset, TestRule, collate, on_device
 from pipeline.errors import UsageError
 from pipeline.framestore import FrameStore, ShardWriter
 from pipeline.index import Video
@@ -206,8 +206,8 @@ class _Timer:
 
     def load(self) -> Tensor:
         """The clips of the batch's videos, normalised, on the device."""
-        frames = collate([self.dataset[i] for i in range(len(self.dataset))]).frames
-        return normalise(frames.to(self.setting.device))
+        batch = collate([self.dataset[i] for i in range(len(self.dataset))])
+        return normalise(on_device(batch, self.setting.device))
 
     def ways(self) -> dict[str, Callable[[Tensor], object]]:
         """The network as trained and its inference copies; more on an accelerator."""

@@ -43,8 +43,10 @@ SOME: Videos = {f"v{n:02d}": [bytes([n, f]) * 500 for f in range(n)] for n in ra
 @given(st.lists(st.binary(max_size=100), max_size=10), st.integers(1, 65535))
 def test_blobs_round_trip(images: list[bytes], side: int) -> None:
     stream, offsets = concatenate(images)
-    found, data = unpack(pack(stream, offsets, side, 1), "here")
-    assert [bytes(data[a:b]) for a, b in itertools.pairwise(found)] == images
+    stored = unpack(pack(stream, offsets, side, 1), "here")
+    found = [bytes(stored.jpegs[a:b]) for a, b in itertools.pairwise(stored.offsets)]
+    assert found == images == stored.images(None, False, "here")
+    assert (stored.n_frames, stored.halves) == (len(images), False)
 
 
 @given(st.binary(max_size=80))

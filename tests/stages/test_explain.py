@@ -5,18 +5,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
 
+from pipeline.clips import collate, normalise, on_device
 from pipeline.digests import read_json, write_json
 from pipeline.errors import AbsentData, DataError, UsageError
+from pipeline.index import read_index
 from pipeline.workspace import Workspace
 from stages import explain
-from stages.rows import build_network
+from stages.maps import Opened, Viewer, read_clip
+from stages.rows import build_network, test_clips
 from tests.pipeline import samples
 from tests.stages import conftest
 from tests.stages.conftest import LABELS
+
+test_clips.__test__ = False
+CPU = torch.device("cpu")
 
 
 def params(row: str, architecture: str = "tsn") -> dict[str, Any]:
@@ -57,6 +64,43 @@ def test_a_video_of_the_users_own_is_shown_for_the_answer(
     assert facts["target"] == facts["answer"]
     assert paths[0].name == "row.my_clip_mp4.res5.png"
     assert facts["motion"]["auc"] >= 0
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("crops", ["center", "full"])
+def test_a_row_at_half_size_is_looked_into_with_the_clips_it_was_tested_on(
+    request: pytest.FixtureRequest, stored: bool, crops: str
+) -> None:
+    place: Workspace = request.getfixturevalue("halved_work" if stored else "work")
+    plan = params("row", "tdn")
+    plan["data"]["half_size"] = True
+    plan["sizes_px"]["256"] = 57
+    plan["protocols"]["center_1x1"]["crops"] = crops
+    model = build_network(plan, len(LABELS), seed=1)
+    opened = Opened("row", plan, model.eval(), read_index(place.frames("ssv1")), CPU)
+    viewer = Viewer(opened, "center_1x1")
+    tested = test_clips(plan, opened.index, 5, "center_1x1").dataset
+    expected = normalise(on_device(collate([tested[1]]), CPU))
+    video = tested.videos[1]
+    clip = viewer.clip(video)
+    assert torch.equal(clip.network, expected)
+    subject = explain.find(opened, video.video_id)
+    assert len(subject.halves) == (video.n_frames if stored else 0)
+    again = read_clip(
+        viewer.rule, explain._reader(subject), video.n_frames, subject.name, 0, viewer.half_size
+    )
+    assert torch.equal(again.network, expected)
+    assert np.array_equal(again.frames, clip.frames)
+
+
+def test_a_video_of_the_users_own_is_halved_as_the_store_is(
+    halved_work: Workspace, tmp_path: Path
+) -> None:
+    clip = samples.write_clip(tmp_path / "mine.mp4", 12)
+    model = build_network(params("row", "tdn"), len(LABELS), seed=1)
+    index = read_index(halved_work.frames("ssv1"))
+    subject = explain.find(Opened("row", params("row"), model, index, CPU), str(clip))
+    assert len(subject.halves) == len(subject.jpegs) == 12
 
 
 def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:

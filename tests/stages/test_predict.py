@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import predictions
@@ -46,6 +47,22 @@ def test_predicting_twice_gives_the_same_bytes(trained: Workspace) -> None:
     first = table(trained).read_bytes()
     predict.run(trained, "row", params=params())
     assert table(trained).read_bytes() == first
+
+
+def test_a_row_on_stored_halves_is_predicted_from_them(halved_work: Workspace) -> None:
+    plan = params(architecture="tdn", epochs=1)
+    plan["sizes_px"] = {"224": 36, "256": 40}
+    plan["data"]["half_size"] = True
+    train.run(halved_work, "row", params=plan)
+    predict.run(halved_work, "row", params=plan)
+    half = predictions.read(table(halved_work), verify=True)
+    plan["compute"]["eval_batch"] = 1
+    predict.run(halved_work, "row", params=plan)
+    again = predictions.read(table(halved_work))
+    assert np.allclose(half.logits, again.logits, atol=1e-5)
+    plan["data"]["half_size"] = False
+    predict.run(halved_work, "row", params=plan)
+    assert not np.allclose(half.logits, predictions.read(table(halved_work)).logits, atol=1e-5)
 
 
 def test_the_score_counts_expected_scored_and_failed(trained: Workspace) -> None:
