@@ -139,7 +139,8 @@ class ClipDataset(TorchDataset[Sample]):
     epoch: int = 0
     threads: int = 1
     half_size: tuple[int, ...] = ()
-    _cache: dict[tuple[str, bool], list[Tensor]] = field(default_factory=dict, repr=False)
+    _cache: dict[tuple[str, bool], Tensor] = field(default_factory=dict, repr=False)
+    """Decoded videos, (n, H, W, C): whole, or halves."""
     _cached_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -260,11 +261,12 @@ class ClipDataset(TorchDataset[Sample]):
         cached = self._cache.get((video.video_id, half))
         size = _decoded_bytes(video, half)
         if cached is None and self._cached_bytes + size <= self.cache_mb << 20:
-            cached = list(self._read(video, range(video.n_frames), half))
+            every = self._read(video, range(video.n_frames), half)
+            cached = torch.stack([frame.permute(1, 2, 0) for frame in every])
             self._cache[video.video_id, half] = cached
             self._cached_bytes += size
         if cached is not None:
-            return [cached[frame] for frame in wanted]
+            return cached.index_select(0, torch.tensor(wanted)).permute(0, 3, 1, 2)
         return self._read(video, wanted, half)
 
     def _read(self, video: Video, wanted: Sequence[int], half: bool) -> Decoding:

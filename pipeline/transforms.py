@@ -41,7 +41,7 @@ more would have left the processor's cache before they are resized."""
 class Frames(Structure):
     """Frames (C, H, W) uint8 of one size, at least one; they may be decoded as they are asked for.
 
-    A list is one. May be gone through more than once.
+    A list is one, and so is a tensor (N, C, H, W). May be gone through more than once.
     """
 
     def __len__(self) -> int: ...
@@ -100,60 +100,48 @@ def _interpolate(frames: Tensor, width: int, height: int) -> Tensor:
 
 def train_view(frames: Frames, crop: Crop, size_px: int) -> Tensor:
     """One crop of every frame, resized to a square: (N, C, size, size) uint8, channels-last."""
-    images = iter(frames)
-    first = next(images)
-    writer = _Writer(_channels_last(len(frames), first.shape[0], size_px, size_px), crop.mirrored)
-    for frame in chain([first], images):
-        writer.add(_cut(frame, crop))
-    return writer.close()
+    view: Tensor | None = None
+    done = 0
+    for parts in _parts(frames, crop, size_px):
+        if view is None:
+            view = _channels_last(len(frames), parts.shape[1], size_px, size_px)
+        resized = _interpolate(parts, size_px, size_px)
+        view[done : done + len(parts)].copy_(mirror(resized) if crop.mirrored else resized)
+        done += len(parts)
+    assert view is not None  # there is at least one frame
+    return view
 
 
-class _Writer:
-    """Fills a view (N, C, size, size) with parts of frames, resized in groups and mirrored.
+def _parts(frames: Frames, crop: Crop, size_px: int) -> Iterator[Tensor]:
+    """The crop's part of every frame, in groups (n, C, h, w) that are valid until the next.
 
-    A part is copied when it comes, while its frame is in the processor's cache, and may then go.
+    Of frames that are decoded as they come, a part is copied while its frame is in the processor's
+    cache, and the frame may then go.
     """
-
-    def __init__(self, view: Tensor, mirrored: bool) -> None:
-        self._view = view
-        self._mirrored = mirrored
-        self._written = 0
-        self._groups: dict[torch.Size, Tensor] = {}
-        self._group = view
-        self._waiting = 0
-
-    def add(self, part: Tensor) -> None:
-        """The next frame's part (C, H, W)."""
-        if part.shape != self._group.shape[1:] or self._waiting == len(self._group):
-            self._flush()
-        if part.shape == self._view.shape[1:]:
-            self._view[self._written].copy_(mirror(part) if self._mirrored else part)
-            self._written += 1
-            return
-        if part.shape not in self._groups:
-            channels, height, width = part.shape
-            n = min(max(1, _GROUP_PX // (height * width)), len(self._view))
-            self._groups[part.shape] = _channels_last(n, channels, height, width)
-        self._group = self._groups[part.shape]
-        self._group[self._waiting].copy_(part)
-        self._waiting += 1
-
-    def close(self) -> Tensor:
-        """The view, with every part in it."""
-        self._flush()
-        return self._view
-
-    def _flush(self) -> None:
-        if self._waiting:
-            size = self._view.shape[-1]
-            frames = _interpolate(self._group[: self._waiting], size, size)
-            end = self._written + self._waiting
-            self._view[self._written : end].copy_(mirror(frames) if self._mirrored else frames)
-            self._written, self._waiting = end, 0
+    n = max(1, _GROUP_PX // (crop.height * crop.width))
+    if isinstance(frames, Tensor):
+        yield from torch.split(_cut(frames, crop), n)
+        return
+    group: Tensor | None = None
+    waiting = 0
+    for frame in frames:
+        part = _cut(frame, crop)
+        if part.shape[-2:] == (size_px, size_px):  # nothing to resize: no need to gather them
+            yield part.unsqueeze(0)
+            continue
+        if group is None:
+            group = _channels_last(min(n, len(frames)), *part.shape)
+        group[waiting].copy_(part)
+        waiting += 1
+        if waiting == len(group):
+            yield group
+            waiting = 0
+    if group is not None and waiting:
+        yield group[:waiting]
 
 
 def _cut(frame: Tensor, crop: Crop) -> Tensor:
-    return frame[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    return frame[..., crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
 
 
 def _channels_last(n: int, channels: int, height: int, width: int) -> Tensor:
@@ -259,7 +247,7 @@ def normalise(frames: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     # Row by row: over three values at a time the same sums take a processor five times as long.
     rows = frames.movedim(-3, -1).to(dtype).flatten(-2)
     rows.sub_(mean.repeat(width)).mul_(scale.repeat(width))
-    return rows.unflatten(-1, (width, -1)).movedim(-1, -3)
+    return rows.view(*rows.shape[:-1], width, -1).movedim(-1, -3)
 
 
 def normalise_flow(fields: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
