@@ -22,7 +22,7 @@ from pipeline.workspace import Workspace
 from stages import audit, plan, profiles
 from stages.drive import Board, Dvc
 from stages.harness import say
-from stages.warm import warm
+from stages.warm import forking, warm
 
 _DATA_STAGES = ("mini", "check", "decode", "flow")
 _ROW_STAGES = ("train", "predict", "score")
@@ -45,39 +45,43 @@ def run(work: Workspace, jobs: int) -> None:
     Raises TdnError naming what failed, after everything else has finished.
     """
     graph = profiles.use(work)
-    plan.run(work)  # sees data put there since, which no dependency of DVC's shows
-    dvc = Dvc(work.root)
     began = time.monotonic()
-    if not _changed(dvc, graph):
+    with forking(work.root, "dvc") as forks:
+        plan.run(work)  # sees data put there since, which no dependency of DVC's shows
+        dvc = Dvc(work.root, forks)
+        try:
+            changed = _changed(dvc, graph)
+            if changed:
+                with warm(work.root) as dvc.extra:
+                    _bring_up_to_date(work, dvc, graph, jobs)
+        except BaseException:
+            dvc.stop()
+            raise
+    if changed:
+        say(f"done in {_clock(time.monotonic() - began)}.")
+    else:
         say(f"{work.profile} is up to date.")
-        _close(work)
-        return
-    try:
-        code, _ = dvc("repro", "--quiet", f"{graph}:plan")
-        if code:
-            raise TdnError("plan failed", do="read the messages above and run again")
-        todo = chains(work, _changed(dvc, graph))
-        if todo:
-            with warm(work.root) as dvc.extra:
-                failed = _side_by_side(dvc, graph, todo, jobs)
-            dvc.extra = {}
-            if failed:
-                raise TdnError(
-                    f"failed: {', '.join(failed)}; what follows from it was not run",
-                    do="read the messages above, mend the cause and run the same command again",
-                )
-        audit.put_back(work)
-        say("tables, figures and report …")
-        code, printed = dvc("repro", graph, capture=True)
-    except BaseException:
-        dvc.stop()
-        raise
+    _close(work)
+
+
+def _bring_up_to_date(work: Workspace, dvc: Dvc, graph: str, jobs: int) -> None:
+    code, _ = dvc("repro", "--quiet", f"{graph}:plan")
+    if code:
+        raise TdnError("plan failed", do="read the messages above and run again")
+    todo = chains(work, _changed(dvc, graph))
+    failed = _side_by_side(dvc, graph, todo, jobs) if todo else []
+    if failed:
+        raise TdnError(
+            f"failed: {', '.join(failed)}; what follows from it was not run",
+            do="read the messages above, mend the cause and run the same command again",
+        )
+    audit.put_back(work)
+    say("tables, figures and report …")
+    code, printed = dvc("repro", graph, capture=True)
     if code:
         sys.stderr.write(printed)
         raise TdnError("dvc repro failed", do="read the messages above, mend the cause, run again")
     audit.put_back(work)
-    say(f"done in {_clock(time.monotonic() - began)}.")
-    _close(work)
 
 
 def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
