@@ -1,10 +1,19 @@
-"""DVC's command line in a fork of a process that has imported it (see `stages.warm`)."""
+"""DVC's command line in a fork of a process that has imported it (see `stages.warm`).
+
+DVC rewrites its lock after every stage, and reads it first in a way that keeps remarks and line
+breaks: in Python, 0.8 s of a processor for the 380 stages of profile mini, under the lock that all
+chains wait for. A lock has no remarks. Here it is read with the C parser instead; what DVC then
+writes, and writes with, is the same, byte for byte (a test holds that against DVC's own).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 _MODULES = (
     "dvc.cli.parser", "dvc.cachemgr", "dvc.data_cloud", "dvc.dirs", "dvc.dvcfile", "dvc.lock",
@@ -19,6 +28,11 @@ def prepare() -> None:
     for name in _MODULES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    from dvc import dvcfile
+
+    if hasattr(dvcfile, "modify_yaml"):
+        _kept["modify_yaml"] = dvcfile.modify_yaml
+        dvcfile.modify_yaml = modify_yaml
 
 
 def main(argv: list[str]) -> int:
@@ -28,3 +42,21 @@ def main(argv: list[str]) -> int:
     sys.argv = ["dvc", *argv]
     code: int = dvc(argv)
     return code
+
+
+_kept: dict[str, Any] = {}
+
+
+@contextlib.contextmanager
+def modify_yaml(path: str, fs: Any = None) -> Iterator[Any]:
+    """DVC's own, but a lock is read without looking for remarks."""
+    if os.path.basename(path) != "dvc.lock":
+        with _kept["modify_yaml"](path, fs=fs) as found:
+            yield found
+        return
+    from dvc.utils.serialize import dump_yaml, load_yaml
+
+    exists = fs.exists(path) if fs else os.path.exists(path)
+    found = load_yaml(path, fs=fs) if exists else {}
+    yield found
+    dump_yaml(path, found, fs=fs)
