@@ -115,6 +115,7 @@ def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
             tuple(stages),
             frozenset({f"data.{row.dataset}", row.start}),
         )
+    every["cost.all"] = Chain("costs", "costs", ("cost",), frozenset())
     names = {address.rpartition(":")[2] for address in changed}
     todo: dict[str, Chain] = {}
     for name in TopologicalSorter(

@@ -33,8 +33,8 @@ from pathlib import Path
 Command = Callable[[list[str]], int]
 """Does what the arguments ask; returns the exit code."""
 
-_STAGES = ("train", "predict", "score")
-"""Those that `stages/run` hands over."""
+HANDED_OVER = ("pretrain", "train", "predict", "score", "cost", "figures")
+"""The stages that `stages/run` brings here."""
 _POLL_S = 0.05
 _GRACE_S = 5.0
 
@@ -110,7 +110,7 @@ def serve(kind: str, listener: socket.socket) -> None:
 
 
 def _stages() -> Command:
-    for name in ("stages.harness", *(f"stages.{stage}" for stage in _STAGES)):
+    for name in ("stages.harness", *(f"stages.{stage}" for stage in HANDED_OVER)):
         importlib.import_module(name)
     from stages.cli import main
 

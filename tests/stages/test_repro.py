@@ -55,12 +55,18 @@ def test_a_profile_without_a_generator_has_no_mini_stage(work: Workspace) -> Non
     )
 
 
+def test_costs_are_measured_beside_the_rows(work: Workspace) -> None:
+    todo = chains(work, ["cost", "train@tsn_r50_8f_ssv1"])
+    assert todo["cost.all"].stages == ("cost",)
+    assert not todo["cost.all"].after
+
+
 @pytest.mark.parametrize("profile", ["mini", "local"])
 def test_a_pattern_names_the_stages_of_one_chain_in_order(profile: str) -> None:
     local = Workspace(Path(ROOT), profile)
-    kinds = ("mini", "check", "decode", "flow", "pretrain", "train", "predict", "score")
+    kinds = ("mini", "check", "decode", "flow", "pretrain", "train", "predict", "score", "cost")
     everything = [f"decode@{name}" for name in load_profile(local.manifests, profile).datasets]
-    todo = chains(local, [*everything, "pretrain@scratch", "pretrain@images"])
+    todo = chains(local, [*everything, "pretrain@scratch", "pretrain@images", "cost"])
     # As in dvc.yaml: all stages of one kind, then those of the next.
     stages = [stage for chain in todo.values() for stage in chain.stages]
     listed = sorted(stages, key=lambda stage: kinds.index(stage.partition("@")[0]))
