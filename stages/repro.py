@@ -22,6 +22,7 @@ from pipeline.workspace import Workspace
 from stages import audit, plan, profiles
 from stages.drive import Board, Dvc
 from stages.harness import say
+from stages.memory import Meter
 from stages.warm import forking, warm
 
 _DATA_STAGES = ("mini", "check", "decode", "flow")
@@ -57,22 +58,25 @@ def run(work: Workspace, jobs: int) -> None:
     """
     graph = profiles.use(work)
     began = time.monotonic()
-    with forking(work.root, "dvc") as forks:
-        plan.run(work)  # sees data put there since, which no dependency of DVC's shows
-        dvc = Dvc(work.root, forks)
-        try:
-            changed = _changed(dvc, graph)
-            if changed:
-                with warm(work.root) as dvc.extra:
-                    _bring_up_to_date(work, dvc, graph, jobs)
-        except BaseException:
-            dvc.stop()
-            raise
-    if changed:
-        say(f"done in {_clock(time.monotonic() - began)}.")
-    else:
-        say(f"{work.profile} is up to date.")
-    _close(work)
+    with Meter() as memory:
+        with forking(work.root, "dvc") as forks:
+            plan.run(work)  # sees data put there since, which no dependency of DVC's shows
+            dvc = Dvc(work.root, forks)
+            try:
+                changed = _changed(dvc, graph)
+                if changed:
+                    with warm(work.root) as dvc.extra:
+                        _bring_up_to_date(work, dvc, graph, jobs)
+            except BaseException:
+                dvc.stop()
+                raise
+        if changed:
+            say(f"done in {_clock(time.monotonic() - began)}.")
+        else:
+            say(f"{work.profile} is up to date.")
+        _close(work)
+    if changed and memory.peak_bytes is not None:
+        say(f"memory: at most {memory.peak_bytes / 2**30:.2f} GiB at once, all processes together")
 
 
 def _bring_up_to_date(work: Workspace, dvc: Dvc, graph: str, jobs: int) -> None:
