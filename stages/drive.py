@@ -1,26 +1,30 @@
-"""DVC processes that can be stopped together, and the line that shows where they are."""
+"""DVC commands that can be stopped together, and the line that shows where they are."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-import signal
-import subprocess
+import socket
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stages.warm_client import GONE, answer, ask
+
 
 @dataclass
 class Dvc:
-    """DVC processes started here, so that an interrupt reaches every one of them."""
+    """DVC commands started here, so that an interrupt reaches every one of them."""
 
     root: Path
+    forks: Path
+    """Socket of the process that forks itself for them (`stages.warm.forking`)."""
     extra: dict[str, str] = field(default_factory=dict)
     """Further environment of the stages."""
-    running: set[subprocess.Popen[str]] = field(default_factory=set)
+    running: set[socket.socket] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
 
@@ -29,46 +33,47 @@ class Dvc:
     ) -> tuple[int, str]:
         """Run `dvc WORDS`; returns its exit code and, when captured, all that it printed.
 
-        Stages leave their progress in the file `note`.
+        Stages leave their progress in the file `note`. Negative codes name the signal that ended
+        DVC; it is `warm_client.GONE` when the process that forks is not there.
         """
         env = dict(os.environ, DVC_NO_ANALYTICS="1", PYTHONUNBUFFERED="1", **self.extra)
         env["TDN_PYTHON"] = sys.executable
         if note is not None:
             env["TDN_PROGRESS"] = str(note)
-        pipe = subprocess.PIPE if capture else None
-        with self.guard:
-            if self.stopped:
-                return 130, ""
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dvc", *words],
-                cwd=self.root,
-                env=env,
-                text=True,
-                stdout=pipe,
-                stderr=subprocess.STDOUT if capture else None,
-                start_new_session=True,
-            )
-            self.running.add(process)
-        try:
-            printed, _ = process.communicate()
-        except BaseException:
-            self.stop()
-            process.wait()
-            raise
-        with self.guard:
-            self.running.discard(process)
-        return process.returncode, printed or ""
+        # A file, not a pipe: something that a stage leaves behind cannot keep it open.
+        with tempfile.TemporaryFile() as printed:
+            files = [0, printed.fileno(), printed.fileno()] if capture else [0, 1, 2]
+            with self.guard:
+                if self.stopped:
+                    return 130, ""
+                try:
+                    call = ask(str(self.forks), words, str(self.root), env, files)
+                except OSError as error:
+                    return GONE, f"DVC cannot be started: {error}\n"
+                self.running.add(call)
+            with call:
+                try:
+                    code = answer(call)
+                except BaseException:
+                    self.stop()
+                    answer(call)
+                    raise
+                finally:
+                    with self.guard:
+                        self.running.discard(call)
+            printed.seek(0)
+            return code, printed.read().decode("utf-8", "replace")
 
     def stop(self) -> None:
-        """End every running child with its own children, and start no more.
+        """End every running command with its children, and start no more.
 
-        SIGTERM, not SIGINT: a child of a background shell ignores the latter.
+        It is SIGTERM that they get, not SIGINT: a child of a background shell ignores the latter.
         """
         with self.guard:
             self.stopped = True
-            for process in self.running:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+            for call in self.running:
+                with contextlib.suppress(OSError):
+                    call.shutdown(socket.SHUT_WR)
 
 
 class Board:

@@ -22,7 +22,8 @@ from pipeline.workspace import Workspace
 from stages import audit, plan, profiles
 from stages.drive import Board, Dvc
 from stages.harness import say
-from stages.warm import warm
+from stages.memory import Meter
+from stages.warm import forking, warm
 
 _DATA_STAGES = ("mini", "check", "decode", "flow")
 _ROW_STAGES = ("train", "predict", "score")
@@ -38,6 +39,17 @@ class Chain:
     stages: tuple[str, ...]
     after: frozenset[str]
 
+    @property
+    def pattern(self) -> str:
+        """What all its stages match and no other's: DVC reads its files once for each target.
+
+        The first letters tell a data set's stages from those of a row of the same name.
+        """
+        if len(self.stages) == 1:
+            return self.stages[0]
+        heads = "".join(sorted({stage[0] for stage in self.stages}))
+        return f"[{heads}]*@{self.stages[0].partition('@')[2]}"
+
 
 def run(work: Workspace, jobs: int) -> None:
     """Bring the profile up to date, `jobs` chains side by side; says where the report is.
@@ -45,39 +57,46 @@ def run(work: Workspace, jobs: int) -> None:
     Raises TdnError naming what failed, after everything else has finished.
     """
     graph = profiles.use(work)
-    plan.run(work)  # sees data put there since, which no dependency of DVC's shows
-    dvc = Dvc(work.root)
     began = time.monotonic()
-    if not _changed(dvc, graph):
-        say(f"{work.profile} is up to date.")
+    with Meter() as memory:
+        with forking(work.root, "dvc") as forks:
+            plan.run(work)  # sees data put there since, which no dependency of DVC's shows
+            dvc = Dvc(work.root, forks)
+            try:
+                changed = _changed(dvc, graph)
+                if changed:
+                    with warm(work.root) as dvc.extra:
+                        _bring_up_to_date(work, dvc, graph, jobs)
+            except BaseException:
+                dvc.stop()
+                raise
+        if changed:
+            say(f"done in {_clock(time.monotonic() - began)}.")
+        else:
+            say(f"{work.profile} is up to date.")
         _close(work)
-        return
-    try:
-        code, _ = dvc("repro", "--quiet", f"{graph}:plan")
-        if code:
-            raise TdnError("plan failed", do="read the messages above and run again")
-        todo = chains(work, _changed(dvc, graph))
-        if todo:
-            with warm(work.root) as dvc.extra:
-                failed = _side_by_side(dvc, graph, todo, jobs)
-            dvc.extra = {}
-            if failed:
-                raise TdnError(
-                    f"failed: {', '.join(failed)}; what follows from it was not run",
-                    do="read the messages above, mend the cause and run the same command again",
-                )
-        audit.put_back(work)
-        say("tables, figures and report …")
-        code, printed = dvc("repro", graph, capture=True)
-    except BaseException:
-        dvc.stop()
-        raise
+    if changed and memory.peak_bytes is not None:
+        say(f"memory: at most {memory.peak_bytes / 2**30:.2f} GiB at once, all processes together")
+
+
+def _bring_up_to_date(work: Workspace, dvc: Dvc, graph: str, jobs: int) -> None:
+    code, _ = dvc("repro", "--quiet", f"{graph}:plan")
+    if code:
+        raise TdnError("plan failed", do="read the messages above and run again")
+    todo = chains(work, _changed(dvc, graph))
+    failed = _side_by_side(dvc, graph, todo, jobs) if todo else []
+    if failed:
+        raise TdnError(
+            f"failed: {', '.join(failed)}; what follows from it was not run",
+            do="read the messages above, mend the cause and run the same command again",
+        )
+    audit.put_back(work)
+    say("tables, figures and report …")
+    code, printed = dvc("repro", graph, capture=True)
     if code:
         sys.stderr.write(printed)
         raise TdnError("dvc repro failed", do="read the messages above, mend the cause, run again")
     audit.put_back(work)
-    say(f"done in {_clock(time.monotonic() - began)}.")
-    _close(work)
 
 
 def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
@@ -100,6 +119,7 @@ def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
             tuple(stages),
             frozenset({f"data.{row.dataset}", row.start}),
         )
+    every["cost.all"] = Chain("costs", "costs", ("cost",), frozenset())
     names = {address.rpartition(":")[2] for address in changed}
     todo: dict[str, Chain] = {}
     for name in TopologicalSorter(
@@ -122,8 +142,8 @@ def _side_by_side(dvc: Dvc, graph: str, todo: Mapping[str, Chain], jobs: int) ->
 
     def one(name: str) -> tuple[int, str, float]:
         start = time.monotonic()
-        targets = [f"{graph}:{stage}" for stage in todo[name].stages]
-        words = ("--wait-for-lock", "repro", "--single-item", *targets)
+        target = f"{graph}:{todo[name].pattern}"
+        words = ("--wait-for-lock", "repro", "--single-item", "--glob", target)
         code, printed = dvc(*words, capture=True, note=board.place(name))
         board.drop(name)
         return code, printed, time.monotonic() - start

@@ -1,16 +1,22 @@
-"""A process that has imported torch once and forks itself for every stage of every row.
+"""Processes that have imported much once and fork themselves for every command.
 
-Importing torch and torchvision takes about three seconds, as long as some rows train for. While
-`tdn repro` drives rows, `stages/run` hands their stages to this process (TDN_WARM names its
-socket): the fork has everything imported, does the stage with the caller's arguments, environment,
-working directory and terminal, and the caller leaves with its exit code. A caller that is killed
-takes its stage with it; when the driver ends, so does everything here. Without it stages run the
-same way, each in a fresh interpreter.
+Importing torch and torchvision takes about three seconds, as long as some rows train for, and DVC
+half a second of each of its commands. While `tdn repro` runs, two such processes wait: one has
+torch and takes stages (`stages/run` hands them over; TDN_WARM names its socket), one has DVC and
+takes its commands (from `stages.drive`). A fork has everything imported and does what the caller
+asks, with the caller's arguments, environment, working directory and terminal; the caller is told
+its exit code. A caller that hangs up, or is killed, takes its fork with all its children along;
+when the driver ends, so does everything here. Without the first, stages run the same way, each in
+a fresh interpreter.
+
+Both have opened nothing when they fork, no repository and no store, so that no fork sees what
+another knew; the one with DVC has a single thread. A fork is the head of its own process group.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -21,45 +27,67 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_MODULES = ("stages.cli", "stages.harness", "stages.train", "stages.predict", "stages.score")
+Command = Callable[[list[str]], int]
+"""Does what the arguments ask; returns the exit code."""
+
+HANDED_OVER = ("pretrain", "train", "predict", "score", "cost", "figures")
+"""The stages that `stages/run` brings here."""
 _POLL_S = 0.05
 _GRACE_S = 5.0
 
 
 @contextlib.contextmanager
 def warm(root: Path) -> Iterator[dict[str, str]]:
-    """Run the process for as long as the block; yields what callers need in their environment."""
+    """Stages are forked for as long as the block; yields what callers need in their environment."""
+    with forking(root, "stages") as path:
+        yield {"TDN_WARM": str(path)}
+
+
+@contextlib.contextmanager
+def forking(root: Path, kind: str) -> Iterator[Path]:
+    """Run the process for 'stages' or 'dvc' for as long as the block; yields its socket.
+
+    Callers can connect at once: they wait until everything is imported.
+    """
     with tempfile.TemporaryDirectory(prefix="tdn-warm-") as folder:
         path = Path(folder) / "socket"
-        server = subprocess.Popen(
-            [sys.executable, "-m", "stages.warm", str(path)],
-            cwd=root,
-            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
-            start_new_session=True,
-        )
+        with socket.socket(socket.AF_UNIX) as listener, (Path(folder) / "said").open("wb") as said:
+            listener.bind(str(path))
+            listener.listen(64)
+            server = subprocess.Popen(
+                [sys.executable, "-m", "stages.warm", kind, str(listener.fileno())],
+                cwd=root,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # forks write as fresh ones would
+                stdin=subprocess.PIPE,  # closed when this process ends, however it ends
+                # No terminal: DVC asks once, when it is imported, whether to print in colours.
+                stdout=said,
+                stderr=said,
+                pass_fds=(listener.fileno(),),
+                start_new_session=True,
+            )
         try:
-            yield {"TDN_WARM": str(path)}
+            yield path
         finally:
             assert server.stdin is not None
             server.stdin.close()
+            server.terminate()  # heard only as long as it imports
             try:
-                server.wait(timeout=2 * _GRACE_S)
+                code = server.wait(timeout=2 * _GRACE_S)
             except subprocess.TimeoutExpired:
                 server.kill()
-                server.wait()
+                code = server.wait()
+            if code > 0:  # it did not end as it was asked to
+                sys.stderr.write((Path(folder) / "said").read_text("utf-8", "replace"))
 
 
-def serve(path: str) -> None:
-    """Listen until standard input closes; then end what still runs."""
-    for name in _MODULES:
-        importlib.import_module(name)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path + ".new")
-    listener.listen(64)
-    os.rename(path + ".new", path)  # callers see it only when it listens
+def serve(kind: str, listener: socket.socket) -> None:
+    """Take callers until standard input closes; then end what still runs."""
+    command = _KINDS[kind]()
+    gc.freeze()  # what is imported stays shared with the forks
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(sys.stdin.buffer, selectors.EVENT_READ)
@@ -68,7 +96,7 @@ def serve(path: str) -> None:
         for event, _ in selector.select(_POLL_S if children else None):
             if event.fileobj is listener:
                 caller, _ = listener.accept()
-                pid = _fork(caller, listener, children)
+                pid = _fork(command, caller, listener, children)
                 if pid:
                     children[pid] = caller
                     selector.register(caller, selectors.EVENT_READ, pid)
@@ -81,10 +109,40 @@ def serve(path: str) -> None:
         _reap(children, selector)
 
 
+def _stages() -> Command:
+    for name in ("stages.harness", *(f"stages.{stage}" for stage in HANDED_OVER)):
+        importlib.import_module(name)
+    from stages.cli import main
+
+    def command(argv: list[str]) -> int:
+        sys.argv = ["tdn", *argv]
+        try:
+            main()
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return 0
+
+    return command
+
+
+def _dvc() -> Command:
+    from stages import dvc_command
+
+    dvc_command.prepare()
+    return dvc_command.main
+
+
+_KINDS: dict[str, Callable[[], Command]] = {"stages": _stages, "dvc": _dvc}
+
+
 def _fork(
-    caller: socket.socket, listener: socket.socket, children: dict[int, socket.socket]
+    command: Command,
+    caller: socket.socket,
+    listener: socket.socket,
+    children: dict[int, socket.socket],
 ) -> int:
-    """Start the stage that a caller asks for; returns its process id (0: it hung up)."""
+    """Start what a caller asks for, as the head of a process group; returns its process id (0: the
+    caller hung up)."""
     header, files, _, _ = socket.recv_fds(caller, 8, 3)
     length = int.from_bytes(header, "big")
     message = b""
@@ -94,6 +152,8 @@ def _fork(
         caller.close()
         return 0
     pid = os.fork()
+    with contextlib.suppress(OSError):  # here and there: whoever comes first
+        os.setpgid(pid, pid or os.getpid())
     if pid:
         for file in files:
             os.close(file)
@@ -104,11 +164,13 @@ def _fork(
             sock.close()
         for target, file in enumerate(files):
             os.dup2(file, target)
+            os.close(file)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         asked = json.loads(message)
         os.chdir(asked["cwd"])
         os.environ.clear()
         os.environ.update(asked["env"])
-        code = _stage(asked["argv"])
+        code = command(asked["argv"])
     except BaseException:
         traceback.print_exc()
     finally:
@@ -116,17 +178,6 @@ def _fork(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def _stage(argv: list[str]) -> int:
-    from stages.cli import main
-
-    sys.argv = ["tdn", *argv]
-    try:
-        main()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
 
 
 def _reap(children: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
@@ -155,8 +206,8 @@ def _end(children: dict[int, socket.socket]) -> None:
 
 def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+        os.killpg(pid, number)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fnmatch import filter as matching
 from pathlib import Path
 
 import pytest
 
+from pipeline.manifest import load_profile
 from pipeline.workspace import Workspace
-from stages.repro import chains
+from stages.repro import Chain, chains
 from tests.checkout import ROOT
 
 
@@ -51,3 +53,29 @@ def test_a_profile_without_a_generator_has_no_mini_stage(work: Workspace) -> Non
         "check@weizmann",
         "decode@weizmann",
     )
+
+
+def test_costs_are_measured_beside_the_rows(work: Workspace) -> None:
+    todo = chains(work, ["cost", "train@tsn_r50_8f_ssv1"])
+    assert todo["cost.all"].stages == ("cost",)
+    assert not todo["cost.all"].after
+
+
+@pytest.mark.parametrize("profile", ["mini", "local"])
+def test_a_pattern_names_the_stages_of_one_chain_in_order(profile: str) -> None:
+    local = Workspace(Path(ROOT), profile)
+    kinds = ("mini", "check", "decode", "flow", "pretrain", "train", "predict", "score", "cost")
+    everything = [f"decode@{name}" for name in load_profile(local.manifests, profile).datasets]
+    todo = chains(local, [*everything, "pretrain@scratch", "pretrain@images", "cost"])
+    # As in dvc.yaml: all stages of one kind, then those of the next.
+    stages = [stage for chain in todo.values() for stage in chain.stages]
+    listed = sorted(stages, key=lambda stage: kinds.index(stage.partition("@")[0]))
+    for chain in todo.values():
+        assert tuple(matching(listed, chain.pattern)) == chain.stages
+
+
+def test_a_row_with_the_name_of_its_data_has_a_pattern_of_its_own() -> None:
+    data = Chain("data x", "data sets", ("mini@x", "check@x", "decode@x", "flow@x"), frozenset())
+    row = Chain("row x", "rows on x", ("train@x", "predict@x", "score@x"), frozenset())
+    assert tuple(matching([*data.stages, *row.stages], row.pattern)) == row.stages
+    assert tuple(matching([*data.stages, *row.stages], data.pattern)) == data.stages

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.warm import warm
+from stages.warm import HANDED_OVER, warm
 from tests.checkout import ROOT
 
 
@@ -71,3 +71,8 @@ def test_nothing_is_left_when_the_driver_ends() -> None:
         while not path.exists():
             time.sleep(0.05)
     assert not path.parent.exists()
+
+
+def test_the_stages_handed_over_are_those_that_are_imported() -> None:
+    run = (ROOT / "stages" / "run").read_text("utf-8")
+    assert f"case $1 in {'|'.join(HANDED_OVER)})" in run
