@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import shutil
 import tarfile
@@ -78,7 +79,7 @@ def _unpack(raw: Path, folder: str, parts: Sequence[Path], *, flat: bool) -> Non
     try:
         with _Joined(parts) as joined, gzip.GzipFile(fileobj=joined, mode="rb") as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
-                archive.extractall(half, filter="data")
+                _extract(archive, half)
             while stream.read(_CHUNK_BYTES):  # tarfile stops early; the checksum is at the end
                 pass
         if (half / folder).is_dir():
@@ -99,6 +100,22 @@ def _unpack(raw: Path, folder: str, parts: Sequence[Path], *, flat: bool) -> Non
         ) from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def _extract(archive: tarfile.TarFile, into: Path) -> None:
+    """All members of an archive; none may come to lie outside the folder, nor be a device.
+
+    ValueError or TarError for one that would.
+    """
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(into, filter="data")
+        return
+    for member in archive:  # Python before 3.11.4, Debian 12's among them, has no filters
+        inside = os.path.normpath(member.name.lstrip("/"))
+        if not (member.isfile() or member.isdir()) or inside.split(os.sep)[0] == os.pardir:
+            raise ValueError(f"{member.name} is no file of this folder")
+        member.name = inside
+        archive.extract(member, into, set_attrs=False)
 
 
 _DAMAGE = (
