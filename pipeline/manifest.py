@@ -172,8 +172,8 @@ class Profile(Strict):
     """What rows that start from `images` start from."""
     seeds: Positive = 1
     """How often each row is trained, from seeds one after another; tables show the first."""
-    flow: list[Identifier] = Field(default_factory=list)
-    """Data sets whose optical flow is computed and stored."""
+    flow: list[Identifier]
+    """Data sets whose optical flow is computed and stored; the graph needs it, were it empty."""
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
     half_size: list[Identifier] = Field(default_factory=list)
