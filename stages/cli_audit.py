@@ -110,7 +110,7 @@ def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini")
     elif found.kind == "cell":
         show(cell_tree(context, number, found.walks[number], None))
     elif found.kind == "prose":
-        show(prose_tree(context, str(found.about["prose_id"]), found.walks))
+        show(prose_tree(context, found.about, found.walks))
     else:
         show(figure_tree(context, found.about, found.walks))
 

@@ -103,6 +103,26 @@ def test_a_figure_is_a_tree_to_the_files_of_every_row(tdn: Any) -> None:
         assert text in done.output, text
 
 
+def test_what_an_earlier_version_wrote_or_is_damaged_is_said_in_words(
+    project: Project, tdn: Any
+) -> None:
+    asked = {
+        "tables/prose.json": ("prose/tdn-iclr2021/nine_percent_flops", "ours_cells"),
+        "figures/figures.json": ("figure/training_modules", "rows"),
+    }
+    for name, (number, field) in asked.items():
+        path = project.work.reports / name
+        whole = path.read_text("utf-8")
+        for text in (whole.replace(f'"{field}":', '"other":'), whole[:2000], "[]", "[1]"):
+            path.write_text(text, "utf-8")
+            error = tdn("trace", number).exception
+            assert isinstance(error, UsageError), (name, text[:20], error)
+            assert f"{path.name} was made by an earlier version or is damaged" in error.what
+            assert f"run `tdn {path.parent.name} --profile mini`" in error.do
+            assert tdn("trace", CELL).exit_code == 0, "a cell needs neither file"
+        path.write_text(whole, "utf-8")
+
+
 @pytest.mark.parametrize(
     ("wrong", "near"),
     [
