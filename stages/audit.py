@@ -235,7 +235,7 @@ def closing(work: Workspace) -> tuple[bool, str]:
     line += f"{intact} of {len(result.cells)} numbers trace back"
     if result.prose:
         follow = sum(status in HARMLESS for status in result.prose.values())
-        line += f", {follow} of {len(result.prose)} verdicts follow"
+        line += f", {follow} of {len(result.prose)} verdicts follow, their measured cells intact"
     if said:
         line += f" ({said}: see `tdn audit`)"
     for link in failing[:5]:

@@ -142,7 +142,8 @@ def test_verdicts_are_counted_and_those_of_a_broken_cell_are_not_intact(
     project: Project, tdn: Any
 ) -> None:
     assert re.search(
-        r"prose  (\d+) verdicts that follow from cells: \1 intact", tdn("audit").output
+        r"prose  (\d+) verdicts by rule: \1 follow, their measured cells intact\n",
+        tdn("audit").output,
     )
     assert audit.run(project.work, level=0, cell=CELL).prose == {}
     (project.work.reports / "costs.json").unlink()
@@ -377,7 +378,11 @@ def test_exports_name_only_what_they_define(project: Project, tdn: Any) -> None:
 
 def test_repro_ends_with_the_audit(project: Project) -> None:
     clean, line = audit.closing(project.work)
-    assert clean and re.match(r"audit: (\d+) of \1 links hold, (\d+) of \2 numbers", line), line
+    assert clean and re.fullmatch(
+        r"audit: (\d+) of \1 links hold, (\d+) of \2 numbers trace back, "
+        r"(\d+) of \3 verdicts follow, their measured cells intact",
+        line,
+    ), line
     path = project.work.metrics(ROW)
     path.write_bytes(path.read_bytes().replace(b"smoke", b"SMOKE"))
     clean, line = audit.closing(project.work)
