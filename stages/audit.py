@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline import records
@@ -20,7 +22,6 @@ from pipeline.digests import read_json
 from pipeline.errors import UsageError
 from pipeline.manifest_base import nearest
 from pipeline.plan import resolve
-from pipeline.reporting.figures.section import read_figures
 from pipeline.workspace import Workspace
 from stages.catalogue import Catalogue
 from stages.harness import STAGES
@@ -69,31 +70,96 @@ class Traced:
     walks: Walks
 
 
+@dataclass(frozen=True)
+class _Stated:
+    """Where sentences or figures are (a list in a JSON file), what an entry has, who writes it."""
+
+    file: str
+    among: str
+    name: str
+    has: tuple[str, ...]
+    do: str
+
+
+_STATED = {
+    "prose": _Stated(
+        "tables/prose.json", "verdicts", "prose_id",
+        ("sentence", "place", "smoke", "rule", "paper", "paper_numbers", "cells",
+         "ours_rule", "ours", "ours_reason", "ours_numbers", "ours_cells"),
+        "tdn tables",
+    ),
+    "figure": _Stated(
+        "figures/figures.json", "figures", "key",
+        ("state", "title", "files", "rows", "cells"), "tdn figures",
+    ),
+}  # fmt: skip
+"""What `tdn trace` shows of each kind."""
+_DAMAGED = (KeyError, ValueError, TypeError)
+"""What reading a file raises that this version did not write."""
+
+
 def trace(work: Workspace, number: str) -> Traced:
     """The walks behind a cell, `prose/<id>` or `figure/<key>`.
 
-    Raises UsageError naming the nearest when there is none.
+    Raises UsageError naming the nearest when there is none, and when the file that says what a
+    sentence or figure rests on is damaged or an earlier version's.
     """
     context = find(work, tools(work))
-    cells = context.cells
-    figures = {figure["key"]: figure for figure in read_figures(work)}
+    if number in context.cells:
+        cell = context.cells[number]
+        start = {number: cell["lineage"]["sources"]}
+        return Traced("cell", cell, context, walks(context.evidence, start))
     kind, _, name = number.partition("/")
-    if number in cells:
-        kind, about, starts = "cell", cells[number], {number: cells[number]["lineage"]["sources"]}
-    elif kind == "prose" and name in context.prose:
-        about = context.prose[name]
-        starts = {cell: cells[cell]["lineage"]["sources"] for cell in about["ours_cells"]}
-    elif kind == "figure" and name in figures:
-        about = figures[name]
-        starts = {row: _metrics(context, row) for row in about["rows"]}
-        starts |= {cell: cells[cell]["lineage"]["sources"] for cell in about["cells"]}
-    else:
-        known = {"prose": list(context.prose), "figure": list(figures)}
-        others = [f"{kind}/{name}" for kind, names in known.items() for name in names]
+    about: Mapping[str, Any] | None = None
+    if kind in _STATED:
+        with _in_words(work, _STATED[kind]):
+            about = _entries(work, _STATED[kind]).get(name)
+            starts = {} if about is None else _starts(context, kind, about)
+    if about is not None:
+        return Traced(kind, about, context, walks(context.evidence, starts))
+    known = list(context.cells)
+    for kind, stated in _STATED.items():
+        with suppress(*_DAMAGED):
+            known += [f"{kind}/{name}" for name in _entries(work, stated)]
+    raise UsageError(f"no cell, sentence or figure '{number}'", do=nearest(number, known))
+
+
+def _entries(work: Workspace, stated: _Stated) -> dict[str, Mapping[str, Any]]:
+    """Sentences or figures by name; none where they were not made."""
+    path = work.reports / stated.file
+    entries = read_json(path)[stated.among] if path.is_file() else []
+    return {entry[stated.name]: entry for entry in entries}
+
+
+def _starts(
+    context: Context, kind: str, about: Mapping[str, Any]
+) -> dict[str, list[dict[str, str]]]:
+    """What the walks behind a sentence or figure start from: files by row or cell.
+
+    Raises KeyError or ValueError where it lacks what is shown of it.
+    """
+    about = {key: about[key] for key in _STATED[kind].has}
+    rows = about["rows"] if kind == "figure" else ()
+    cells = about["ours_cells"] if kind == "prose" else about["cells"]
+    for name in (*about["cells"], *cells):
+        if name not in context.cells:
+            raise ValueError(f"no table has the cell {name}")
+    starts = {row: _metrics(context, row) for row in rows}
+    return starts | {cell: context.cells[cell]["lineage"]["sources"] for cell in cells}
+
+
+@contextmanager
+def _in_words(work: Workspace, stated: _Stated) -> Iterator[None]:
+    """Inside, what a file of an earlier version or a damaged one raises becomes a UsageError."""
+    try:
+        yield
+    except _DAMAGED as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
         raise UsageError(
-            f"no cell, sentence or figure '{number}'", do=nearest(number, [*cells, *others])
-        )
-    return Traced(kind, about, context, walks(context.evidence, starts))
+            f"{Path(stated.file).name} was made by an earlier version or is damaged: {why}",
+            where=work.relative(work.reports / stated.file),
+            do=f"run `{stated.do} --profile {work.profile}`",
+        ) from None
 
 
 def _metrics(context: Context, row: str) -> list[dict[str, str]]:
@@ -169,7 +235,7 @@ def closing(work: Workspace) -> tuple[bool, str]:
     line += f"{intact} of {len(result.cells)} numbers trace back"
     if result.prose:
         follow = sum(status in HARMLESS for status in result.prose.values())
-        line += f", {follow} of {len(result.prose)} verdicts follow"
+        line += f", {follow} of {len(result.prose)} verdicts follow, their measured cells intact"
     if said:
         line += f" ({said}: see `tdn audit`)"
     for link in failing[:5]:

@@ -110,7 +110,7 @@ def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini")
     elif found.kind == "cell":
         show(cell_tree(context, number, found.walks[number], None))
     elif found.kind == "prose":
-        show(prose_tree(context, str(found.about["prose_id"]), found.walks))
+        show(prose_tree(context, found.about, found.walks))
     else:
         show(figure_tree(context, found.about, found.walks))
 
@@ -170,22 +170,25 @@ def _print(found: Result, cell: str | None) -> None:
     typer.echo(f"root   {stated['root'] if stated is not None else 'none'}")
     tally = ", ".join(f"{n} {status}" for status, n in counts(found.links).items())
     typer.echo(f"links  {tally}")
-    typer.echo(f"cells  {_traced(found.cells.values(), 'with a number of ours')}")
+    cells = _counted(found.cells.values(), "intact back to their raw files")
+    typer.echo(f"cells  {len(found.cells)} with a number of ours: {cells}")
     if found.prose:
-        typer.echo(f"prose  {_traced(found.prose.values(), 'verdicts that follow from cells')}")
+        # Not 'back to their raw files': printed numbers alone decide some, nothing some others.
+        prose = _counted(found.prose.values(), "follow, their measured cells intact")
+        typer.echo(f"prose  {len(found.prose)} verdicts by rule: {prose}")
     for line in limits(found.level):
         typer.echo(f"not seen: {line}")
     typer.echo(f"audit of {context.work.profile} at level {int(found.level)}: ", nl=False)
     typer.echo("broken" if broken else "clean")
 
 
-def _traced(found: Collection[Status], what: str) -> str:
-    """'232 with a number of ours: 230 intact back to their raw files, 2 broken'."""
-    traced = sum(status == "ok" for status in found)
+def _counted(found: Collection[Status], good: str) -> str:
+    """'230 intact back to their raw files, 2 broken', where `good` are the words between."""
+    whole = sum(status == "ok" for status in found)
     absent = sum(status == "unavailable" for status in found)
-    broken = len(found) - traced - absent
+    broken = len(found) - whole - absent
     return (
-        f"{len(found)} {what}: {traced} intact back to their raw files"
+        f"{whole} {good}"
         + (f", {absent} intact as far as the files are here" if absent else "")
         + (f", {broken} broken" if broken else "")
     )

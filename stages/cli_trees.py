@@ -36,13 +36,12 @@ def cell_tree(
     return tree
 
 
-def prose_tree(context: Context, prose_id: str, walks: Walks) -> Tree:
+def prose_tree(context: Context, about: Mapping[str, Any], walks: Walks) -> Tree:
     """A verdict, its rules with their numbers, and the walk of every cell that they read."""
     from rich.tree import Tree
 
-    about = context.prose[prose_id]
     smoke = " (smoke)" if about["smoke"] else ""
-    tree = Tree(f"prose/{prose_id}: printed {about['paper']}, ours {about['ours']}{smoke}")
+    tree = Tree(f"prose/{about['prose_id']}: printed {about['paper']}, ours {about['ours']}{smoke}")
     tree.add(f"“{about['sentence']}” ({about['place']})")
     path = context.work.relative(context.work.reports / "tables" / "prose.json")
     tree.add(_line(None, "printed in", path, _sha(context, path), "", "tables"))

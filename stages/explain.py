@@ -35,7 +35,7 @@ class Subject:
     label: int | None
     jpegs: Sequence[bytearray]
     halves: Sequence[bytearray] = ()
-    """The same frames at half size, where its data set is stored with them."""
+    """The same frames at half size, where the row reads them and its data set is stored so."""
 
 
 def run(
@@ -91,6 +91,7 @@ def find(opened: Opened, video: str) -> Subject:
     Raises UsageError naming the nearest id, DataError when the video has no frames.
     """
     by_id = {one.video_id: one for one in opened.index.videos}
+    halves = bool(opened.params["data"]["half_size"])
     if video in by_id:
         known = by_id[video]
         if not known.usable:
@@ -99,7 +100,8 @@ def find(opened: Opened, video: str) -> Subject:
             )
         label = known.labels[0] if known.labels else None
         store = opened.index.store()
-        small = store.jpegs(video, half=True) if store.has_halves(video) else []
+        stored = halves and store.has_halves(video)
+        small = store.jpegs(video, half=True) if stored else []
         return Subject(video, label, store.jpegs(video), small)
     path = Path(video)
     if not path.exists():
@@ -109,14 +111,16 @@ def find(opened: Opened, video: str) -> Subject:
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
     policy = DecodePolicy.model_validate(opened.index.about["policy"])
-    found, halves = halved(decode(path, policy, binary()), policy)
+    found, made = decode(path, policy, binary()), list[bytes]()
+    if halves:
+        found, made = halved(found, policy)
     if not found.n_frames:
         raise DataError(
             f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
         )
     ends = found.offsets
     jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
-    return Subject(path.name, None, jpegs, [bytearray(half) for half in halves])
+    return Subject(path.name, None, jpegs, [bytearray(half) for half in made])
 
 
 def _reader(subject: Subject) -> Any:

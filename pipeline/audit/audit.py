@@ -20,7 +20,7 @@ SCHEMA = "tdn.audit/1"
 @dataclass(frozen=True)
 class Result:
     """What an audit found. `cells`: {cell id: status} of the cells with a number of ours; `prose`:
-    {prose id: status} of the sentences whose verdict was computed from cells."""
+    {prose id: status} of the sentences with a rule, whatever numbers decide them."""
 
     context: Context
     level: Level

@@ -13,8 +13,7 @@
 | replay-mismatch | frames or logits made again from the source differ |
 | rerun-mismatch | a row made again in a clean clone differs |
 | unreadable | a file does not parse |
-| unrecorded | a result without a record, a record that `dvc.lock` does not know, or a figure that
-names what is not behind it |
+| unrecorded | a result without a record, one unknown to `dvc.lock`, a figure unlike its plan |
 | orphan | a file that no record and no row of the manifests accounts for |
 | dirty-code | the code of a run is in no commit |
 | mixed-env | rows of one table were made with different versions or processors |
@@ -69,7 +68,8 @@ DOES = {
     Level.RERUN: "a row made again in a clean clone",
 }
 LIMITS = {
-    Level.LOCK: "reads no data: a changed file with an unchanged record passes",
+    Level.LOCK: "reads no data: a changed file with an unchanged record passes; numbers of cells, "
+    "shares of draws and what captions say are believed",
     Level.HASH: "a forger who rewrites a file, its record and dvc.lock alike passes; comments and "
     "layout of code do not count; `.observed.json` (machine, versions, times) is believed",
     Level.RECOMPUTE: "forged predictions or weights with matching records pass; figures and the "

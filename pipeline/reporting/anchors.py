@@ -13,8 +13,13 @@ from markupsafe import Markup, escape
 TRACE = "trace/"
 RUNS, PROSE, FIGURES = "runs.html", "prose.html", "figures.html"
 """Trace pages beside those of the tables."""
-_NUMBER = re.compile(r"(?<![\w.])[+−-]?\d+(?:\.\d+)?(?!\.?\w)(?! % interval)(?! is no preference)")
-"""A number that was measured: no part of a name, and neither an interval's level nor a null."""
+_NUMBER = re.compile(
+    r"(?<![\w.])(?<!\de[+−-])[+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+−-]?\d+)?"
+    r"(?!\.?\w)(?! % interval)(?! is no preference)",
+    re.IGNORECASE,
+)
+"""A number that was measured (5,000 and 1e-05 are one): no part of a name, and neither an
+interval's level nor a null."""
 
 
 def anchor(*parts: str) -> str:

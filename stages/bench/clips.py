@@ -28,7 +28,7 @@ from pipeline.sampling import rng_for, train_indices, windows
 from pipeline.video import binary, build, decode
 from stages.bench import authors
 from stages.bench.corpus import KINDS, POLICY, generate, own
-from stages.bench.halves import HALVES, effect, growth, part_of, together
+from stages.bench.halves import effect, growth, part_of, places, together
 
 SEGMENTS, WINDOW, CROP_PX = 8, 5, 224
 RULE = TrainRule(SEGMENTS, WINDOW, "segments_random", CROP_PX, "plain")
@@ -194,11 +194,11 @@ def _our_samples(corpus: Corpus, count: int) -> dict[str, Callable[[], object]]:
     def clips(store: FrameStore = corpus.store, **options: Any) -> ClipDataset:
         return ClipDataset(store, corpus.videos, ["a"], RULE, 0, **options)
 
-    stored = clips(corpus.halved, half_size=HALVES)
+    stored = clips(corpus.halved, half_size=places(RULE))
     made = {
         SAMPLE: clips(),
         POOLED: clips(threads=2),
-        HALF: clips(half_size=HALVES),
+        HALF: clips(half_size=places(RULE)),
         STORED: stored,
         TOGETHER: stored,
     }
@@ -219,10 +219,10 @@ Pick = tuple[Video, list[int]]
 def read(
     store: FrameStore, picks: Sequence[Pick], *, threads: int = 1, halves: bool = False
 ) -> None:
-    """Every frame of every pick as a tensor; with `halves`, those at HALVES at half size."""
+    """Every frame of every pick as a tensor; with `halves`, some at half size as a row has them."""
     for video, frames in picks:
         for half in (False, True) if halves else (False,):
-            wanted = part_of(frames, WINDOW, half) if halves else frames
+            wanted = part_of(frames, RULE, half) if halves else frames
             stored = half and store.has_halves(video.video_id)
             jpegs = store.jpegs(video.video_id, wanted, half=stored)
             decoder = decode_half if half and not stored else decode_frame

@@ -13,15 +13,20 @@ from torch.nn.functional import avg_pool2d
 from pipeline.clips import ClipDataset, TrainRule, collate, on_device
 from pipeline.framestore import FrameStore
 from pipeline.index import Video
+from stages.rows import half_size
 
-HALVES = (0, 1, 3, 4)
-"""TDN's frames that are used as differences only: all of a window but its middle."""
 CPU = torch.device("cpu")
 
 
-def part_of(frames: Sequence[int], window: int, half: bool) -> list[int]:
+def places(rule: TrainRule) -> tuple[int, ...]:
+    """The places of a window that a row with `half_size` reads at half size."""
+    return half_size({"data": {"half_size": True}}, rule)
+
+
+def part_of(frames: Sequence[int], rule: TrainRule, half: bool) -> list[int]:
     """Those of a clip's frames that are read at half size, or those that are not."""
-    return [f for n, f in enumerate(frames) if (n % window in HALVES) == half]
+    halves = places(rule)
+    return [f for n, f in enumerate(frames) if (n % rule.window in halves) == half]
 
 
 def together(clips: ClipDataset, number: int) -> Tensor:
@@ -40,13 +45,13 @@ def effect(
     """
     nowhere = (-1,)  # no place of a window, but even crops as for the other side
     whole = ClipDataset(store, videos, ["a"], rule, 0, half_size=nowhere)
-    half = ClipDataset(store, videos, ["a"], rule, 0, half_size=HALVES)
+    half = ClipDataset(store, videos, ["a"], rule, 0, half_size=places(rule))
     frames, differences, size = [], [], []
     for number in range(count):
         for clips in (whole, half):
             clips.set_epoch(number // len(videos))
         one, two = (together(clips, number % len(videos)).float() for clips in (whole, half))
-        frames.append((one - two)[:, list(HALVES)].abs().mean().item())
+        frames.append((one - two)[:, list(places(rule))].abs().mean().item())
         moved = _differences(one), _differences(two)
         differences.append((moved[0] - moved[1]).abs().mean().item())
         size.append(moved[0].abs().mean().item())

@@ -93,14 +93,19 @@ def test_a_row_at_half_size_is_looked_into_with_the_clips_it_was_tested_on(
     assert np.array_equal(again.frames, clip.frames)
 
 
-def test_a_video_of_the_users_own_is_halved_as_the_store_is(
-    halved_work: Workspace, tmp_path: Path
+@pytest.mark.parametrize("half_size", [True, False])
+def test_halves_are_read_and_made_as_the_store_has_them_where_the_row_takes_them(
+    halved_work: Workspace, tmp_path: Path, half_size: bool
 ) -> None:
     clip = samples.write_clip(tmp_path / "mine.mp4", 12)
-    model = build_network(params("row", "tdn"), len(LABELS), seed=1)
-    index = read_index(halved_work.frames("ssv1"))
-    subject = explain.find(Opened("row", params("row"), model, index, CPU), str(clip))
-    assert len(subject.halves) == len(subject.jpegs) == 12
+    plan = params("row", "tdn")
+    plan["data"]["half_size"] = half_size
+    model = build_network(plan, len(LABELS), seed=1)
+    opened = Opened("row", plan, model, read_index(halved_work.frames("ssv1")), CPU)
+    mine, known = explain.find(opened, str(clip)), explain.find(opened, "110")
+    assert len(mine.jpegs) == 12
+    for subject in (mine, known):
+        assert len(subject.halves) == (len(subject.jpegs) if half_size else 0)
 
 
 def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from pipeline import predictions
+from pipeline import decoding, predictions
 from pipeline.digests import read_json
 from pipeline.errors import AbsentData
 from pipeline.workspace import Workspace
@@ -49,7 +50,13 @@ def test_predicting_twice_gives_the_same_bytes(trained: Workspace) -> None:
     assert table(trained).read_bytes() == first
 
 
-def test_a_row_on_stored_halves_is_predicted_from_them(halved_work: Workspace) -> None:
+def test_a_row_on_stored_halves_is_predicted_from_them(
+    halved_work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_when_read(jpeg: bytearray) -> Tensor:
+        raise AssertionError("a half was made of a whole frame, and the store has it")
+
+    monkeypatch.setattr(decoding, "decode_half", made_when_read)
     plan = params(architecture="tdn", epochs=1)
     plan["sizes_px"] = {"224": 36, "256": 40}
     plan["data"]["half_size"] = True

@@ -103,6 +103,26 @@ def test_a_figure_is_a_tree_to_the_files_of_every_row(tdn: Any) -> None:
         assert text in done.output, text
 
 
+def test_what_an_earlier_version_wrote_or_is_damaged_is_said_in_words(
+    project: Project, tdn: Any
+) -> None:
+    asked = {
+        "tables/prose.json": ("prose/tdn-iclr2021/nine_percent_flops", "ours_cells"),
+        "figures/figures.json": ("figure/training_modules", "rows"),
+    }
+    for name, (number, field) in asked.items():
+        path = project.work.reports / name
+        whole = path.read_text("utf-8")
+        for text in (whole.replace(f'"{field}":', '"other":'), whole[:2000], "[]", "[1]"):
+            path.write_text(text, "utf-8")
+            error = tdn("trace", number).exception
+            assert isinstance(error, UsageError), (name, text[:20], error)
+            assert f"{path.name} was made by an earlier version or is damaged" in error.what
+            assert f"run `tdn {path.parent.name} --profile mini`" in error.do
+            assert tdn("trace", CELL).exit_code == 0, "a cell needs neither file"
+        path.write_text(whole, "utf-8")
+
+
 @pytest.mark.parametrize(
     ("wrong", "near"),
     [
@@ -122,7 +142,8 @@ def test_verdicts_are_counted_and_those_of_a_broken_cell_are_not_intact(
     project: Project, tdn: Any
 ) -> None:
     assert re.search(
-        r"prose  (\d+) verdicts that follow from cells: \1 intact", tdn("audit").output
+        r"prose  (\d+) verdicts by rule: \1 follow, their measured cells intact\n",
+        tdn("audit").output,
     )
     assert audit.run(project.work, level=0, cell=CELL).prose == {}
     (project.work.reports / "costs.json").unlink()
@@ -357,7 +378,11 @@ def test_exports_name_only_what_they_define(project: Project, tdn: Any) -> None:
 
 def test_repro_ends_with_the_audit(project: Project) -> None:
     clean, line = audit.closing(project.work)
-    assert clean and re.match(r"audit: (\d+) of \1 links hold, (\d+) of \2 numbers", line), line
+    assert clean and re.fullmatch(
+        r"audit: (\d+) of \1 links hold, (\d+) of \2 numbers trace back, "
+        r"(\d+) of \3 verdicts follow, their measured cells intact",
+        line,
+    ), line
     path = project.work.metrics(ROW)
     path.write_bytes(path.read_bytes().replace(b"smoke", b"SMOKE"))
     clean, line = audit.closing(project.work)

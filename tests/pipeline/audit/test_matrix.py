@@ -187,10 +187,65 @@ def name_another_cell(project: Project) -> None:
     _forge(project, "tables/prose.json", "verdicts", lambda v: bool(v["cells"]), cells=other)
 
 
+def turn_a_rule(project: Project) -> None:
+    """A rule turned round, and the verdict that follows from it then."""
+    path = project.work.reports / "tables" / "prose.json"
+    plain = re.compile(r"'[^']+' > '[^']+'")
+    found = next(
+        verdict
+        for verdict in read_json(path)["verdicts"]
+        if plain.fullmatch(verdict["rule"]) and verdict["paper"] == "holds"
+    )
+    rule, name = found["rule"].replace(">", "<"), found["prose_id"]
+    _forge(
+        project, "tables/prose.json", "verdicts", lambda v: v["prose_id"] == name,
+        rule=rule, paper="fails",
+    )  # fmt: skip
+
+
+def reword_a_sentence(project: Project) -> None:
+    words = "Something that no text says."
+    _forge(project, "tables/prose.json", "verdicts", lambda v: bool(v["rule"]), sentence=words)
+
+
+def empty_a_verdict(project: Project) -> None:
+    """A sentence without its rules, and so undecided."""
+    said: dict[str, Any] = {"rule": "", "paper": "undecided", "cells": []}
+    said |= {"ours_rule": "", "ours": "undecided", "ours_cells": [], "draws_pct": None}
+    _forge(project, "tables/prose.json", "verdicts", lambda v: bool(v["rule"]), **said)
+
+
+def drop_a_verdict(project: Project) -> None:
+    _forge(project, "tables/prose.json", "verdicts", lambda v: bool(v["rule"]), drop=True)
+
+
 def name_another_row(project: Project) -> None:
-    """A figure said to be drawn from a row that is not behind it."""
+    """A figure said to be drawn from a row that no run is behind."""
     rows = ["tdn_r50_8f_ssv1"]
     _forge(project, "figures/figures.json", "figures", lambda f: bool(f["rows"]), rows=rows)
+
+
+def name_a_row_of_another_figure(project: Project) -> None:
+    path = project.work.reports / "figures" / "figures.json"
+    drawn = {row for figure in read_json(path)["figures"] for row in figure["rows"]}
+    assert ROWS[1] in drawn
+    _forge(
+        project, "figures/figures.json", "figures", lambda f: f["key"] == "gains_ssv1",
+        rows=[ROWS[1]],
+    )  # fmt: skip
+
+
+def name_a_cell_of_another_table(project: Project) -> None:
+    _forge(
+        project, "figures/figures.json", "figures", lambda f: f["key"] == "cost_ssv1",
+        cells=["tdn-iclr2021/1d/tsn/top1"],
+    )  # fmt: skip
+
+
+def drop_a_figure(project: Project) -> None:
+    _forge(
+        project, "figures/figures.json", "figures", lambda f: f["key"] == "gains_ssv1", drop=True
+    )
 
 
 def _forge(
@@ -198,11 +253,17 @@ def _forge(
     name: str,
     among: str,
     fits: Callable[[dict[str, Any]], bool],
+    *,
+    drop: bool = False,
     **said: Any,
 ) -> None:
+    """Change (or drop) the first entry that `fits`, and make every record and the lock fit."""
     path = project.work.reports / name
     value = read_json(path)
-    next(entry for entry in value[among] if fits(entry)).update(said)
+    entry = next(entry for entry in value[among] if fits(entry))
+    entry.update(said)
+    if drop:
+        value[among].remove(entry)
     write_json(path, value)
     for stage in ("tables", "figures", "report"):
         project.reseal(stage, "all")

@@ -20,6 +20,10 @@ FOUND = re.compile(r'<a class="value" href="x">([^<]*)</a>')
         ("(95 % intervals; 0.5 is no preference)", []),
         ("Maps of res5 (6 × 6) by I3D under center_1x1, table 1a", ["6", "6"]),
         ("V holds at 1 of 3 places: p < 0.001", ["1", "3", "0.001"]),
+        ("of 5,000 draws, 1,234,567.5 in all", ["5,000", "1,234,567.5"]),
+        ("1,2 and 3,0000 are lists", ["1", "2", "3", "0000"]),
+        ("p = 1e-05, 2.5E+3 or −4e−7", ["1e-05", "2.5E+3", "−4e−7"]),
+        ("2e, 1e-5x and x1e-05 are names", []),
     ],
 )
 def test_measured_numbers_are_linked(text: str, numbers: list[str]) -> None:
