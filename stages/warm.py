@@ -33,6 +33,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.errors import UsageError
+
 Command = Callable[[list[str]], int]
 """Does what the arguments ask; returns the exit code."""
 
@@ -42,6 +44,7 @@ _POLL_S = 0.05
 _GRACE_S = 5.0
 _MESSAGE_S = 5.0
 """How long a caller may be silent before it has said what it wants; all others wait meanwhile."""
+_SOCKET, _SAID = "socket", "said"
 
 
 @contextlib.contextmanager
@@ -55,15 +58,18 @@ def warm(root: Path) -> Iterator[dict[str, str]]:
 def forking(root: Path, kind: str) -> Iterator[Path]:
     """Run the process for 'stages' or 'dvc' for as long as the block; yields its socket.
 
-    Callers can connect at once: they wait until everything is imported.
+    Callers can connect at once: they wait until everything is imported. UsageError when no socket
+    can be made.
     """
-    with tempfile.TemporaryDirectory(prefix="tdn-warm-") as folder:
-        path = Path(folder) / "socket"
-        with socket.socket(socket.AF_UNIX) as listener, (Path(folder) / "said").open("wb") as said:
-            listener.bind(str(path))
+    # Paths of sockets are limited to about a hundred bytes; Ray's folder is there, too.
+    short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(prefix="tdn-warm-", dir=short) as folder:
+        path = Path(folder) / _SOCKET
+        with socket.socket(socket.AF_UNIX) as listener, (Path(folder) / _SAID).open("wb") as said:
+            _bind(listener, path)
             listener.listen(64)
             server = subprocess.Popen(
-                [sys.executable, "-m", "stages.warm", kind, str(listener.fileno())],
+                [sys.executable, "-m", "stages.warm", kind, str(listener.fileno()), folder],
                 cwd=root,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},  # forks write as fresh ones would
                 stdin=subprocess.PIPE,  # closed when this process ends, however it ends
@@ -85,7 +91,18 @@ def forking(root: Path, kind: str) -> Iterator[Path]:
                 server.kill()
                 code = server.wait()
             if code > 0:  # it did not end as it was asked to
-                sys.stderr.write((Path(folder) / "said").read_text("utf-8", "replace"))
+                sys.stderr.write((Path(folder) / _SAID).read_text("utf-8", "replace"))
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        raise UsageError(
+            f"the folder for temporary files takes no socket: {error.strerror or error}",
+            where="TMPDIR",
+            do="set TMPDIR to a folder on this machine whose path has at most 80 letters",
+        ) from None
 
 
 def serve(kind: str, listener: socket.socket) -> None:
@@ -244,5 +261,15 @@ def _signal(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
+def _main(kind: str, listener: str, folder: str) -> None:
+    with socket.socket(fileno=int(listener)) as listening:
+        serve(kind, listening)
+    # The driver would, but it may have been killed. What was said stays when an error ends this.
+    with contextlib.suppress(OSError):
+        for name in (_SOCKET, _SAID):
+            Path(folder, name).unlink(missing_ok=True)
+        os.rmdir(folder)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    _main(*sys.argv[1:])

@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UsageError
+from stages import warm
 from stages.drive import Dvc
 from stages.warm import forking
 from stages.warm_client import GONE
@@ -39,6 +42,7 @@ from stages.drive import Dvc
 from stages.warm import forking
 root = Path(sys.argv[1])
 with forking(root, "dvc") as forks:
+    (root / "forks").write_text(str(forks))
     print(Dvc(root, forks)("repro", "endless"))
 """
 ONE_FORK_FAILS = f"""
@@ -115,6 +119,8 @@ def test_a_killed_driver_leaves_nothing_behind(root: Path) -> None:
         driver.kill()
         driver.wait()
     assert within(20, lambda: not processes_in(root))
+    folder = Path((root / "forks").read_text()).parent
+    assert within(20, lambda: not folder.exists()), "nor in the folder for temporary files"
 
 
 def test_a_killed_process_that_forks_takes_its_commands_with_their_stages_along(
@@ -163,6 +169,21 @@ def test_callers_that_hang_up_or_say_nothing_cost_nothing(dvc: Dvc, root: Path) 
         assert within(60, (root / "kept").exists), "others are served"
         caller.join(timeout=20)
     assert within(20, lambda: len(list(open_files.iterdir())) <= before)
+
+
+def test_a_long_folder_for_temporary_files_does_no_harm(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = root / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with forking(root, "dvc") as forks:
+        assert forks.is_socket()
+    monkeypatch.setattr(warm.os, "access", lambda *_: False)  # nor is there a shorter one
+    with pytest.raises(UsageError, match="takes no socket") as caught, forking(root, "dvc"):
+        pass
+    assert "TMPDIR" in caught.value.do
+    assert list(long.iterdir()) == []
 
 
 def test_without_the_process_that_forks_a_command_fails_and_says_so(root: Path) -> None:
