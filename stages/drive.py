@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.warm_client import GONE, answer, ask
+from stages.warm_client import GONE, Call, ask
+
+_ABSENT = "DVC cannot be started: the process that forks for it is not there; run again\n"
+_LOST = "DVC was ended: the process that had forked for it is gone; run again\n"
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Dvc:
     """Socket of the process that forks itself for them (`stages.warm.forking`)."""
     extra: dict[str, str] = field(default_factory=dict)
     """Further environment of the stages."""
-    running: set[socket.socket] = field(default_factory=set)
+    running: set[Call] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
 
@@ -34,7 +36,7 @@ class Dvc:
         """Run `dvc WORDS`; returns its exit code and, when captured, all that it printed.
 
         Stages leave their progress in the file `note`. Negative codes name the signal that ended
-        DVC; it is `warm_client.GONE` when the process that forks is not there.
+        DVC; it is `warm_client.GONE` when the process that forks is not there, or no longer.
         """
         env = dict(os.environ, DVC_NO_ANALYTICS="1", PYTHONUNBUFFERED="1", **self.extra)
         env["TDN_PYTHON"] = sys.executable
@@ -48,21 +50,24 @@ class Dvc:
                     return 130, ""
                 try:
                     call = ask(str(self.forks), words, str(self.root), env, files)
-                except OSError as error:
-                    return GONE, f"DVC cannot be started: {error}\n"
+                except OSError:
+                    return GONE, _ABSENT
                 self.running.add(call)
-            with call:
+            with contextlib.closing(call):
                 try:
-                    code = answer(call)
+                    code = call.answer()
                 except BaseException:
                     self.stop()
-                    answer(call)
+                    call.answer()
                     raise
                 finally:
                     with self.guard:
                         self.running.discard(call)
             printed.seek(0)
-            return code, printed.read().decode("utf-8", "replace")
+            said = printed.read().decode("utf-8", "replace")
+        if code is None:
+            return GONE, said + _ABSENT
+        return code, said + (_LOST if code == GONE else "")
 
     def stop(self) -> None:
         """End every running command with its children, and start no more.
@@ -72,8 +77,7 @@ class Dvc:
         with self.guard:
             self.stopped = True
             for call in self.running:
-                with contextlib.suppress(OSError):
-                    call.shutdown(socket.SHUT_WR)
+                call.stop()
 
 
 class Board:

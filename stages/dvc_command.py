@@ -1,9 +1,9 @@
 """DVC's command line in a fork of a process that has imported it (see `stages.warm`).
 
 DVC rewrites its lock after every stage, and reads it first in a way that keeps remarks and line
-breaks: in Python, 0.8 s of a processor for the 380 stages of profile mini, under the lock that all
-chains wait for. A lock has no remarks. Here it is read with the C parser instead; what DVC then
-writes, and writes with, is the same, byte for byte (a test holds that against DVC's own).
+breaks: in Python, slower the more stages there are, under the lock that all chains wait for. A lock
+has no remarks. Here it is read with the C parser instead; what DVC then writes, and writes with, is
+the same, byte for byte (a test holds that against DVC's own).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _MODULES = (
 
 
 def prepare() -> None:
-    """Import DVC; opens no repository."""
+    """Import DVC; opens no repository. A second time does nothing."""
     for name in _MODULES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
     from dvc import dvcfile
 
     if hasattr(dvcfile, "modify_yaml"):
-        _kept["modify_yaml"] = dvcfile.modify_yaml
+        _kept.setdefault("modify_yaml", dvcfile.modify_yaml)
         dvcfile.modify_yaml = modify_yaml
 
 

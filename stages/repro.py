@@ -80,8 +80,9 @@ def run(work: Workspace, jobs: int) -> None:
 
 
 def _bring_up_to_date(work: Workspace, dvc: Dvc, graph: str, jobs: int) -> None:
-    code, _ = dvc("repro", "--quiet", f"{graph}:plan")
+    code, printed = dvc("repro", "--quiet", f"{graph}:plan")
     if code:
+        sys.stderr.write(printed)
         raise TdnError("plan failed", do="read the messages above and run again")
     todo = chains(work, _changed(dvc, graph))
     failed = _side_by_side(dvc, graph, todo, jobs) if todo else []

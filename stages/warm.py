@@ -1,13 +1,15 @@
 """Processes that have imported much once and fork themselves for every command.
 
-Importing torch and torchvision takes about three seconds, as long as some rows train for, and DVC
-half a second of each of its commands. While `tdn repro` runs, two such processes wait: one has
-torch and takes stages (`stages/run` hands them over; TDN_WARM names its socket), one has DVC and
-takes its commands (from `stages.drive`). A fork has everything imported and does what the caller
-asks, with the caller's arguments, environment, working directory and terminal; the caller is told
-its exit code. A caller that hangs up, or is killed, takes its fork with all its children along;
-when the driver ends, so does everything here. Without the first, stages run the same way, each in
-a fresh interpreter.
+Some rows train no longer than it takes to import torch, and each DVC command imports DVC. While
+`tdn repro` runs, two such processes wait: one has torch and takes stages (`stages/run` hands them
+over; TDN_WARM names its socket), one has DVC and takes its commands (from `stages.drive`). A fork
+has everything imported and does what the caller asks, with the caller's arguments, environment,
+working directory and terminal; the caller is told the fork's process id when it begins and its exit
+code when it ends. Without the first, stages run the same way, each in a fresh interpreter.
+
+Nothing outlives those it works for. A caller that hangs up, or is killed, takes its fork with all
+its children along. When the driver ends, so does everything here. When a process here is killed,
+each of its callers ends its own fork, as only they still know it (`stages.warm_client`).
 
 Both have opened nothing when they fork, no repository and no store, so that no fork sees what
 another knew; the one with DVC has a single thread. A fork is the head of its own process group.
@@ -27,8 +29,11 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+from pipeline.errors import UsageError
 
 Command = Callable[[list[str]], int]
 """Does what the arguments ask; returns the exit code."""
@@ -37,6 +42,9 @@ HANDED_OVER = ("pretrain", "train", "predict", "score", "cost", "figures")
 """The stages that `stages/run` brings here."""
 _POLL_S = 0.05
 _GRACE_S = 5.0
+_MESSAGE_S = 5.0
+"""How long a caller may be silent before it has said what it wants; all others wait meanwhile."""
+_SOCKET, _SAID = "socket", "said"
 
 
 @contextlib.contextmanager
@@ -50,15 +58,18 @@ def warm(root: Path) -> Iterator[dict[str, str]]:
 def forking(root: Path, kind: str) -> Iterator[Path]:
     """Run the process for 'stages' or 'dvc' for as long as the block; yields its socket.
 
-    Callers can connect at once: they wait until everything is imported.
+    Callers can connect at once: they wait until everything is imported. UsageError when no socket
+    can be made.
     """
-    with tempfile.TemporaryDirectory(prefix="tdn-warm-") as folder:
-        path = Path(folder) / "socket"
-        with socket.socket(socket.AF_UNIX) as listener, (Path(folder) / "said").open("wb") as said:
-            listener.bind(str(path))
+    # Paths of sockets are limited to about a hundred bytes; Ray's folder is there, too.
+    short = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(prefix="tdn-warm-", dir=short) as folder:
+        path = Path(folder) / _SOCKET
+        with socket.socket(socket.AF_UNIX) as listener, (Path(folder) / _SAID).open("wb") as said:
+            _bind(listener, path)
             listener.listen(64)
             server = subprocess.Popen(
-                [sys.executable, "-m", "stages.warm", kind, str(listener.fileno())],
+                [sys.executable, "-m", "stages.warm", kind, str(listener.fileno()), folder],
                 cwd=root,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},  # forks write as fresh ones would
                 stdin=subprocess.PIPE,  # closed when this process ends, however it ends
@@ -80,11 +91,22 @@ def forking(root: Path, kind: str) -> Iterator[Path]:
                 server.kill()
                 code = server.wait()
             if code > 0:  # it did not end as it was asked to
-                sys.stderr.write((Path(folder) / "said").read_text("utf-8", "replace"))
+                sys.stderr.write((Path(folder) / _SAID).read_text("utf-8", "replace"))
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        raise UsageError(
+            f"the folder for temporary files takes no socket: {error.strerror or error}",
+            where="TMPDIR",
+            do="set TMPDIR to a folder on this machine whose path has at most 80 letters",
+        ) from None
 
 
 def serve(kind: str, listener: socket.socket) -> None:
-    """Take callers until standard input closes; then end what still runs."""
+    """Take callers until standard input closes; however it ends, what still runs ends first."""
     command = _KINDS[kind]()
     gc.freeze()  # what is imported stays shared with the forks
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -92,21 +114,23 @@ def serve(kind: str, listener: socket.socket) -> None:
     selector.register(listener, selectors.EVENT_READ)
     selector.register(sys.stdin.buffer, selectors.EVENT_READ)
     children: dict[int, socket.socket] = {}
-    while True:
-        for event, _ in selector.select(_POLL_S if children else None):
-            if event.fileobj is listener:
-                caller, _ = listener.accept()
-                pid = _fork(command, caller, listener, children)
-                if pid:
-                    children[pid] = caller
-                    selector.register(caller, selectors.EVENT_READ, pid)
-            elif event.fileobj is sys.stdin.buffer:
-                _end(children)
-                return
-            else:  # a caller only ever closes its end
-                selector.unregister(event.fileobj)
-                _signal(event.data, signal.SIGTERM)
-        _reap(children, selector)
+    try:
+        while True:
+            for event, _ in selector.select(_POLL_S if children else None):
+                if event.fileobj is listener:
+                    caller, _ = listener.accept()
+                    pid = _fork(command, caller, (listener, *children.values()))
+                    if pid:
+                        children[pid] = caller
+                        selector.register(caller, selectors.EVENT_READ, pid)
+                elif event.fileobj is sys.stdin.buffer:
+                    return
+                else:  # a caller only ever closes its end
+                    selector.unregister(event.fileobj)
+                    _signal(event.data, signal.SIGTERM)
+            _reap(children, selector)
+    finally:
+        _end(children)
 
 
 def _stages() -> Command:
@@ -135,32 +159,60 @@ def _dvc() -> Command:
 _KINDS: dict[str, Callable[[], Command]] = {"stages": _stages, "dvc": _dvc}
 
 
-def _fork(
-    command: Command,
-    caller: socket.socket,
-    listener: socket.socket,
-    children: dict[int, socket.socket],
-) -> int:
-    """Start what a caller asks for, as the head of a process group; returns its process id (0: the
-    caller hung up)."""
-    header, files, _, _ = socket.recv_fds(caller, 8, 3)
-    length = int.from_bytes(header, "big")
-    message = b""
-    while len(message) < length and (part := caller.recv(length - len(message))):
-        message += part
-    if len(files) != 3 or len(message) < length:
-        caller.close()
-        return 0
-    pid = os.fork()
-    with contextlib.suppress(OSError):  # here and there: whoever comes first
-        os.setpgid(pid, pid or os.getpid())
+def _fork(command: Command, caller: socket.socket, ours: Sequence[socket.socket]) -> int:
+    """Start what a caller asks for, as the head of a process group; returns its process id.
+
+    0 when nothing was started: the caller hung up, or there is no room for another process. `ours`
+    are sockets that the fork must not hold open.
+    """
+    files, message = _received(caller)
+    pid = 0
+    if message is not None:
+        with contextlib.suppress(OSError):
+            pid = os.fork()
+            if not pid:
+                _become(command, message, files, caller, ours)
+    for file in files:
+        os.close(file)
     if pid:
-        for file in files:
-            os.close(file)
-        return pid
+        with contextlib.suppress(OSError):  # here and there: whoever comes first
+            os.setpgid(pid, pid)
+    else:
+        caller.close()  # which tells it that nothing has begun
+    return pid
+
+
+def _received(caller: socket.socket) -> tuple[list[int], bytes | None]:
+    """A caller's standard files and its message; None for one that is not whole."""
+    files: list[int] = []
+    caller.settimeout(_MESSAGE_S)
+    with contextlib.suppress(OSError):
+        header, files, _, _ = socket.recv_fds(caller, 8, 3)
+        length = int.from_bytes(header, "big")
+        message = b""
+        while len(message) < length and (part := caller.recv(length - len(message))):
+            message += part
+        caller.settimeout(None)
+        if len(files) == 3 and len(message) == length:
+            return files, message
+    return files, None
+
+
+def _become(
+    command: Command,
+    message: bytes,
+    files: Sequence[int],
+    caller: socket.socket,
+    ours: Sequence[socket.socket],
+) -> NoReturn:
+    """In the fork: do what the message asks, and end."""
     code = 70
     try:
-        for sock in (listener, caller, *children.values()):
+        os.setpgid(0, 0)
+        # Said here and not by the parent: a caller that has not heard it can be sure that nothing
+        # runs, whoever is killed when.
+        caller.sendall(b"%d\n" % os.getpid())
+        for sock in (caller, *ours):
             sock.close()
         for target, file in enumerate(files):
             os.dup2(file, target)
@@ -189,7 +241,7 @@ def _reap(children: dict[int, socket.socket], selector: selectors.BaseSelector) 
         with contextlib.suppress(KeyError, ValueError):
             selector.unregister(caller)
         with contextlib.suppress(OSError):
-            caller.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+            caller.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
         caller.close()
 
 
@@ -209,5 +261,15 @@ def _signal(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
+def _main(kind: str, listener: str, folder: str) -> None:
+    with socket.socket(fileno=int(listener)) as listening:
+        serve(kind, listening)
+    # The driver would, but it may have been killed. What was said stays when an error ends this.
+    with contextlib.suppress(OSError):
+        for name in (_SOCKET, _SAID):
+            Path(folder, name).unlink(missing_ok=True)
+        os.rmdir(folder)
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    _main(*sys.argv[1:])

@@ -6,27 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.checkout import copy_to
 from tests.e2e.test_graph import shrink
+from tests.processes import processes_in, within
 
 pytestmark = pytest.mark.slow
-
-
-def processes_in(root: Path) -> set[int]:
-    """Processes whose working directory is the checkout."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and Path(os.readlink(entry / "cwd")) == root.resolve():
-                found.add(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
@@ -45,10 +33,8 @@ def test_a_driver_that_ends_takes_its_children_along(
     )
     raw = checkout.root / "data" / "mini" / "raw"
     try:
-        deadline = time.monotonic() + 120
-        while not raw.is_dir() and time.monotonic() < deadline:
-            assert driver.poll() is None
-            time.sleep(0.1)
+        assert within(120, lambda: raw.is_dir() or driver.poll() is not None)
+        assert driver.poll() is None
         assert len(processes_in(checkout.root)) > 1, "a stage is running"
         driver.send_signal(ended_by)
         _, said = driver.communicate(timeout=60)
@@ -56,9 +42,7 @@ def test_a_driver_that_ends_takes_its_children_along(
             assert driver.returncode == 130, said
             assert "stopped; run the same command again" in said
         assert "Traceback" not in said
-        while processes_in(checkout.root) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert processes_in(checkout.root) == set()
+        assert within(120, lambda: not processes_in(checkout.root))
     finally:
         for process in processes_in(checkout.root):
             os.kill(process, signal.SIGKILL)

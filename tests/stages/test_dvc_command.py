@@ -29,11 +29,32 @@ ENTRY: dict[str, Any] = {
 }
 
 
+OPEN_FILES = """
+import os
+def open_files():
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            if int(number) > 2:
+                yield os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:  # that of the listing itself
+            pass
+"""
+
+
 @pytest.fixture
 def prepared() -> Iterator[None]:
     dvc_command.prepare()
     yield
     dvcfile.modify_yaml = of_dvc
+
+
+def told(code: str) -> list[str]:
+    """The words that a fresh interpreter prints; it has `open_files`, all but the standard ones."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_FILES + code],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
 
 
 def write(path: Path, modify: Any, name: str, entry: dict[str, Any]) -> bytes:
@@ -82,10 +103,18 @@ def test_it_has_one_thread_and_nothing_open() -> None:
 import os
 from stages import dvc_command
 dvc_command.prepare()
-print(len(os.listdir("/proc/self/task")), *(os.readlink(f"/proc/self/fd/{n}") for n in (3, 4)
-      if os.path.exists(f"/proc/self/fd/{n}")))
+print(len(os.listdir("/proc/self/task")), *open_files())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["1"]
+    assert told(code) == ["1"]
+
+
+def test_what_is_open_is_found_wherever_it_is() -> None:
+    assert told("os.dup2(os.open(os.devnull, os.O_RDONLY), 17); print(*open_files())") == [
+        "/dev/null",
+        "/dev/null",
+    ]
+
+
+def test_preparing_twice_does_no_harm(prepared: None, tmp_path: Path) -> None:
+    dvc_command.prepare()
+    test_remarks_in_other_files_are_kept(prepared, tmp_path)
