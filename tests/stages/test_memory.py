@@ -49,7 +49,7 @@ def holding(code: str, **settings: object) -> Iterator[int]:
     """A process that runs `code` until the block ends; yields the id that it prints, or its own."""
     process = subprocess.Popen(
         [sys.executable, "-c", "import os, signal, sys, time\n" + code],
-        stdout=subprocess.PIPE, text=True, **settings,  # type: ignore[call-overload]
+        stdout=subprocess.PIPE, text=True, **settings,
     )  # fmt: skip
     assert process.stdout is not None
     with process:
