@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tdn_model.adapters import import_official
 from tdn_model.build import MODELS, build, factory
-from tdn_model.imagenet import IMAGENET, load_imagenet
+from tdn_model.weights.imagenet import IMAGENET, load_imagenet
+from tdn_model.weights.published import import_official
 
 dependencies = ["torch", "torchvision"]
 

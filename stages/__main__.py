@@ -1,5 +1,5 @@
 """`python -m stages`: the same command line as `tdn`."""
 
-from stages.cli import main
+from stages.cli.main import main
 
 main()

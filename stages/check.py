@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.digests import read_json
-from pipeline.findings import Finding, findings, probe, read_findings, write_findings
-from pipeline.manifest_dataset import Dataset
-from pipeline.sources import BAD, check, read_ledger, refuse_if_bad
-from pipeline.workers import cores
-from pipeline.workspace import Workspace
+from pipeline.core.files import read_json
+from pipeline.core.machine import cores
+from pipeline.core.workspace import Workspace
+from pipeline.schema.dataset import Dataset
+from pipeline.sources.findings import Finding, findings, probe, read_findings, write_findings
+from pipeline.sources.ledger import BAD, check, read_ledger, refuse_if_bad
 
 Progress = Callable[[int, int], None]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from pipeline.digests import sha256_json, write_json
-from pipeline.manifest_models import Network
-from pipeline.workspace import Workspace
-from stages.models import cost_of, input_of
+from pipeline.core.files import sha256_json, write_json
+from pipeline.core.workspace import Workspace
+from pipeline.schema.network_list import Network
+from stages.network_cost import cost_of, input_of
 from tdn_model.build import build
 from tdn_model.contract import window_of
-from tdn_model.cost import measure
+from tdn_model.count_cost import measure
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:

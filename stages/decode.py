@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.decode import decode
-from pipeline.digests import write_json
-from pipeline.errors import AbsentData
-from pipeline.manifest_dataset import Dataset
-from pipeline.workspace import Workspace
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace
+from pipeline.schema.dataset import Dataset
+from pipeline.store.build_frames import decode
 
 
 def run(

@@ -6,24 +6,25 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import predictions, scores
-from pipeline.digests import read_json, write_json
-from pipeline.errors import AbsentData, TdnError
-from pipeline.manifest_base import validate
-from pipeline.manifest_figures import Cost, Curves, Figures, Gains, Ordering, Reversal
+from pipeline.core.errors import AbsentData, TdnError
+from pipeline.core.files import read_json, write_json
+from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, empty, save
-from pipeline.reporting.figures.cost import Point, draw_cost
+from pipeline.reporting.figures.cost_chart import Point, draw_cost
 from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
 from pipeline.reporting.figures.ranks import draw_ranks
 from pipeline.reporting.figures.reversal import draw_reversal
-from pipeline.scores import Outcomes
-from pipeline.scoring import score_videos
-from pipeline.workspace import Workspace
-from stages.figures_context import Context
-from stages.figures_kernels import kernels
-from stages.figures_seen import cam, gradcam
-from stages.truth import Truth
+from pipeline.schema.base import validate
+from pipeline.schema.figure_list import Cost, Curves, Figures, Gains, Ordering, Reversal
+from pipeline.scores import predictions
+from pipeline.scores import video_scores as scores
+from pipeline.scores.scoring import score_videos
+from pipeline.scores.video_scores import Outcomes
+from stages.figure_data.attention import cam, gradcam
+from stages.figure_data.figure_inputs import Context
+from stages.figure_data.kernel_figures import kernels
+from stages.figure_data.truth import Truth
 
 SCHEMA = "tdn.figures/1"
 FEWEST_RANKED = 3

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.digests import read_json
-from pipeline.flowstore import make_absent, make_flow
-from pipeline.index import read_index
-from pipeline.manifest_flow import FlowPolicy
-from pipeline.workspace import Workspace
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.store.build_flow import make_absent, make_flow
+from pipeline.store.index import read_index
 
 
 def run(

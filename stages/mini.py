@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.digests import write_json
-from pipeline.manifest_base import validate
-from pipeline.manifest_twin import Twin
+from pipeline.core.files import write_json
+from pipeline.core.machine import cores
+from pipeline.core.workspace import Workspace
 from pipeline.mini import generate
-from pipeline.workers import cores
-from pipeline.workspace import Workspace
+from pipeline.schema.base import validate
+from pipeline.schema.miniature import Twin
 
 
 def run(

@@ -1,13 +1,13 @@
-"""Stage `plan`: resolve the manifests of a profile (see `pipeline.plan`)."""
+"""Stage `plan`: resolve the manifests of a profile (see `pipeline.lineage.resolve_plans`)."""
 
 from __future__ import annotations
 
-from pipeline import plan
-from pipeline.errors import UsageError
-from pipeline.manifest_base import nearest
-from pipeline.workspace import Workspace
+from pipeline.core.errors import UsageError
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import resolve_plans as plan
+from pipeline.schema.base import nearest
 from stages import profiles
-from stages.catalogue import Catalogue
+from stages.networks import Catalogue
 
 
 def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:

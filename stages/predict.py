@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips import on_device
-from pipeline.digests import read_json, write_json
-from pipeline.errors import AbsentData, UsageError
-from pipeline.predictions import ViewLogits, write_predictions
-from pipeline.workspace import Workspace, seed_suffix
-from stages.rows import (
+from pipeline.clips.clip_dataset import on_device
+from pipeline.core.errors import AbsentData, UsageError
+from pipeline.core.files import read_json, write_json
+from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.scores.predictions import ViewLogits, write_predictions
+from stages.row import (
     Row,
     absent_reason,
     batches,
@@ -28,10 +28,10 @@ from stages.rows import (
     start,
     test_clips,
 )
-from stages.starts import WEIGHTS
+from stages.row_start import WEIGHTS
 from tdn_model.contract import window_of
-from tdn_model.engine import predict_step
 from tdn_model.inference import inference_copy
+from tdn_model.training import predict_step
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None

@@ -19,19 +19,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from pipeline.clips import normalise
-from pipeline.crops import center_crop, random_crop
-from pipeline.digests import write_json
-from pipeline.errors import AbsentData
+from pipeline.clips.clip_dataset import normalise
+from pipeline.clips.crops import center_crop, random_crop
+from pipeline.clips.transforms import train_view
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace
 from pipeline.mini.stills import CLASSES, stills
-from pipeline.transforms import train_view
-from pipeline.workspace import Workspace
-from stages.rows import precision, start
-from tdn_model.engine import predict_step, train_step
-from tdn_model.imagenet import IMAGENET, torchvision_names
+from stages.row import precision, start
+from tdn_model.models.tea import res2net
+from tdn_model.models.tsn import tsn
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
-from tdn_model.segment import tsn
-from tdn_model.tea import res2net
+from tdn_model.training import predict_step, train_step
+from tdn_model.weights.imagenet import IMAGENET, torchvision_names
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None

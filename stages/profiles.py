@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.digests import write_atomic
-from pipeline.errors import UsageError
-from pipeline.manifest import Experiment, Profile, load_experiments, load_profile
-from pipeline.workspace import Workspace
+from pipeline.core.errors import UsageError
+from pipeline.core.files import write_atomic
+from pipeline.core.workspace import Workspace
+from pipeline.schema.experiments import Experiment, Profile, load_experiments, load_profile
 
 DEFAULT = "mini"
 _SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.digests import write_atomic
-from pipeline.errors import AbsentData
-from pipeline.reporting.report import render
-from pipeline.reporting.traces import render_traces
-from pipeline.workspace import Workspace
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import write_atomic
+from pipeline.core.workspace import Workspace
+from pipeline.reporting.build_report import render
+from pipeline.reporting.trace_pages import render_traces
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:

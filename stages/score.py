@@ -6,11 +6,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from pipeline import predictions, scores
-from pipeline.digests import read_json, sha256_file, write_json
-from pipeline.errors import AbsentData
-from pipeline.scoring import score_videos, summarise
-from pipeline.workspace import Workspace, seed_suffix
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import read_json, sha256_file, write_json
+from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.scores import predictions
+from pipeline.scores import video_scores as scores
+from pipeline.scores.scoring import score_videos, summarise
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:

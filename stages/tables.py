@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.audit import root
-from pipeline.audit.evidence import Evidence
-from pipeline.digests import write_atomic, write_json
-from pipeline.errors import ManifestError
-from pipeline.manifest_tables import check_placement, load_all
+from pipeline.core.errors import ManifestError
+from pipeline.core.files import write_atomic, write_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import root
+from pipeline.lineage.evidence import Evidence
+from pipeline.reporting.build_tables import Table, build_tables, frame
 from pipeline.reporting.combine import add_combinations
 from pipeline.reporting.prose import check_rules, judge_prose
 from pipeline.reporting.results import Results, load_results, orphans
-from pipeline.reporting.tables import Table, build_tables, frame
 from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
-from pipeline.workspace import Workspace
+from pipeline.schema.table_layouts import check_placement, load_all
 
 SCHEMA = "tdn.cells/1"
 LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips import Batch, ClipDataset, on_device
-from pipeline.digests import write_json
-from pipeline.errors import AbsentData, DataError, UsageError
-from pipeline.workspace import Workspace, seed_suffix
-from stages.rows import (
+from pipeline.clips.clip_dataset import Batch, ClipDataset, on_device
+from pipeline.core.errors import AbsentData, DataError, UsageError
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace, seed_suffix
+from stages.row import (
     Place,
     Row,
     absent_reason,
@@ -38,10 +38,10 @@ from stages.rows import (
     test_clips,
     train_clips,
 )
-from stages.starts import WEIGHTS, absent_start, load_start
+from stages.row_start import WEIGHTS, absent_start, load_start
 from tdn_model.contract import window_of
-from tdn_model.engine import Step, predict_step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
+from tdn_model.training import Step, predict_step, train_step
 
 Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None

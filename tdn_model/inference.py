@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.backbones import Bottleneck, Stem
 from tdn_model.fold import fold
-from tdn_model.fused import FusedConv, has_fused_operators
+from tdn_model.layers.fused import FusedConv, has_fused_operators
+from tdn_model.layers.resnet2d import Bottleneck, Stem
 
 DTYPES = (torch.float32, torch.bfloat16)
 

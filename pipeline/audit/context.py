@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.audit.evidence import Evidence, Run
+from pipeline.audit.dvc_lock import LockedStage, read_lock
 from pipeline.audit.links import Level, Link, Status
-from pipeline.audit.lock import LockedStage, read_lock
-from pipeline.digests import canonical_json, read_json
-from pipeline.errors import TdnError
-from pipeline.workspace import Workspace
+from pipeline.core.errors import TdnError
+from pipeline.core.files import canonical_json, read_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import Evidence, Run
 
 Plans = dict[str, dict[str, Any]]
 Again = Callable[[Workspace, str, str, dict[str, Any]], None]

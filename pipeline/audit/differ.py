@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.lineage.code_digest import Parts
+
 _LONGEST = 60
 
 
@@ -23,19 +25,41 @@ def changes(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, Any
         yield place, before, after
 
 
-def plan_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Parameters as 'recipe.lr 0.02 → 0.01', modules as 'code tdn_model/tdm.py changed'."""
+def plan_changes(
+    before: Mapping[str, Any], after: Mapping[str, Any], code: Parts | None = None
+) -> list[str]:
+    """Parameters as 'recipe.lr 0.02 → 0.01', code as 'code ShortTermTDM changed (file)'.
+
+    `code` are the definitions behind the code digest of `before`, where they are known.
+    """
     words = [
         f"{place} {show(old)} → {show(new)}"
         for place, old, new in changes(before.get("params", {}), after.get("params", {}))
     ]
-    old_files = before.get("code", {}).get("files", {})
-    new_files = after.get("code", {}).get("files", {})
-    for name in sorted({*old_files, *new_files}):
-        if old_files.get(name) != new_files.get(name):
-            gone, new = name not in new_files, name not in old_files
-            words.append(f"code {name} {'removed' if gone else 'added' if new else 'changed'}")
+    if before.get("code") != after.get("code"):
+        words += _code_changes(code or {}, after.get("parts", {}))
     return words
+
+
+def _code_changes(before: Parts, after: Parts) -> list[str]:
+    """Definitions that changed, wherever they stand now; 'code changed' where none can be named."""
+    old, new = _by_name(before), _by_name(after)
+    homes = {name: path for parts in (before, after) for path in parts for name in parts[path]}
+    words = []
+    for name in sorted(old.keys() | new.keys()) if old else []:
+        if old.get(name) != new.get(name):
+            how = "removed" if name not in new else "added" if name not in old else "changed"
+            words.append(f"code {name} {how} ({homes[name]})")
+    return words or ["code changed"]
+
+
+def _by_name(parts: Parts) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for names in parts.values():
+        for name, digest in names.items():
+            if "→" not in name:
+                found.setdefault(name, set()).add(digest)
+    return found
 
 
 def show(value: Any) -> str:

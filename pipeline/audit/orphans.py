@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.audit import root
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status
-from pipeline.workspace import Workspace
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import root
 
 
 def check(context: Context) -> Iterator[Link]:
@@ -18,6 +18,8 @@ def check(context: Context) -> Iterator[Link]:
     known |= {
         work.relative(work.data / "plan"),
         work.relative(work.data / "raw"),
+        work.relative(work.data / "code"),
+        work.relative(work.reports / "code"),
         work.relative(work.reports / "records"),
         work.relative(root.root_path(work)),
         work.relative(root.root_path(work)) + ".sig",

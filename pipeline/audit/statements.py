@@ -16,13 +16,13 @@ from typing import Any, Protocol
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes
 from pipeline.audit.links import Level, Link, Status
-from pipeline.digests import read_json
-from pipeline.errors import TdnError
-from pipeline.manifest_base import validate
-from pipeline.manifest_claims import load_prose
-from pipeline.manifest_figures import Cost, Figure, Figures, Ordering
+from pipeline.core.errors import TdnError
+from pipeline.core.files import read_json
 from pipeline.reporting.prose import UNDECIDED, decide
 from pipeline.reporting.rules import Rule, parse
+from pipeline.schema.base import validate
+from pipeline.schema.claims import load_prose
+from pipeline.schema.figure_list import Cost, Figure, Figures, Ordering
 
 CLAIMS, FIGURES = "prose_claims.csv", "figures.yaml"
 _SHOWN = 4

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
-from pipeline.audit.evidence import Run
-from pipeline.digests import sha256_file, sha256_json
-from pipeline.errors import TdnError, UsageError
-from pipeline.manifest_base import nearest
+from pipeline.core.errors import TdnError, UsageError
+from pipeline.core.files import sha256_file, sha256_json
+from pipeline.lineage.evidence import Run
+from pipeline.schema.base import nearest
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _related(context: Context, own: list[str]) -> list[str]:
 
 def _causes(context: Context, run: Run, moving: set[str]) -> Iterable[str]:
     assert isinstance(context.plans, dict)
-    yield from plan_changes(run.plan, context.plans[run.name])
+    yield from plan_changes(run.plan, context.plans[run.name], run.code)
     followed = set()
     for read in run.inputs:
         maker = context.evidence.maker(read.path)

@@ -12,8 +12,8 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
-from pipeline.video import binary
+from pipeline.core.errors import DataError
+from pipeline.video.ffmpeg import binary
 
 Frames = NDArray[np.uint8]
 

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.digests import sha256_file, sha256_json, write_atomic
-from pipeline.errors import UsageError
-from pipeline.manifest_base import nearest
-from pipeline.manifest_twin import Twin
+from pipeline.core.errors import UsageError
+from pipeline.core.files import sha256_file, sha256_json, write_atomic
 from pipeline.mini.encode import encode, write_frames
 from pipeline.mini.layouts import LAYOUTS, Layout
-from pipeline.mini.plan import Take, scene, takes
+from pipeline.mini.motion_plan import Take, scene, takes
 from pipeline.mini.render import Frames, render
+from pipeline.schema.base import nearest
+from pipeline.schema.miniature import Twin
 
 _TAKES_PER_JOB = 16
 _RECIPE = ".recipe"

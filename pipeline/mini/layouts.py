@@ -10,9 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.manifest_twin import Twin, strip_brackets
-from pipeline.mini import kinetics, lists, splits
-from pipeline.mini.plan import Clip
+from pipeline.mini import write_kinetics as kinetics
+from pipeline.mini import write_lists as lists
+from pipeline.mini import write_splits as splits
+from pipeline.mini.motion_plan import Clip
+from pipeline.schema.miniature import Twin, strip_brackets
 
 Lists = dict[str, bytes]
 """Annotation files: path inside the data set's folder → content."""

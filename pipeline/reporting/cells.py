@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipeline.manifest_claims import Claim
-from pipeline.manifest_tables import Column
+from pipeline.schema.claims import Claim
+from pipeline.schema.table_layouts import Column
 
 
 class Status(StrEnum):

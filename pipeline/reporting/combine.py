@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import predictions, scores, scoring
-from pipeline.errors import ManifestError
-from pipeline.manifest_tables import Combination
+from pipeline.core.errors import ManifestError
+from pipeline.core.workspace import Workspace
 from pipeline.reporting.results import Results, RunResult
-from pipeline.scores import Outcomes
-from pipeline.scoring import VideoScores
-from pipeline.statistics import mean_interval
-from pipeline.workspace import Workspace
+from pipeline.schema.table_layouts import Combination
+from pipeline.scores import predictions, scoring
+from pipeline.scores import video_scores as scores
+from pipeline.scores.scoring import VideoScores
+from pipeline.scores.statistics import mean_interval
+from pipeline.scores.video_scores import Outcomes
 
 
 def add_combinations(

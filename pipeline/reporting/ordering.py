@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.reporting.cells import Cell
-from pipeline.scores import Outcomes
-from pipeline.statistics import (
+from pipeline.scores.statistics import (
     PairedTest,
     holm,
     kendall_tau_b,
@@ -26,6 +25,7 @@ from pipeline.statistics import (
     percentile_interval,
     resampled_means,
 )
+from pipeline.scores.video_scores import Outcomes
 
 ALPHA = 0.05
 

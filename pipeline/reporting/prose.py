@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.manifest_claims import Claim, ProseClaim
 from pipeline.reporting.cells import Cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
-from pipeline.statistics import resampled_means
+from pipeline.schema.claims import Claim, ProseClaim
+from pipeline.scores.statistics import resampled_means
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5

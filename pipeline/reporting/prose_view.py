@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from pipeline.reporting.anchors import cell_link, linked, prose_link, value
-from pipeline.reporting.tables import number
+from pipeline.reporting.build_tables import number
 from pipeline.reporting.view import SYMBOL
 
 TITLE = {

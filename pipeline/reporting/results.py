@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import scores
-from pipeline.benchmark import timing_files
-from pipeline.digests import sha256_file
-from pipeline.errors import RecordError
-from pipeline.manifest_tables import Column
+from pipeline.core.benchmark import timing_files
+from pipeline.core.errors import RecordError
+from pipeline.core.files import sha256_file
+from pipeline.core.workspace import Workspace
 from pipeline.reporting.cells import Lineage, Measurement, Source
-from pipeline.scores import Outcomes
-from pipeline.workspace import Workspace
+from pipeline.schema.table_layouts import Column
+from pipeline.scores import video_scores as scores
+from pipeline.scores.video_scores import Outcomes
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ManifestError
+from pipeline.core.errors import ManifestError
 
 Lookup = Callable[[str], Any]
 """From a cell's address to its value."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.audit.evidence import Evidence
-from pipeline.audit.trace import Step
+from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.trace import Step
 from pipeline.reporting.anchors import anchor, beside, cell_link, run_link
 from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.view import SYMBOL

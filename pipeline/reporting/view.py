@@ -16,8 +16,8 @@ from pipeline.reporting.anchors import (
     run_link,
     table_page,
 )
+from pipeline.reporting.build_tables import number
 from pipeline.reporting.cells import MEANING, Status
-from pipeline.reporting.tables import number
 from pipeline.reporting.writers import UNIT_TEXT
 
 SYMBOL = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.manifest_tables import Layout
 from pipeline.reporting.ordering import Ordering
+from pipeline.schema.table_layouts import Layout
 
 UNIT_TEXT = {"percent": "%", "gflops": "G", "views": "", "ms": "ms", "params": ""}
 

@@ -16,20 +16,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.audit import hashing
+from pipeline.audit import level1_hashes as hashing
 from pipeline.audit.context import Context, Tools, open_context
-from pipeline.audit.evidence import Evidence
-from pipeline.audit.recompute import files_below
-from pipeline.benchmark import median_s, paired, peak_mib, ratio, timed, write_benchmark
-from pipeline.digests import sha256_bytes, sha256_file
-from pipeline.errors import UsageError
-from pipeline.parquet import write_table
-from pipeline.records import write_record
-from pipeline.sources import LEDGER
-from pipeline.workspace import Workspace
-from stages.audit import tools
+from pipeline.audit.level2_recompute import files_below
+from pipeline.core.benchmark import median_s, paired, peak_mib, ratio, timed, write_benchmark
+from pipeline.core.errors import UsageError
+from pipeline.core.files import sha256_bytes, sha256_file
+from pipeline.core.parquet import write_table
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.records import write_record
+from pipeline.sources.ledger import LEDGER
+from stages.commands.audit_results import tools
 
-_PLAN = {"params": {"dataset": {"options": {}}}, "code": {"digest": "", "files": {}}}
+_PLAN = {"params": {"dataset": {"options": {}}}, "code": {"digest": ""}}
 
 
 @dataclass(frozen=True)

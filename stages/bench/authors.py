@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.crops import Crop
-from pipeline.transforms import MEAN, STD
+from pipeline.clips.crops import Crop
+from pipeline.clips.transforms import MEAN, STD
 
 TEMPLATE = "img_{:05d}.jpg"
 

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UsageError
-from pipeline.manifest_dataset import DecodePolicy
+from pipeline.core.errors import UsageError
+from pipeline.schema.dataset import DecodePolicy
 
 SUFFIXES = (".webm", ".mp4", ".avi", ".mkv", ".mov", ".m4v")
 POLICY = DecodePolicy(

@@ -17,12 +17,12 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.benchmark import peak_mib, target, write_benchmark
-from pipeline.decode import decode
-from pipeline.digests import write_atomic
-from pipeline.manifest_dataset import Dataset, Fold, ReaderOptions
-from pipeline.sources import check
-from pipeline.video import binary, build
+from pipeline.core.benchmark import peak_mib, target, write_benchmark
+from pipeline.core.files import write_atomic
+from pipeline.schema.dataset import Dataset, Fold, ReaderOptions
+from pipeline.sources.ledger import check
+from pipeline.store.build_frames import decode
+from pipeline.video.ffmpeg import binary, build
 from stages.bench.corpus import POLICY, Kind, generate
 
 SIZES = (100, 250, 500, 1000, 2000)

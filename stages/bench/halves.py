@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from pipeline.clips import ClipDataset, TrainRule, collate, on_device
-from pipeline.framestore import FrameStore
-from pipeline.index import Video
-from stages.rows import half_size
+from pipeline.clips.clip_dataset import ClipDataset, TrainRule, collate, on_device
+from pipeline.store.index import Video
+from pipeline.store.lmdb_store import FrameStore
+from stages.row import half_size
 
 CPU = torch.device("cpu")
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.benchmark import peak_mib
-from pipeline.errors import UsageError
+from pipeline.core.benchmark import peak_mib
+from pipeline.core.errors import UsageError
 
 GIB = 2**30
 

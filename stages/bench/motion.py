@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.benchmark import median_s, paired, write_benchmark
-from pipeline.decoding import decode_frames
-from pipeline.errors import UsageError
-from pipeline.flow import fields
-from pipeline.index import FrameIndex
-from pipeline.manifest_flow import FlowPolicy
-from pipeline.transforms import resize
+from pipeline.clips.jpeg_decode import decode_frames
+from pipeline.clips.transforms import resize
+from pipeline.core.benchmark import median_s, paired, write_benchmark
+from pipeline.core.errors import UsageError
+from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.store.index import FrameIndex
+from pipeline.store.tvl1 import fields
 from stages.bench.measures import fill_, sample_clips
 from tdn_model.build import build
 
@@ -124,7 +124,7 @@ def _hoyer(values: Pixels) -> float:
 
 
 def _enlarged(frame: torch.Tensor) -> bytes:
-    # torchvision's own operator, as in pipeline.decoding: its Python wrapper warns on every call.
+    # torchvision's own operator, as in pipeline.clips.jpeg_decode: its Python wrapper warns on every call.
     picture: torch.Tensor = torch.ops.image.encode_jpeg(resize(frame, 340, 256).contiguous(), 90)
     return picture.numpy().tobytes()
 

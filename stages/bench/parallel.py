@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmark import Sample, paired, ratio, timed
-from pipeline.shards import Shard
-from pipeline.shardwork import ShardTask, write_shard
-from pipeline.sources import Source
-from pipeline.video import binary, build
-from pipeline.workers import Crash, Pool
+from pipeline.core.benchmark import Sample, paired, ratio, timed
+from pipeline.core.ray_pool import Crash, Pool
+from pipeline.sources.ledger import Source
+from pipeline.store.shard_worker import ShardTask, write_shard
+from pipeline.store.shards import Shard
+from pipeline.video.ffmpeg import binary, build
 from stages.bench.corpus import POLICY
 
 FREE = "one worker / two, wall"

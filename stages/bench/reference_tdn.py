@@ -19,11 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.backbones import Bottleneck, Stem
 from tdn_model.fold import fold
-from tdn_model.tdm import LongTermTDM, ShortTermFusion, ShortTermTDM, frame_differences, halve
-from tdn_model.tdn import TDN
-from tdn_model.temporal import depthwise, split_time, three_taps
+from tdn_model.layers.resnet2d import Bottleneck, Stem
+from tdn_model.layers.tdm import (
+    LongTermTDM,
+    ShortTermFusion,
+    ShortTermTDM,
+    frame_differences,
+    halve,
+)
+from tdn_model.layers.temporal import depthwise, split_time, three_taps
+from tdn_model.models.tdn import TDN
 
 STEPS = (
     "channels-last",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.digests import read_json
-from pipeline.errors import AbsentData
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import read_json
 from stages.bench.parallel import BOUND, FREE
 
 CORES = (16, 64, 256)

@@ -93,7 +93,7 @@ def test_the_tables_and_the_report_are_there(checkout: Checkout) -> None:
 
 
 def test_a_comment_runs_only_the_plan(checkout: Checkout) -> None:
-    path = checkout.root / "tdn_model/segment.py"
+    path = checkout.root / "tdn_model/models/tsn.py"
     text = path.read_text("utf-8")
     path.write_text(text + "\n# a remark\n", "utf-8")
     try:

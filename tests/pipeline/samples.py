@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode import decode
-from pipeline.manifest_dataset import Dataset, DecodePolicy, ReaderOptions, load_dataset
-from pipeline.sources import check
-from pipeline.video import binary
+from pipeline.schema.dataset import Dataset, DecodePolicy, ReaderOptions, load_dataset
+from pipeline.sources.ledger import check
+from pipeline.store.build_frames import decode
+from pipeline.video.ffmpeg import binary
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 CODECS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.workspace import Workspace
+from pipeline.core.workspace import Workspace
 from stages import check, decode, pretrain
 from tests.pipeline import samples
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.findings import read_findings
+from pipeline.core.errors import DataError
+from pipeline.sources.findings import read_findings
 from stages import check
 from tests.pipeline.samples import clip_bytes
-from tests.stages.test_estimate import own
+from tests.stages.commands.test_estimate_decode import own
 
 
 def statuses(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.workspace import Workspace
+from pipeline.core.workspace import Workspace
 from stages import cost
 
 TSN: dict[str, Any] = {

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import scores
-from pipeline.digests import canonical_json, read_json, write_json
-from pipeline.errors import AbsentData
-from pipeline.index import read_index
-from pipeline.manifest_base import load, validate
-from pipeline.manifest_figures import Figures
-from pipeline.manifest_twin import Twin
-from pipeline.mini.plan import scene, takes
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import canonical_json, read_json, write_json
+from pipeline.core.workspace import Workspace
+from pipeline.mini.motion_plan import scene, takes
 from pipeline.mini.render import render
-from pipeline.scores import Outcomes
-from pipeline.workspace import Workspace
+from pipeline.schema.base import load, validate
+from pipeline.schema.figure_list import Figures
+from pipeline.schema.miniature import Twin
+from pipeline.scores import video_scores as scores
+from pipeline.scores.video_scores import Outcomes
+from pipeline.store.index import read_index
 from stages import figures
-from stages.rows import build_network
-from stages.truth import Truth
+from stages.figure_data.truth import Truth
+from stages.row import build_network
 from tests.stages import conftest
 from tests.stages.conftest import LABELS
 

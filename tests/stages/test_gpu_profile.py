@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import plan
-from pipeline.digests import read_json
-from pipeline.manifest import load_experiments, load_profile
-from pipeline.workspace import Workspace
-from stages.catalogue import Catalogue
-from stages.harness import execute
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import resolve_plans as plan
+from pipeline.schema.experiments import load_experiments, load_profile
+from stages.graph import execute
+from stages.networks import Catalogue
 from tdn_model.build import build
 from tdn_model.contract import window_of
-from tdn_model.engine import predict_step
 from tdn_model.inference import inference_copy
+from tdn_model.training import predict_step
 from tests.checkout import Checkout, copy_to
 
 ROW = "tdn_r50_8f_ssv1"

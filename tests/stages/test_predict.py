@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from pipeline import decoding, predictions
-from pipeline.digests import read_json
-from pipeline.errors import AbsentData
-from pipeline.workspace import Workspace
+from pipeline.clips import jpeg_decode as decoding
+from pipeline.core.errors import AbsentData
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from pipeline.scores import predictions
 from stages import predict, score, train
 from tests.stages.conftest import params
 

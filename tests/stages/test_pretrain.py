@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.digests import read_json
-from pipeline.errors import AbsentData, UsageError
-from pipeline.workspace import Workspace
-from stages import pretrain, starts, train
+from pipeline.core.errors import AbsentData, UsageError
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from stages import pretrain, train
+from stages import row_start as starts
 from tdn_model.build import build
-from tdn_model.imagenet import torchvision_names
+from tdn_model.weights.imagenet import torchvision_names
 from tests.stages.conftest import params
 
 SHAPE = {"width": 4, "blocks": [1, 1, 1, 1]}

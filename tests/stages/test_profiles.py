@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import UsageError
-from pipeline.workspace import Workspace
+from pipeline.core.errors import UsageError
+from pipeline.core.workspace import Workspace
 from stages import plan, profiles
 from tests.checkout import copy_to
 

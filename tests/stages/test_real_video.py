@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.digests import read_json
-from pipeline.workspace import Workspace
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
 from stages import check, decode, predict, pretrain, score, train
 from tests.pipeline import samples
 from tests.stages.conftest import params

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.digests import read_json
-from pipeline.errors import AbsentData, DataError, UsageError
-from pipeline.workspace import Workspace
+from pipeline.core.errors import AbsentData, DataError, UsageError
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
 from stages import train
 from tests.stages.conftest import params
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tdn_model import inference
-from tdn_model.fused_tdm import FusedFusion, FusedMotion
 from tdn_model.inference import FusedBottleneck, inference_copy
+from tdn_model.layers.fused_tdm import FusedFusion, FusedMotion
 from tests.tdn_model.helpers import clips, mini, randomise_
 
 NETWORKS: list[tuple[str, dict[str, Any]]] = [

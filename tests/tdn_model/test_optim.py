@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tdn_model.build import build
-from tdn_model.engine import micro_batch, predict_step, train_step
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
+from tdn_model.training import micro_batch, predict_step, train_step
 
 
 class Net(nn.Module):

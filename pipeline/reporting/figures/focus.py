@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 from scipy.stats import rankdata
 
-from pipeline.statistics import mean_interval
+from pipeline.scores.statistics import mean_interval
 
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float64]

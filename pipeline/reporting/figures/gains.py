@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
 from pipeline.reporting.figures.canvas import AMBER, BLUE, ORANGE, SOFT, Figure, drawing, sheet
-from pipeline.scores import Outcomes
-from pipeline.scoring import VideoScores
-from pipeline.statistics import mean_interval
+from pipeline.scores.scoring import VideoScores
+from pipeline.scores.statistics import mean_interval
+from pipeline.scores.video_scores import Outcomes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.reporting.figures.canvas import AMBER, BLUE, GREY, Figure, drawing, joined, sheet
-from pipeline.scores import Outcomes
+from pipeline.scores.video_scores import Outcomes
 
 PARTS = (
     ("right", "right", BLUE, ""),

@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pipeline.digests import read_json
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
 from pipeline.reporting.anchors import anchor, figure_link, linked, named, run_link
-from pipeline.workspace import Workspace
 
 PICTURES = ("cam", "gradcam")
 """Kinds that show frames: as PNG. The others are lines and text: as SVG."""

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from pipeline.audit.lock import Ignored, md5_of
-from pipeline.digests import read_json, sha256_json, write_json
-from pipeline.records import describe
-from pipeline.workspace import Workspace
-from stages import harness, plan
+from pipeline.audit.dvc_lock import Ignored, md5_of
+from pipeline.core.files import read_json, sha256_json, write_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.records import describe
+from stages import graph as harness
+from stages import plan
 from tests.checkout import Checkout, copy_to
 
 LOCK = "dvc.lock"

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipeline import predictions
 from pipeline.audit.links import Link
-from pipeline.digests import read_json, write_json
-from stages import audit
+from pipeline.core.files import read_json, write_json
+from pipeline.scores import predictions
+from stages.commands import audit_results as audit
 from tests.pipeline.audit.project import Project
 
 pytestmark = pytest.mark.slow

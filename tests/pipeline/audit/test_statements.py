@@ -13,8 +13,8 @@ import pytest
 from pipeline.audit.context import Context, Tools
 from pipeline.audit.links import Link, Status
 from pipeline.audit.statements import check
-from pipeline.digests import write_json
-from pipeline.workspace import Workspace
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace
 
 HEADER = "prose_id,document,place,kind,sentence,rule,ours,note\n"
 SENTENCE = "The first is above the second."

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from pipeline.mini.encode import encode
-from pipeline.video import binary
+from pipeline.video.ffmpeg import binary
 
 
 def test_the_ffmpeg_that_the_user_names_is_the_one_that_runs(

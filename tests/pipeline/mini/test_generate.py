@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.digests import sha256_file, sha256_json
-from pipeline.errors import UsageError
+from pipeline.core.errors import UsageError
+from pipeline.core.files import sha256_file, sha256_json
 from pipeline.mini import generate
 from tests.pipeline.mini.twins import small
 

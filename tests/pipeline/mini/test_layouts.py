@@ -11,8 +11,8 @@ import cv2
 import imageio_ffmpeg
 import pytest
 
-from pipeline.manifest_twin import Twin
 from pipeline.mini import generate
+from pipeline.schema.miniature import Twin
 from tests.pipeline.mini.twins import small
 
 

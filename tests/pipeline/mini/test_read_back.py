@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.datasets import read
-from pipeline.decode import decode
-from pipeline.digests import write_atomic
-from pipeline.index import FrameIndex, Video, read_index
-from pipeline.manifest_dataset import Dataset, load_dataset
-from pipeline.manifest_twin import Twin
+from pipeline.core.files import write_atomic
 from pipeline.mini import generate
 from pipeline.mini.layouts import LAYOUTS
-from pipeline.mini.plan import takes
-from pipeline.sources import check, read_ledger
-from pipeline.video import binary
+from pipeline.mini.motion_plan import takes
+from pipeline.schema.dataset import Dataset, load_dataset
+from pipeline.schema.miniature import Twin
+from pipeline.sources.ledger import check, read_ledger
+from pipeline.sources.readers import read
+from pipeline.store.build_frames import decode
+from pipeline.store.index import FrameIndex, Video, read_index
+from pipeline.video.ffmpeg import binary
 from tests.pipeline.mini.twins import TWINS, shipped, small
 from tests.pipeline.samples import MANIFESTS
 

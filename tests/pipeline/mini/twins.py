@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.manifest_base import read_yaml, validate
-from pipeline.manifest_twin import Groups, Twin
+from pipeline.schema.base import read_yaml, validate
+from pipeline.schema.miniature import Groups, Twin
 
 SHIPPED = Path(__file__).parents[3] / "manifests" / "twins"
 TWINS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import predictions
-from pipeline.digests import write_json
-from pipeline.predictions import ViewLogits
-from pipeline.workspace import Workspace
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace
+from pipeline.scores import predictions
+from pipeline.scores.predictions import ViewLogits
 from stages import report, score, tables
 
 CLASSES = 6

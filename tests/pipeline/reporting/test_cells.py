@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.manifest_base import validate
-from pipeline.manifest_claims import Claim
-from pipeline.manifest_tables import Column
 from pipeline.reporting.cells import MEANING, Measurement, Status, judge, make_cell
+from pipeline.schema.base import validate
+from pipeline.schema.claims import Claim
+from pipeline.schema.table_layouts import Column
 from tests.pipeline.reporting.fakes import FLOPS, TOP1
 
 

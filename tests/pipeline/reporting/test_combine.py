@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import ManifestError
-from pipeline.workspace import Workspace
+from pipeline.core.errors import ManifestError
+from pipeline.core.workspace import Workspace
 from tests.pipeline.reporting import fakes
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.manifest_base import validate
-from pipeline.manifest_claims import Claim
-from pipeline.manifest_tables import Column
 from pipeline.reporting.cells import Cell, Lineage, Measurement, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
-from pipeline.scores import Outcomes
+from pipeline.schema.base import validate
+from pipeline.schema.claims import Claim
+from pipeline.schema.table_layouts import Column
+from pipeline.scores.video_scores import Outcomes
 from tests.pipeline.reporting.fakes import TOP1
 
 COLUMN = validate(Column, TOP1, where="here")

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ManifestError
-from pipeline.manifest_claims import load_claims, load_prose
-from pipeline.manifest_tables import load_all
+from pipeline.core.errors import ManifestError
+from pipeline.reporting.build_tables import build_tables
 from pipeline.reporting.cells import Cell
 from pipeline.reporting.prose import check_rules, judge_prose
 from pipeline.reporting.results import Results, RunResult
-from pipeline.reporting.tables import build_tables
+from pipeline.schema.claims import load_claims, load_prose
+from pipeline.schema.table_layouts import load_all
 from stages import tables
 from tests.pipeline.reporting import fakes
 

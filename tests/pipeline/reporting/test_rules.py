@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import ManifestError
+from pipeline.core.errors import ManifestError
 from pipeline.reporting.rules import Rule, parse
 
 VALUES = {

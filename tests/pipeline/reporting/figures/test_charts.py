@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.reporting.figures.cost import Point, draw_cost
+from pipeline.reporting.figures.cost_chart import Point, draw_cost
 from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
 from pipeline.reporting.figures.ranks import draw_ranks, rank
 from pipeline.reporting.figures.reversal import count_pair, draw_reversal
-from pipeline.scores import Outcomes
-from pipeline.scoring import VideoScores
+from pipeline.scores.scoring import VideoScores
+from pipeline.scores.video_scores import Outcomes
 
 CLASSES = ["opening", "closing", "resting"]
 

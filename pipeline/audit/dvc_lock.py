@@ -1,0 +1,96 @@
+"""`dvc.lock` as DVC left it, read as YAML; DVC's own state database and cache are not looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pipeline.lineage.evidence import Run
+from pipeline.schema.base import read_yaml
+
+
+@dataclass(frozen=True)
+class LockEntry:
+    """What DVC knows of one file or folder."""
+
+    path: str
+    md5: str
+    bytes: int | None
+
+    @property
+    def folder(self) -> bool:
+        return self.md5.endswith(".dir")
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """One stage of the lock, paths relative to the project."""
+
+    name: str
+    deps: dict[str, LockEntry]
+    outs: dict[str, LockEntry]
+
+
+def read_lock(path: Path) -> dict[str, LockedStage]:
+    """The stages of a lock file by name; ManifestError when it is missing or does not parse."""
+    value = read_yaml(path)
+    stages = value.get("stages", {}) if isinstance(value, dict) else {}
+    return {
+        name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))
+        for name, stage in stages.items()
+    }
+
+
+def find_stage(lock: dict[str, LockedStage], run: Run) -> LockedStage | None:
+    """The stage of a run: 'train@row', or 'cost' for a stage without a key."""
+    return lock.get(f"{run.stage}@{run.key}") or lock.get(run.stage)
+
+
+class Ignored:
+    """What `.dvcignore` leaves out of folders: names, and places anchored with a slash."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            lines = (root / ".dvcignore").read_text(encoding="utf-8").split("\n")
+        except OSError:
+            lines = []
+        lines = [line.strip() for line in lines]
+        rules = [line.rstrip("/") for line in lines if line[:1] not in ("", "#", "!")]
+        self._root = root
+        self._names = [rule for rule in rules if not rule.startswith("/")]
+        self._places = [rule[1:].split("/") for rule in rules if rule.startswith("/")]
+
+    def __call__(self, path: Path) -> bool:
+        parts = path.relative_to(self._root).parts
+        if any(fnmatch(part, name) for part in parts for name in self._names):
+            return True
+        return any(
+            len(parts) >= len(place) and all(map(fnmatch, parts, place)) for place in self._places
+        )
+
+
+def md5_of(path: Path, ignored: Ignored) -> str:
+    """A file's md5, or a folder's as DVC forms it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    files = [p for p in path.rglob("*") if p.is_file() and not ignored(p)]
+    listing = [
+        {"md5": md5_of(p, ignored), "relpath": p.relative_to(path).as_posix()} for p in files
+    ]
+    listing.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(listing, sort_keys=True).encode("utf-8")
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _entries(items: list[dict[str, Any]] | None) -> dict[str, LockEntry]:
+    # A derived graph lies deeper; its paths are still relative to the project (`wdir`).
+    found = {}
+    for item in items or []:
+        place = str(item["path"])
+        found[place] = LockEntry(place, str(item.get("md5", "")), item.get("size"))
+    return found

@@ -1,0 +1,308 @@
+"""Level 0: do records, plans, `dvc.lock`, cells and each other's digests tell one story?
+
+Reads no data; the manifests and the code are read to resolve the plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.audit import orphans, statements
+from pipeline.audit.context import Context
+from pipeline.audit.differ import plan_changes
+from pipeline.audit.dvc_lock import LockedStage, find_stage
+from pipeline.audit.links import Level, Link, Status
+from pipeline.core.errors import TdnError
+from pipeline.core.files import json_bytes, sha256_file
+from pipeline.lineage import root
+from pipeline.lineage.evidence import Artefact, Run
+
+_COMPARED = ("verified", "differs")
+_SHOWN = 6
+
+
+def check(context: Context, published: str | None = None) -> Iterator[Link]:
+    """Every link of level 0; `published` is a root digest that the evidence must have."""
+    yield from _foundations(context)
+    for run in context.runs():
+        yield from _run(context, run)
+    yield from _unrecorded(context)
+    yield from _code(context)
+    yield from _environments(context)
+    for cell in context.measured():
+        yield _cell(context, cell)
+    if context.scope is None:
+        yield from orphans.check(context)
+        yield from statements.check(context)
+    yield _root(context, published)
+
+
+def _foundations(context: Context) -> Iterator[Link]:
+    """What everything else is held against: it must parse."""
+    for name, found in (("manifests", context.plans), ("dvc.lock", context.lock)):
+        if isinstance(found, TdnError):
+            where = found.where or context.work.relative(context.tools.lock)
+            path = where.partition(",")[0]
+            yield Link(
+                Level.LOCK, name, "says", path, Status.UNREADABLE, detail=found.what, do=found.do
+            )
+    if not context.tables:
+        path = context.work.relative(context.work.reports / "tables" / "cells.json")
+        detail = "there are no cells, or they do not parse"
+        yield Link(Level.LOCK, "cells", "says", path, Status.UNREADABLE, detail=detail)
+
+
+def _run(context: Context, run: Run) -> Iterator[Link]:
+    source = f"record:{run.name}"
+    if run.problem:
+        status = Status.RECORD_TAMPERED if run.tampered else Status.UNREADABLE
+        do = f"restore it from git, or run `tdn {run.stage} {run.key}` again"
+        yield Link(Level.LOCK, source, "is", run.path, status, detail=run.problem, do=do)
+    else:
+        yield Link(Level.LOCK, source, "is", run.path, declared=run.sha256, actual=run.sha256)
+    if not run.plan:
+        return
+    yield from _planned(context, run, source)
+    if not isinstance(context.lock, TdnError):
+        yield _locked(context, run, find_stage(context.lock, run), source)
+    for read in run.inputs:
+        yield from _read(context, run, read, source)
+
+
+def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
+    """Is the run still what the manifests and the code ask for?"""
+    if isinstance(context.plans, TdnError):
+        return
+    plan = context.plans.get(run.name)
+    if plan is None:
+        kept = ", ".join(made.path for made in run.outputs)
+        yield Link(
+            Level.LOCK,
+            source,
+            "asked for by",
+            run.path,
+            Status.ORPHAN,
+            detail=f"no manifest asks for this run any more; it made {kept}",
+            do="remove the record and what it made, or put its manifest back",
+        )
+        return
+    found = plan_changes(run.plan, plan, run.code)
+    if _raw_only(found) and plan["params"].get("raw") is None:
+        detail = "the raw data it was made from are not on this machine"
+        yield Link(Level.LOCK, source, "planned by", run.path, Status.UNAVAILABLE, detail=detail)
+        return
+    yield Link(
+        Level.LOCK,
+        source,
+        "planned by",
+        context.work.relative(context.work.plan(run.stage, run.key)),
+        Status.STALE_INPUT if found else Status.OK,
+        detail=_some(found),
+        do="`make repro`, or take the edit back" if found else "",
+    )
+
+
+def _raw_only(found: list[str]) -> bool:
+    return len(found) == 1 and found[0].startswith("raw ")
+
+
+def _locked(context: Context, run: Run, stage: LockedStage | None, source: str) -> Link:
+    path = context.work.relative(context.tools.lock)
+    if stage is None:
+        detail = "dvc.lock does not know this run: it was made outside the graph"
+        do = "`make repro` runs what the graph does not know"
+        return Link(Level.LOCK, source, "locked by", path, Status.UNRECORDED, detail=detail, do=do)
+    wrong = []
+    plan = context.work.relative(context.work.plan(run.stage, run.key))
+    known = stage.deps.get(plan)
+    text = json_bytes(run.plan)
+    if known is not None and known.md5 != hashlib.md5(text, usedforsecurity=False).hexdigest():
+        wrong.append(f"{plan} is another")
+    pairs = [(item, stage.deps) for item in run.inputs] + [(i, stage.outs) for i in run.outputs]
+    for item, entries in pairs:
+        entry = entries.get(item.path)
+        if entry is not None and entry.bytes is not None and entry.bytes != item.bytes:
+            wrong.append(f"{item.path} has {entry.bytes} bytes there, {item.bytes} in the record")
+    status = Status.LOCK_MISMATCH if wrong else Status.OK
+    do = f"`make repro`, or restore {path} and the record from git" if wrong else ""
+    return Link(Level.LOCK, source, "locked by", path, status, detail=_some(wrong), do=do)
+
+
+def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[Link]:
+    """Did the run see what the maker of its input wrote?"""
+    made = context.evidence.made(read.path)
+    if made is None:
+        if _is_made(context, read.path):
+            yield Link(
+                Level.LOCK,
+                source,
+                "read",
+                read.path,
+                Status.UNRECORDED,
+                detail="no record says what made it: the chain ends here",
+                do="restore the record from git, or run the stage that makes it again",
+            )
+        return
+    if made.path == read.path:
+        declared: str | None = made.sha256
+    else:
+        declared = made.files.get(read.path[len(made.path) + 1 :])
+    if declared is None:
+        return
+    maker = context.evidence.maker(read.path) or ""
+    stale = declared != read.sha256
+    yield Link(
+        Level.LOCK,
+        source,
+        "read",
+        read.path,
+        Status.STALE_INPUT if stale else Status.OK,
+        declared,
+        read.sha256,
+        detail=f"it saw another file than {maker} made" if stale else "",
+        do=f"run `tdn {run.stage} {run.key}` again" if stale else "",
+    )
+
+
+def _is_made(context: Context, path: str) -> bool:
+    """Whether some stage makes files at this place; the rest are given: manifests, raw data."""
+    work = context.work
+    made = [work.data / name for name in ("sources", "frames", "flow", "decoded")]
+    places = [work.relative(place) for place in (*made, work.run("x").parent)]
+    return any(path.startswith(f"{place}/") for place in places)
+
+
+def _unrecorded(context: Context) -> Iterator[Link]:
+    """Runs that `dvc.lock` knows and the manifests ask for, without a record."""
+    if isinstance(context.plans, TdnError) or isinstance(context.lock, TdnError):
+        return
+    for name in context.plans:
+        stage, _, key = name.partition("/")
+        outside = context.scope is not None and name not in context.scope
+        if name in context.evidence.runs or outside:
+            continue
+        if f"{stage}@{key}" in context.lock or (key == "all" and stage in context.lock):
+            path = context.work.relative(context.work.record(stage, key))
+            yield Link(
+                Level.LOCK,
+                f"record:{name}",
+                "is",
+                path,
+                Status.UNRECORDED,
+                detail="dvc.lock knows this run and there is no record of it",
+                do=f"restore the record from git, or run `tdn {stage} {key}` again",
+            )
+
+
+def _code(context: Context) -> Iterator[Link]:
+    """Modules that a run used and that no commit holds."""
+    if context.uncommitted is None:
+        detail = "no git here: cannot say whether the code is in a commit"
+        yield Link(Level.LOCK, "code", "committed", ".git", Status.UNAVAILABLE, detail=detail)
+        return
+    users: dict[str, list[str]] = {}
+    for run in context.runs():
+        for name in sorted(context.uncommitted & run.code.keys()):
+            users.setdefault(name, []).append(run.name)
+    for name, runs in users.items():
+        yield Link(
+            Level.LOCK,
+            "code",
+            "committed",
+            name,
+            Status.DIRTY_CODE,
+            detail=f"in no commit, and used by {_some(runs)}",
+            do="commit it; what it ran need not run again",
+        )
+
+
+def _environments(context: Context) -> Iterator[Link]:
+    """Were the rows of each table made with the same versions on the same kind of processor?"""
+    for table in context.tables:
+        name = f"{table['document']}/{table['table']}"
+        cells = [c for c in context.measured() if c["cell_id"].split("/")[:2] == name.split("/")]
+        cells = [cell for cell in cells if cell["lineage"]["dataset"]]
+        behind = {run for cell in cells for run in context.behind(cell)}
+        seen: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for run in sorted(behind):
+            about = context.evidence.observed(run)
+            for what, value in environment(about or {}).items():
+                place = seen.setdefault((context.evidence.runs[run].stage, what), {})
+                place.setdefault(value, []).append(run)
+        mixed = [
+            f"{stage}: {what} " + " / ".join(f"{v} ({_some(r, 2)})" for v, r in values.items())
+            for (stage, what), values in seen.items()
+            if len(values) > 1
+        ]
+        path = context.work.relative(context.work.reports / "tables" / f"{name}.csv")
+        yield Link(
+            Level.LOCK,
+            f"table:{name}",
+            "made in",
+            path,
+            Status.MIXED_ENV if mixed else Status.OK,
+            detail=_some(mixed),
+            do="make the rows of one table on one kind of machine" if mixed else "",
+        )
+
+
+def environment(observed: Mapping[str, Any]) -> dict[str, str]:
+    """What results may depend on: versions and the processor, from an observed record."""
+    packages = observed.get("packages") or {}
+    found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
+    devices = observed.get("accelerators") or []
+    names = sorted({str(device["name"]) for device in devices})
+    processor = ", ".join(names) or str(observed.get("cpu") or "")
+    return {**found, **({"processor": processor} if processor else {})}
+
+
+def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
+    """Do a cell's sources fit the records, and may it claim what it claims?"""
+    source, path = f"cell:{cell['cell_id']}", f"reports/{context.work.profile}/tables/cells.json"
+    wrong = []
+    for item in cell["lineage"]["sources"]:
+        made = context.evidence.made(item["path"])
+        if made is None:
+            # Measured outside the graph: a time, say.
+            place = context.place(item["path"])
+            if not place.is_file() or sha256_file(place) != item["sha256"]:
+                wrong.append(f"it was made from another {item['path']}")
+        elif made.path == item["path"] and made.sha256 != item["sha256"]:
+            wrong.append(f"it was made from another {item['path']}")
+    smoke = context.evidence.smoke(context.behind(cell))
+    if smoke is not None and cell["status"] in _COMPARED:
+        detail = f"it is '{cell['status']}' and depends on miniature data ({smoke})"
+        return Link(
+            Level.LOCK, source, "claims", path, Status.RECOMPUTE_MISMATCH, detail=detail,
+            do="make the tables again: `tdn tables`",
+        )  # fmt: skip
+    status = Status.STALE_INPUT if wrong else Status.OK
+    do = "make the tables again: `tdn tables`" if wrong else ""
+    return Link(Level.LOCK, source, "measured from", path, status, detail=_some(wrong), do=do)
+
+
+def _root(context: Context, published: str | None) -> Link:
+    """Is the root digest what the records give, and the one that was published?"""
+    path = context.work.relative(root.root_path(context.work))
+    stated = root.read_root(context.work)
+    if stated is None:
+        detail, do = "it is missing or does not parse", "make the tables again: `make repro`"
+        return Link(Level.LOCK, "root", "covers", path, Status.MISSING, detail=detail, do=do)
+    found = root.compute(context.evidence, stated.get("reads", []))
+    actual = found["root"]
+    words, do = [], ""
+    if stated["root"] != actual:
+        words = root.differences(stated, found) or ["what it says it covers was edited"]
+        do = "make the tables again: `make repro`"
+    if published not in (None, actual):
+        words.append(f"published {published}")
+    status = Status.ROOT_MISMATCH if words else Status.OK
+    said = published or stated["root"]
+    return Link(Level.LOCK, "root", "covers", path, status, said, actual, _some(words), do)
+
+
+def _some(words: list[str], most: int = _SHOWN) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return "; ".join(words[:most]) + more

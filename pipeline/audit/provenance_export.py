@@ -1,0 +1,126 @@
+"""The records in two public vocabularies: RO-Crate (Workflow Run) and W3C PROV, as JSON values.
+
+RO-Crate 1.1 with the Process Run Crate profile: a `CreateAction` per run, its `instrument` the
+code, its `object` what it read, its `result` what it made. PROV-JSON: entities, activities and
+`used`, `wasGeneratedBy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.audit.context import Context
+from pipeline.core.files import sha256_json
+from pipeline.lineage.evidence import Artefact, Run
+from pipeline.lineage.root import read_root
+
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+SPECIFICATION = "https://w3id.org/ro/crate/1.1"
+
+
+def ro_crate(context: Context) -> dict[str, Any]:
+    """`ro-crate-metadata.json` of the runs in scope; a folder's identifier ends in a slash."""
+    runs = list(context.runs())
+    files = {item.path: item for run in runs for item in (*run.inputs, *run.outputs)}
+    actions = [_action(context, run) for run in runs]
+    ended = [when for run in runs if (when := context.observed_end(run.name)) is not None]
+    root: dict[str, Any] = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": f"tdn-bench, profile {context.work.profile}",
+        "description": "Video action recognition, measured again: from raw video to table cell",
+        "license": "Apache-2.0",
+        "datePublished": max(ended, default="1970-01-01"),
+        "conformsTo": {"@id": PROFILE},
+        "hasPart": [{"@id": _id(item)} for item in files.values()],
+        "mentions": [{"@id": action["@id"]} for action in actions],
+    }
+    if (stated := read_root(context.work)) is not None:
+        about = {"propertyID": "sha256", "value": stated["root"]}
+        root["identifier"] = {"@id": "#root"}
+        extra = [{"@id": "#root", "@type": "PropertyValue", "name": "evidence root", **about}]
+    else:
+        extra = []
+    descriptor = {
+        "@id": "ro-crate-metadata.json",
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": SPECIFICATION},
+        "about": {"@id": "./"},
+    }
+    profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"}
+    code = {run.stage: _software(run) for run in runs}
+    entities = [*(_file(item) for item in files.values()), *actions, *code.values(), *extra]
+    return {
+        "@context": f"{SPECIFICATION}/context",
+        "@graph": [descriptor, profile, root, *entities],
+    }
+
+
+def prov(context: Context) -> dict[str, Any]:
+    """PROV-JSON of the runs in scope."""
+    used: dict[str, Any] = {}
+    generated: dict[str, Any] = {}
+    entities: dict[str, Any] = {}
+    activities: dict[str, Any] = {}
+    for run in context.runs():
+        about = context.evidence.observed(run.name) or {}
+        times = {f"prov:{k}Time": about[v] for k, v in _TIMES.items() if about.get(v)}
+        activities[f"tdn:{run.name}"] = {
+            **times,
+            "tdn:record_sha256": run.sha256,
+            "tdn:params_sha256": sha256_json(run.params),
+        }
+        for kind, items in ((used, run.inputs), (generated, run.outputs)):
+            for item in items:
+                name = f"tdn:{item.path}@{item.sha256[:12]}"
+                entities[name] = {"prov:label": item.path, "tdn:sha256": item.sha256}
+                link = {"prov:activity": f"tdn:{run.name}", "prov:entity": name}
+                kind[f"_:{'u' if kind is used else 'g'}{len(kind)}"] = link
+    return {
+        "prefix": {"tdn": f"urn:tdn-bench:{context.work.profile}:"},
+        "entity": entities,
+        "activity": activities,
+        "used": used,
+        "wasGeneratedBy": generated,
+    }
+
+
+_TIMES = {"start": "started", "end": "ended"}
+
+FORMS: dict[str, Callable[[Context], dict[str, Any]]] = {"ro-crate": ro_crate, "prov": prov}
+
+
+def _action(context: Context, run: Run) -> dict[str, Any]:
+    about = context.evidence.observed(run.name) or {}
+    times = {f"{k}Time": about[v] for k, v in _TIMES.items() if about.get(v)}
+    return {
+        "@id": f"#run/{run.name}",
+        "@type": "CreateAction",
+        "name": run.name,
+        "description": f"record {run.path}, sha256 {run.sha256}",
+        "instrument": {"@id": f"#code/{run.stage}"},
+        "object": [{"@id": _id(item)} for item in run.inputs],
+        "result": [{"@id": _id(item)} for item in run.outputs],
+        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        **times,
+    }
+
+
+def _software(run: Run) -> dict[str, Any]:
+    return {
+        "@id": f"#code/{run.stage}",
+        "@type": "SoftwareApplication",
+        "name": f"tdn {run.stage}",
+        "version": sha256_json(run.code)[:12],
+    }
+
+
+def _file(item: Artefact) -> dict[str, Any]:
+    kind = "Dataset" if item.files else "File"
+    about = {"contentSize": str(item.bytes), "sha256": item.sha256}
+    return {"@id": _id(item), "@type": kind, "name": item.path, **about}
+
+
+def _id(item: Artefact) -> str:
+    return f"{item.path}/" if item.files else item.path

@@ -1,0 +1,261 @@
+"""Many tasks on many processes: the only module that starts Ray.
+
+`workers=0` runs tasks in this process, one after another. Otherwise a private Ray on this machine,
+listening on loopback only, or the cluster that RAY_ADDRESS names. A worker that dies is retried by
+Ray; one that keeps dying comes back as a `Crash`, so that the caller can look for the culprit.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from pipeline.core.errors import StoreError, TdnError, UsageError
+from pipeline.core.machine import cores
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+RETRIES = 2
+_PREFIX = "tdn-"
+_HELD = ".held"
+_REACH_S = 10.0
+_ANSWER_S = 60.0
+_STORE_BYTES = 128 << 20
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Named for other systems; on Linux, too, it is what binds every listener to 127.0.0.1.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A task whose worker process died every time it was tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Answer(Generic[R]):
+    """What a worker sends back: a result, or the error as data (Ray would wrap it)."""
+
+    value: R | None
+    error: TdnError | None
+
+
+def _guarded(function: Callable[[T], R], task: T) -> _Answer[R]:
+    try:
+        return _Answer(function(task), None)
+    except TdnError as error:
+        return _Answer(None, error)
+    except OSError as error:
+        return _Answer(None, _refused(error))
+
+
+def _refused(error: OSError) -> StoreError:
+    """What the system refused a worker, in words and without folders of its machine."""
+    do = "look at that file's rights and its disk, then run the command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        do = "free some space and run the command again"
+    reason = error.strerror or type(error).__name__
+    where = error.filename if isinstance(error.filename, str) else ""
+    return StoreError(f"a worker had to stop: {reason}", where=Path(where).name, do=do)
+
+
+def _value(answer: _Answer[R]) -> R:
+    if answer.error is not None:
+        raise answer.error
+    return answer.value  # type: ignore[return-value]  # no error: there is a value
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """For connecting to the cluster of RAY_ADDRESS: UsageError where there is none."""
+    address = os.environ["RAY_ADDRESS"]
+    place = re.fullmatch(r"(?:\w+://)?\[?([^/\[\]]+)\]?:(\d{1,5})", address)
+    try:
+        if place is not None:  # Ray itself would try for minutes, and print while it does
+            socket.create_connection((place[1], int(place[2])), _REACH_S).close()
+        yield
+    except (OSError, OverflowError, UnicodeError, ValueError, RuntimeError, ImportError):
+        raise UsageError(
+            f"no Ray cluster answers at {address}, which RAY_ADDRESS names",
+            do="start it, correct RAY_ADDRESS, or unset it to work on this machine alone",
+        ) from None
+
+
+def _sweep(place: Path) -> None:
+    """Remove the Ray folders that killed drivers left in `place`; the living hold theirs."""
+    for folder in place.glob(f"{_PREFIX}*"):
+        try:
+            hold = os.open(folder / _HELD, os.O_RDWR)
+        except OSError:  # not ours, or about to be held
+            continue
+        try:
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(hold)
+
+
+class Pool:
+    """Runs tasks; use as a context manager. Starts Ray when the first task needs it."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.cluster = "RAY_ADDRESS" in os.environ and workers != 0
+        self.workers = cores() if workers is None else workers
+        if self.workers < 0:
+            raise UsageError("workers must be 0 or more", do="0 runs everything in this process")
+        self._ray: Any = None
+        self._folder = ""
+        self._hold = -1
+
+    def run(
+        self, function: Callable[[T], R], tasks: Iterable[T], *, retries: int = RETRIES
+    ) -> Iterator[tuple[int, R | Crash]]:
+        """Yield (position in `tasks`, result or Crash) as tasks finish.
+
+        A task is taken from `tasks` shortly before a worker can begin with it.
+
+        `function` must be importable in a worker; a TdnError it raises is raised here, an OSError
+        becomes a StoreError. UsageError when the cluster of RAY_ADDRESS does not answer.
+        """
+        if not self.workers and not self.cluster:
+            for position, task in enumerate(tasks):
+                yield position, _value(_guarded(function, task))
+            return
+        yield from self._run_remote(function, tasks, retries)
+
+    def everywhere(self, function: Callable[[T], R], task: T) -> list[tuple[str, R | Crash]]:
+        """(name, result) of `function(task)` on every machine of the cluster that takes tasks.
+
+        A machine that dies, does not answer within a minute or lacks this package is a Crash.
+        Without a cluster the one machine is this one.
+        """
+        if not self.cluster:
+            return [("this machine", _value(_guarded(function, task)))]
+        ray = self._start(1)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        remote = ray.remote(num_cpus=0, max_retries=0)(_guarded)
+        nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+        asked = []
+        for node in sorted(nodes, key=lambda node: (node["NodeName"], node["NodeID"])):
+            only_there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = remote.options(scheduling_strategy=only_there).remote(function, task)
+            asked.append((f"{node['NodeName']} ({node['NodeID'][:8]})", answer))
+        found = []
+        for name, answer in asked:
+            try:
+                found.append((name, self._result(answer, _ANSWER_S)))
+            except ray.exceptions.RayTaskError as error:  # `function` could not even be loaded
+                reason = str(error.cause).partition("\n")[0]
+                found.append((name, Crash(f"it cannot run this package ({reason:.200})")))
+        return found
+
+    def _run_remote(
+        self, function: Callable[[T], R], tasks: Iterable[T], retries: int
+    ) -> Iterator[tuple[int, R | Crash]]:
+        coming = iter(tasks)
+        first = list(islice(coming, max(1, self.workers)))
+        if not first:
+            return
+        ray = self._start(len(first))
+        remote = ray.remote(num_cpus=1, max_retries=retries)(_guarded)
+        slots = int(ray.cluster_resources().get("CPU", 1))
+        waiting = enumerate(chain(first, coming))
+        running: dict[Any, int] = {}
+        try:
+            while True:
+                while len(running) < 2 * slots and (following := next(waiting, None)) is not None:
+                    running[remote.remote(function, following[1])] = following[0]
+                if not running:
+                    return
+                finished, _ = ray.wait(list(running), num_returns=1)
+                yield running.pop(finished[0]), self._result(finished[0])
+        finally:
+            for pending in running:
+                ray.cancel(pending, force=True)
+
+    def _result(self, reference: Any, timeout_s: float | None = None) -> Any:
+        exceptions = self._ray.exceptions
+        lost = (
+            exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError,
+            exceptions.TaskUnschedulableError,
+        )  # fmt: skip
+        try:
+            answer = self._ray.get(reference, timeout=timeout_s)
+        except lost:
+            return Crash("its worker process was killed")
+        except exceptions.OutOfMemoryError:
+            return Crash("its worker process ran out of memory")
+        except exceptions.GetTimeoutError:
+            return Crash(f"it did not answer within {timeout_s:g} s")
+        return _value(answer)
+
+    def _start(self, tasks: int) -> Any:
+        """Ray, with no more workers than `tasks`: those there are to begin with."""
+        if self._ray is not None:
+            return self._ray
+        for name, value in _ENVIRONMENT.items():
+            if not (self.cluster and name == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+                os.environ.setdefault(name, value)
+        if self.cluster:
+            with _cluster():
+                import ray
+
+                ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            import ray
+
+            # Socket paths are limited to 107 bytes, so the folder must be short.
+            short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+            _sweep(short)
+            self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
+            self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._hold, fcntl.LOCK_EX)
+            ray.init(
+                address="local",
+                num_cpus=min(self.workers, tasks),
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=self._folder,
+            )
+        self._ray = ray
+        return ray
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._hold)
+            self._folder = ""

@@ -1,0 +1,200 @@
+"""Everything that records say: runs, what they read and made, and the walk from a file backwards.
+
+Driven by the records' own inputs and outputs; no stage is known by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.files import read_json, sha256_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.code_digest import Parts, code_digest
+from pipeline.lineage.records import OBSERVED, SCHEMA
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file or folder as a record names it; `files` ({name below it: sha256}) for folders."""
+
+    role: str
+    path: str
+    sha256: str
+    bytes: int
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run record. `problem` says why it cannot be believed ('' when it can)."""
+
+    stage: str
+    key: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    code: Parts = field(default_factory=dict)
+    """The definitions behind its code digest; empty when their file is not here."""
+    inputs: tuple[Artefact, ...] = ()
+    outputs: tuple[Artefact, ...] = ()
+    sha256: str = ""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    tampered: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.key}"
+
+
+class Evidence:
+    """The run records of a profile, by name ('train/row') and by what they made."""
+
+    def __init__(self, work: Workspace) -> None:
+        self.work = work
+        self.runs: dict[str, Run] = {}
+        known: dict[str, Parts] = {}
+        folder = work.reports / "records"
+        for path in sorted(folder.glob("*/*.json")):
+            if not path.name.endswith(OBSERVED):
+                run = _read(work, path, known)
+                self.runs[run.name] = run
+        self._makers: dict[str, str] = {}
+        for run in self.runs.values():
+            for made in run.outputs:
+                # A file of its own wins over the folder that also holds it.
+                self._makers[made.path] = run.name
+
+    def maker(self, path: str) -> str | None:
+        """The run that made a file: it, or the nearest folder above it, is among its outputs."""
+        place = path
+        while place:
+            if place in self._makers:
+                return self._makers[place]
+            place = place.rpartition("/")[0]
+        return None
+
+    def made(self, path: str) -> Artefact | None:
+        """The output that is, or is the nearest above, a path."""
+        name = self.maker(path)
+        if name is None:
+            return None
+        above = [m for m in self.runs[name].outputs if path == m.path or _below(path, m.path)]
+        return max(above, key=lambda made: len(made.path))
+
+    def behind(self, paths: Iterable[str]) -> set[str]:
+        """Names of every run that files at `paths` come from."""
+        found: set[str] = set()
+        todo = [name for path in paths if (name := self.maker(path)) is not None]
+        while todo:
+            name = todo.pop()
+            if name in found:
+                continue
+            found.add(name)
+            inputs = (self.maker(read.path) for read in self.runs[name].inputs)
+            todo += [maker for maker in inputs if maker is not None and maker != name]
+        return found
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Runs so that each comes after what it reads."""
+        wanted, done = set(names), dict[str, None]()
+
+        def visit(name: str, trail: tuple[str, ...]) -> None:
+            if name in done or name in trail:
+                return
+            for read in self.runs[name].inputs:
+                maker = self.maker(read.path)
+                if maker is not None and maker in wanted:
+                    visit(maker, (*trail, name))
+            done[name] = None
+
+        for name in sorted(wanted):
+            visit(name, ())
+        return list(done)
+
+    def observed(self, name: str) -> dict[str, Any] | None:
+        """The observed half of a record; None when it is missing or unreadable."""
+        run = self.runs[name]
+        path = (self.work.root / run.path).with_suffix(OBSERVED)
+        try:
+            value = read_json(path)
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def smoke(self, names: Iterable[str]) -> str | None:
+        """The first of these runs that depends on generated or reduced data; None: none does."""
+        for name in sorted(names):
+            params = self.runs[name].params
+            data = params.get("data")
+            inner = isinstance(data, Mapping) and data.get("generated")
+            if params.get("smoke") or params.get("generated") or inner or "twin" in params:
+                return name
+        return None
+
+
+def _below(path: str, folder: str) -> bool:
+    return path.startswith(folder + "/")
+
+
+def _read(work: Workspace, path: Path, known: dict[str, Parts]) -> Run:
+    stage, key = path.parent.name, path.stem
+    place = work.relative(path)
+    try:
+        value = read_json(path)
+        said = value.pop("record_sha256")
+        identity = value["identity"]
+        digest = str(identity["code"]["digest"])
+        if digest not in known:
+            known[digest] = _parts(work, digest)
+        run = Run(
+            stage=str(identity["stage"]),
+            key=str(identity["key"]),
+            path=place,
+            params=identity["params"],
+            code=known[digest],
+            inputs=tuple(_artefacts(identity["inputs"])),
+            outputs=tuple(_artefacts(value["outputs"])),
+            sha256=str(said),
+            plan={"params": identity["params"], "code": identity["code"]},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Run(stage, key, place, problem=f"does not parse as a run record: {error!r}")
+    wrong = _contradictions(value, said)
+    if (run.stage, run.key) != (stage, key):
+        wrong.append(f"it is the record of {run.name}")
+    if wrong:
+        changes: dict[str, Any] = {**run.__dict__, "stage": stage, "key": key}
+        return Run(**{**changes, "problem": "; ".join(wrong), "tampered": True})
+    return run
+
+
+def _parts(work: Workspace, digest: str) -> Parts:
+    """The definitions behind a code digest; empty when their file is not here or does not fit."""
+    try:
+        parts: Parts = read_json(work.code(digest))
+        return parts if code_digest(parts) == digest else {}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _contradictions(value: Mapping[str, Any], said: str) -> list[str]:
+    """In which of its own digests a record is wrong."""
+    identity = value["identity"]
+    checks = {
+        "record_sha256": said == sha256_json(value),
+        "identity_sha256": value.get("identity_sha256") == sha256_json(identity),
+        "params_sha256": identity.get("params_sha256") == sha256_json(identity["params"]),
+        "schema": value.get("schema") == SCHEMA,
+    }
+    return [f"its {name} does not fit" for name, fits in checks.items() if not fits]
+
+
+def _artefacts(items: Iterable[Mapping[str, Any]]) -> Iterator[Artefact]:
+    for item in items:
+        files = {name: str(about["sha256"]) for name, about in item.get("files", {}).items()}
+        yield Artefact(
+            str(item["role"]), str(item["path"]), str(item["sha256"]), int(item["bytes"]), files
+        )

@@ -1,0 +1,64 @@
+"""One digest for everything that a profile's tables rest on.
+
+The root covers the run records behind the files that the tables read (through their digests:
+sources, frames, weights, predictions, metrics, parameters, code) and the manifests that lay the
+tables out. The tables themselves follow from these by recomputing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import Evidence
+
+SCHEMA = "tdn.root/1"
+SHORT = 12
+
+
+def root_path(work: Workspace) -> Path:
+    """Where the root lies; a signature of it lies beside it."""
+    return work.reports / "root.json"
+
+
+def compute(evidence: Evidence, reads: Iterable[str]) -> dict[str, Any]:
+    """The root over files at the relative paths `reads`: {schema, profile, reads, runs, files,
+    root}. A file that no run made counts with its own sha256, an absent one with none."""
+    places = sorted(set(reads))
+    runs = {name: evidence.runs[name].sha256 for name in sorted(evidence.behind(places))}
+    files: dict[str, str | None] = {}
+    for place in places:
+        if evidence.maker(place) is None:
+            path = evidence.work.root / place
+            files[place] = sha256_file(path) if path.is_file() else None
+    body = {
+        "schema": SCHEMA,
+        "profile": evidence.work.profile,
+        "reads": places,
+        "runs": runs,
+        "files": files,
+    }
+    return {**body, "root": sha256_json(body)}
+
+
+def read_root(work: Workspace) -> dict[str, Any] | None:
+    """`root.json` as it stands; None when it is missing or unreadable."""
+    try:
+        value = read_json(root_path(work))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("root"), str) else None
+
+
+def differences(published: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Which runs and files make two roots differ."""
+    words = []
+    for kind in ("runs", "files"):
+        before, after = published.get(kind, {}), found.get(kind, {})
+        for name in sorted({*before, *after}):
+            if before.get(name) != after.get(name):
+                words.append(name)
+    return words

@@ -1,0 +1,179 @@
+"""Layout + claims + results → a table of cells → a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pipeline.reporting.cells import Cell, Measurement, Status, make_cell
+from pipeline.reporting.ordering import Ordering, find_ordering
+from pipeline.reporting.results import Results
+from pipeline.schema.claims import Claim
+from pipeline.schema.table_layouts import Column, Layout
+
+SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A regenerated table: its layout, its cells by (row, column), its orderings."""
+
+    layout: Layout
+    cells: Mapping[tuple[str, str], Cell]
+    orderings: tuple[Ordering, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why a cost or another number that needs no data differs from the printed one, by cell."""
+        said = []
+        for (row, name), cell in self.cells.items():
+            column = self.layout.columns[name]
+            if cell.status is Status.DIFFERS and not column.measure.depends_on_data:
+                what = f"{self.layout.rows[row].label}, {column.label}"
+                printed = (
+                    f"{cell.claimed} printed, {number(cell.measured, column.decimals)} measured"
+                )
+                said.append(f"{what}: {printed}; {cell.reason}.")
+        return tuple(said)
+
+    def as_json(self) -> dict[str, Any]:
+        """The table's frame and orderings; a row's `cells` are columns, found by their address."""
+        layout = self.layout
+        return {
+            "document": layout.document,
+            "table": layout.table,
+            "caption": layout.caption,
+            "place": layout.place,
+            "note": layout.note,
+            "label_title": layout.label_title,
+            "settings": [{"key": key, "label": label} for key, label in layout.settings.items()],
+            "columns": [
+                {
+                    "key": key,
+                    "label": column.label,
+                    "unit": column.unit,
+                    "decimals": column.decimals,
+                    "kind": column.measure.kind,
+                    "protocol": column.measure.protocol,
+                    "tolerance": column.tolerance.model_dump(),
+                }
+                for key, column in layout.columns.items()
+            ],
+            "rows": [
+                {
+                    "row": key,
+                    "label": row.label,
+                    "settings": dict(row.settings),
+                    "cells": [c for c in layout.columns if (key, c) in self.cells],
+                }
+                for key, row in layout.rows.items()
+            ],
+            "orderings": [ordering.as_json() for ordering in self.orderings],
+            "cell_notes": list(self.notes),
+        }
+
+
+def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -> Table:
+    """Fill a layout. A place with neither a claim nor a row of ours is no cell."""
+    cells: dict[tuple[str, str], Cell] = {}
+    for row_key in layout.rows:
+        for name, column in layout.columns.items():
+            claim = claims.get(f"{layout.table_id}/{row_key}/{name}")
+            claim_id = None if claim is None else claim.claim_id
+            found = _measurement(layout, row_key, name, column, results, claim_id)
+            if claim is not None or found.known:
+                address = (layout.table_id, row_key, name)
+                cells[row_key, name] = make_cell(address, claim, found, column)
+    orderings = []
+    for name in layout.ordering:
+        in_column = [cells[row, name] for row in layout.rows if (row, name) in cells]
+        ordering = find_ordering(name, in_column, results.outcomes)
+        if ordering is not None:
+            orderings.append(ordering)
+    return Table(layout, cells, tuple(orderings))
+
+
+def _measurement(
+    layout: Layout,
+    row_key: str,
+    name: str,
+    column: Column,
+    results: Results,
+    claim_id: str | None,
+) -> Measurement:
+    row = layout.rows[row_key]
+    own = row.cells.get(name)
+    protocol = row.protocol or column.measure.protocol
+    if own is not None and own.protocol is not None:
+        protocol = own.protocol
+    if own is not None and own.name is not None:
+        measure = column.measure.model_copy(update={"name": own.name})
+        column = column.model_copy(update={"measure": measure})
+    return results.measure(row.run_for(name, column.source), column, protocol, claim_id)
+
+
+def build_tables(
+    layouts: Sequence[Layout], claims: Mapping[str, Claim], results: Results
+) -> tuple[Table, ...]:
+    """The layouts that concern this profile, filled: printed tables in the order of their claims.
+
+    A profile that runs any row of the papers' tables shows all of them, so that every claim has its
+    cell; one that runs none (someone's own videos) shows only the tables that name its runs.
+    """
+    printed = {claim.document for claim in claims.values()}
+    named = [layout for layout in layouts if _names_any(layout, results)]
+    all_printed = any(layout.document in printed for layout in named)
+    shown = [
+        layout
+        for layout in layouts
+        if layout in named or (all_printed and layout.document in printed)
+    ]
+    places = list(dict.fromkeys(f"{c.document}/{c.table}" for c in claims.values()))
+    shown.sort(key=lambda x: places.index(x.table_id) if x.table_id in places else len(places))
+    return tuple(build_table(layout, claims, results) for layout in shown)
+
+
+def _names_any(layout: Layout, results: Results) -> bool:
+    return any(run in results.runs for row in layout.rows.values() for run in row.named_runs)
+
+
+def frame(table: Table) -> pd.DataFrame:
+    """The table as text cells: row, label, settings, then `<column>_<suffix>` for SUFFIXES.
+
+    Claims are printed as the paper prints them, measurements with the column's decimals, and an
+    empty string stands for nothing, so that every writer prints the same characters.
+    """
+    records = []
+    for row_key, row in table.layout.rows.items():
+        record = {"row": row_key, "label": row.label}
+        record |= {key: row.settings.get(key, "") for key in table.layout.settings}
+        for name, column in table.layout.columns.items():
+            cell = table.cells.get((row_key, name))
+            texts = ("",) * len(SUFFIXES) if cell is None else _texts(cell, column.decimals)
+            record |= {f"{name}_{s}": t for s, t in zip(SUFFIXES, texts, strict=True)}
+        records.append(record)
+    return pd.DataFrame.from_records(records, columns=frame_columns(table.layout))
+
+
+def frame_columns(layout: Layout) -> list[str]:
+    """The frame's columns in order."""
+    measured = [f"{name}_{suffix}" for name in layout.columns for suffix in SUFFIXES]
+    return ["row", "label", *layout.settings, *measured]
+
+
+def _texts(cell: Cell, decimals: int) -> tuple[str, ...]:
+    return (
+        cell.claimed or "",
+        number(cell.measured, decimals),
+        cell.status.value,
+        number(cell.ci_low, decimals),
+        number(cell.ci_high, decimals),
+    )
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with fixed decimals, '' for none."""
+    return "" if value is None else f"{value:.{decimals}f}"

@@ -1,0 +1,149 @@
+"""The only bridge from a YAML file to a checked value: unknown keys and wrong types are refused.
+
+A message names the file, the key and, for a misspelt key, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from pipeline.core.errors import ManifestError
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+"""Names of rows, data sets, protocols …: DVC reads a dot as a path and a dash as an option."""
+
+
+class Strict(BaseModel):
+    """A manifest section: immutable, unknown keys forbidden, no silent type conversion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice, which plain YAML resolves silently to the last one."""
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key '{key}' is written twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain value of a YAML file; a ManifestError when it is missing or not YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = nearest(path.stem, [p.stem for p in path.parent.glob("*.yaml")])
+        raise ManifestError(
+            f"there is no {path.name}", where=_place(path), do=near or "check the name"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"not UTF-8 text: {error.reason}", where=_place(path), do="save the file as UTF-8"
+        ) from None
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ManifestError(
+            f"not readable as YAML: {problem}", where=_place(path) + line, do="mend the line"
+        ) from None
+
+
+def validate(model: type[M], value: Any, *, where: str) -> M:
+    """`value` as a checked `model`; `where` is the file (and key) that the message names."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        what, do = _explain(model, error)
+        raise ManifestError(what, where=where, do=do) from None
+
+
+def load(model: type[M], path: Path) -> M:
+    """A YAML file as a checked `model`."""
+    return validate(model, read_yaml(path), where=_place(path))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'did you mean …?' for a misspelt word, or the valid ones when nothing is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"valid: {', '.join(sorted(known)[:20])}" if known else ""
+
+
+def _place(path: Path) -> str:
+    """A path as messages show it: from the project's top folder on, never the machine's."""
+    parts = path.parts
+    for top in ("manifests", "data", "runs", "reports"):
+        if top in parts:
+            return "/".join(parts[parts.index(top) :])
+    return path.name
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
+    lines: list[str] = []
+    hint = ""
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            siblings = _fields_at(model, item["loc"][:-1])
+            guess = nearest(str(item["loc"][-1]), siblings)
+            lines.append(f"{key}: unknown key" + (f"; {guess}" if guess else ""))
+            hint = hint or guess
+        elif item["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            got = re.sub(r"\s+", " ", repr(item.get("input")))[:60]
+            lines.append(f"{key}: {item['msg']} (got {got})")
+    return "; ".join(lines), hint or "correct the key"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The field names of the section at `loc`, as far as the types tell."""
+    current: type[BaseModel] = model
+    parts = list(loc)
+    while parts:
+        field = current.model_fields.get(str(parts.pop(0)))
+        inner = _inner(field.annotation) if field is not None else None
+        if field is None or inner is None:
+            return []
+        if get_origin(field.annotation) in (dict, list) and parts:
+            parts.pop(0)  # the key or index inside the container
+        current = inner
+    return list(current.model_fields)
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The section type inside dict[str, X], list[X] or X | None."""
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner(argument)
+        if found is not None:
+            return found
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None

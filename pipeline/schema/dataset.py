@@ -1,0 +1,136 @@
+"""What a data set is: `manifests/datasets/<name>.yaml`, checked.
+
+A manifest says where a data set comes from, how it lies on disk, which lists make its folds, how it
+is decoded and what is known to be odd about it. Numbers are the official ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.core.errors import ManifestError, UsageError
+from pipeline.schema.base import Identifier, Strict, load, nearest
+
+Layout = Literal["ssv1", "ssv2", "kinetics", "ucf101", "hmdb51", "weizmann", "list"]
+SplitName = Annotated[str, Field(min_length=1)]
+
+
+class Fold(Strict):
+    """Which listed splits a row trains on and is scored on."""
+
+    train: SplitName
+    val: SplitName
+
+
+class DecodePolicy(Strict):
+    """How a data set's videos become frames; part of the identity of every frame."""
+
+    short_side_px: Annotated[int, Field(ge=16, le=4096)] | None
+    """Scale the shorter side to this, rounded to even pixels; null keeps the size."""
+    upscale: bool
+    """False leaves videos smaller than `short_side_px` as they are."""
+    quality: Annotated[int, Field(ge=2, le=31)]
+    """ffmpeg's JPEG quantiser: 2 is best (about libjpeg 90), 3 is a fifth smaller."""
+    fps: Annotated[float, Field(gt=0)] | None
+    """Frames per second to resample to; null keeps every frame as it was coded."""
+    max_frames: Annotated[int, Field(gt=0)] | None
+    """Stop after this many frames; null takes the whole video."""
+    min_frames: Annotated[int, Field(ge=1)]
+    """Fewer decoded frames than this make the video unusable (status `short`)."""
+    timeout_s: Annotated[float, Field(gt=0)]
+    """Wall-clock limit of one video's decoding."""
+    videos_per_shard: Annotated[int, Field(ge=1, le=4096)]
+    half_size: bool = False
+    """Store every frame at half size too, for rows with `half_size` (`pipeline.store.halves`). The only
+    key with a default: what is recorded of a policy leaves it out where it is false, so that
+    stores without halves are what they were before there were any."""
+
+    def recorded(self) -> dict[str, object]:
+        """The policy as stores record it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class ReaderOptions(Strict):
+    """Where a layout's files lie below the raw folder; each reader uses the keys it knows."""
+
+    videos: str
+    """Folder that holds the videos or frame folders."""
+    lists: dict[SplitName, str] = Field(default_factory=dict)
+    """Layout `list`: the list file of each split."""
+    columns: list[Literal["path", "frames", "labels", "skip"]] = Field(default_factory=list)
+    """Layout `list`: what the columns of a line mean."""
+    separator: str = " "
+    """Layout `list`: what stands between columns (a space means any white space)."""
+    classes: str | None = None
+    """Layout `list`: file of class names, one per line; null when lists hold names themselves."""
+    suffix: str = ""
+    """Layout `list`: appended to a path that has no extension (`.mp4`)."""
+    frame_prefix: str | None = None
+    """Frame folders: only files whose name starts so are frames; null takes every numbered JPEG."""
+
+
+class Dataset(Strict):
+    """One data set."""
+
+    name: Identifier
+    title: str
+    homepage: str
+    licence: str
+    obtain: str
+    """What a user puts where, in a sentence; printed when the data are absent."""
+    layout: Layout
+    metric: Literal["top1", "map"]
+    multi_label: bool
+    label_order: Literal["sorted", "file"]
+    """Class indices follow the sorted names or the order of the official class file."""
+    num_classes: Annotated[int, Field(ge=1)] | None
+    """Null (a user's own data only): as many as the lists name."""
+    folds: Annotated[dict[Identifier, Fold], Field(min_length=1)]
+    decode_splits: list[SplitName] | None
+    """Videos in none of these splits are listed but not decoded; null decodes all."""
+    expected: dict[SplitName, int]
+    """Official number of listed videos per split."""
+    flip_pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    """Class names that change places when a clip is mirrored."""
+    decode: DecodePolicy
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
+    """More unusable videos than this fraction of those to decode fail `check` and `decode`."""
+    options: ReaderOptions
+    quirks: list[str]
+    """What is known to be odd, in sentences."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Dataset:
+        flipped = [name for pair in self.flip_pairs for name in pair]
+        if len(set(flipped)) != len(flipped):
+            raise ValueError("flip_pairs names a class twice")
+        if (self.metric == "map") != self.multi_label:
+            raise ValueError("metric map goes with multi_label: true, top1 with false")
+        if self.layout == "list" and (not self.options.lists or "path" not in self.options.columns):
+            raise ValueError("layout list needs options.lists and a path in options.columns")
+        return self
+
+
+def load_dataset(manifests: Path, name: str) -> Dataset:
+    """The data set called `name`; a UsageError naming the nearest one when there is none."""
+    known = list_datasets(manifests)
+    if name not in known:
+        raise UsageError(
+            f"unknown data set '{name}'", where="manifests/datasets/", do=nearest(name, known)
+        )
+    dataset = load(Dataset, manifests / "datasets" / f"{name}.yaml")
+    if dataset.name != name:
+        raise ManifestError(
+            f"name: '{dataset.name}' does not match the file name",
+            where=f"manifests/datasets/{name}.yaml",
+            do=f"write name: {name}",
+        )
+    return dataset
+
+
+def list_datasets(manifests: Path) -> list[str]:
+    """Names of the data sets that have a manifest, sorted."""
+    return sorted(path.stem for path in (manifests / "datasets").glob("*.yaml"))

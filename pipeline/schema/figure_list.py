@@ -1,0 +1,229 @@
+"""Which figures a profile shows, and of which rows: `manifests/figures.yaml`, checked.
+
+A figure may name rows that a profile does not have: it is then left empty with a reason. A table's
+ordering figures need no entry of rows: they follow from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from pipeline.schema.base import Identifier, Strict, load
+
+
+def _from_pairs(value: Any) -> Any:
+    return dict(value) if isinstance(value, list) else value
+
+
+def _to_pairs(value: Mapping[str, Any]) -> list[list[Any]]:
+    return [list(item) for item in value.items()]
+
+
+# A plan's JSON sorts its keys, and here their order counts: there a mapping is a list of pairs.
+Ordered = (BeforeValidator(_from_pairs), PlainSerializer(_to_pairs, when_used="json"))
+Labelled = Annotated[dict[Identifier, str], Field(min_length=1), *Ordered]
+"""Rows of the experiments file and how the figure names them, in drawing order."""
+Layer = Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]
+ROWS_OF = "experiments.yaml"
+
+
+class Figure(Strict):
+    """What every figure says of itself."""
+
+    title: str
+    stands_for: str = ""
+    """The printed figure or sentence that it regenerates; empty for one of our own."""
+    experiments: str = ROWS_OF
+    """The experiments file its rows are in: profiles with another one leave the figure out."""
+    remark: str = ""
+    """What a reader must know beyond data, protocol and rows, which the caption says anyway."""
+
+    @property
+    def rows_named(self) -> list[str]:
+        return []
+
+
+class Curves(Figure):
+    """Training loss and accuracy by epoch."""
+
+    kind: Literal["curves"]
+    rows: Labelled
+
+    @property
+    def rows_named(self) -> list[str]:
+        return list(self.rows)
+
+
+class Printed(Strict):
+    """Where the printed numbers of a cost figure are: a table's columns."""
+
+    table: str
+    cost: Identifier
+    accuracy: Identifier
+
+
+class Cost(Figure):
+    """Accuracy against multiply-adds, printed beside measured."""
+
+    kind: Literal["cost"]
+    printed: Printed
+    rows: Labelled
+    protocol: Identifier
+
+    @property
+    def rows_named(self) -> list[str]:
+        return list(self.rows)
+
+
+class Ordering(Figure):
+    """Printed against measured rank: one figure per table column whose order the tables compare."""
+
+    kind: Literal["ordering"]
+
+
+class Reversal(Figure):
+    """Pairs of classes that are each other's reverse in time: right, taken for the reverse, else.
+
+    `pairs` counts where the videos are real; a generated data set knows its own.
+    """
+
+    kind: Literal["reversal"]
+    rows: Labelled
+    protocol: Identifier
+    pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=list
+    )
+
+    @property
+    def rows_named(self) -> list[str]:
+        return list(self.rows)
+
+
+class Gains(Figure):
+    """Per-class accuracy (average precision where videos have several labels), second over first.
+
+    `printed`: gains that a text prints, in points, by class.
+    """
+
+    kind: Literal["gains"]
+    rows: Annotated[dict[Identifier, str], Field(min_length=2, max_length=2), *Ordered]
+    protocol: Identifier
+    most: Annotated[int, Field(ge=2)] = 40
+    """Classes drawn at most; when there are more, those that gain and lose most."""
+    printed: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def rows_named(self) -> list[str]:
+        return list(self.rows)
+
+
+class _Shown(Figure):
+    """A figure of some test videos, and numbers over more of them."""
+
+    protocol: Identifier
+    show: Annotated[int, Field(ge=1, le=12)] = 3
+    show_ids: dict[Identifier, list[str]] = Field(default_factory=dict)
+    """Videos to show, by profile; without an entry, the first video of `show` spread classes."""
+    measure: Annotated[int, Field(ge=0, le=2000)] = 48
+    """Test videos, drawn once, over which the overlap with motion is measured."""
+
+
+class Cam(_Shown):
+    """Class activation maps of an image and a difference network."""
+
+    kind: Literal["cam"]
+    row: Identifier
+
+    @property
+    def rows_named(self) -> list[str]:
+        return [self.row]
+
+
+class GradCam(_Shown):
+    """Grad-CAM of one layer, row by row; the first row is the baseline."""
+
+    kind: Literal["gradcam"]
+    rows: Labelled
+    layer: Layer
+    frames: Literal["center", "all"]
+
+    @property
+    def rows_named(self) -> list[str]:
+        return list(self.rows)
+
+
+class Place(Strict):
+    """A residual block: stage 2-5 and its number from 1; past the end, the stage's last."""
+
+    stage: Annotated[int, Field(ge=2, le=5)]
+    block: Annotated[int, Field(ge=1)]
+    reading: str
+    """Why this block: which printed name it is taken for."""
+
+
+class Kernels(Figure):
+    """TANet's importance V and kernel Θ against the kernels of I3D 3×1×1, by data set."""
+
+    kind: Literal["kernels"]
+    tanet: Labelled
+    i3d: Labelled
+    places: Annotated[dict[str, Place], Field(min_length=1, max_length=4), *Ordered]
+    videos: Annotated[int, Field(ge=2, le=2000)] = 48
+
+    @property
+    def rows_named(self) -> list[str]:
+        return [*self.tanet, *self.i3d]
+
+
+Any_ = Annotated[
+    Curves | Cost | Ordering | Reversal | Gains | Cam | GradCam | Kernels,
+    Field(discriminator="kind"),
+]
+
+
+class Figures(Strict):
+    figures: Annotated[dict[Identifier, Any_], *Ordered]
+
+
+def load_figures(manifests: Path) -> dict[str, Any_]:
+    """Every figure of the manifest, in the order written; none when there is no manifest."""
+    path = manifests / "figures.yaml"
+    return load(Figures, path).figures if path.is_file() else {}
+
+
+def figure_params(
+    manifests: Path,
+    about: Mapping[str, Any],
+    experiments: str,
+    plans: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the figures stage sees: `about` (profile, smoke), figures, their rows and data sets.
+
+    `experiments` is the file of the profile's rows: only its figures are kept. `plans` are the
+    parameters of the stages planned so far: a row comes with those of its predict stage, a data set
+    with its title and, where it is generated, its twin.
+    """
+    figures = {
+        key: figure
+        for key, figure in load_figures(manifests).items()
+        if figure.experiments == experiments
+    }
+    named = dict.fromkeys(row for figure in figures.values() for row in figure.rows_named)
+    rows = {row: dict(plans["predict", row]) for row in named if ("predict", row) in plans}
+    datasets: dict[str, Any] = {}
+    for name in sorted({row["data"]["name"] for row in rows.values()}):
+        twin = plans.get(("mini", name))
+        datasets[name] = {
+            "title": plans["check", name]["dataset"]["title"],
+            "twin": None if twin is None else twin["twin"],
+        }
+    return {
+        **about,
+        "figures": Figures(figures=figures).model_dump(mode="json")["figures"],
+        "rows": rows,
+        "datasets": datasets,
+    }

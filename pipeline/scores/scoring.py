@@ -1,0 +1,272 @@
+"""From logits per view to video scores, and from video scores to metrics.
+
+    V   videos that could be scored
+    K   classes
+
+A video counts as scored when every one of its views has logits; otherwise it is a failed one and
+enters no mean. Ties are broken towards the lower class index, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score
+
+from pipeline.core.errors import DataError, UsageError
+from pipeline.scores.predictions import Predictions
+from pipeline.scores.statistics import (
+    N_RESAMPLES,
+    SEED,
+    Floats,
+    Interval,
+    mean_interval,
+    percentile_interval,
+    resample_weights,
+)
+
+TOP_K = (1, 5)
+METRICS = ("top1", "map")
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """One score vector per video: `scores` (V, K), sorted by video id; `failed` could not be."""
+
+    video_ids: tuple[str, ...]
+    labels: tuple[tuple[int, ...], ...]
+    scores: Floats
+    failed: tuple[str, ...]
+
+    @property
+    def n_expected(self) -> int:
+        return len(self.video_ids) + len(self.failed)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Softmax along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def _clipped(logits: Floats) -> Floats:
+    return np.maximum(logits, 0.0)
+
+
+def _same(logits: Floats) -> Floats:
+    return logits
+
+
+# How the views of a video become one vector: a map per view, then the mean or the sum over views.
+_AGGREGATES: dict[str, tuple[Callable[[Floats], Floats], bool]] = {
+    "mean_logits": (_same, True),
+    "mean_softmax": (softmax, True),
+    "sum_clipped_logits": (_clipped, False),
+}
+AGGREGATES = tuple(_AGGREGATES)
+
+
+def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
+    """Combine each video's views; `aggregate` is one of AGGREGATES.
+
+    `mean_logits`: TSM, TEA, TANet. `mean_softmax`: TDN over several views. `sum_clipped_logits`:
+    one member of the TDN authors' 8+16 ensemble, which sets negative logits to 0.
+    """
+    if aggregate not in _AGGREGATES:
+        raise UsageError(
+            f"unknown aggregate '{aggregate}'", do=f"choose one of: {', '.join(AGGREGATES)}"
+        )
+    per_view, average = _AGGREGATES[aggregate]
+    groups: dict[str, list[int]] = {}
+    for index, video_id in enumerate(predictions.video_ids):
+        groups.setdefault(video_id, []).append(index)
+    ok = predictions.ok
+    scored = sorted(v for v, rows in groups.items() if all(ok[row] for row in rows))
+    failed = tuple(sorted(groups.keys() - set(scored)))
+    rows = [row for video_id in scored for row in groups[video_id]]
+    counts = np.array([len(groups[video_id]) for video_id in scored], dtype=np.int64)
+    scores = np.zeros((0, predictions.n_classes))
+    if scored:
+        views = per_view(predictions.logits[rows].astype(np.float64))
+        scores = np.add.reduceat(views, np.concatenate([[0], np.cumsum(counts)[:-1]]), axis=0)
+        if average:
+            scores = scores / counts[:, None]
+    labels = tuple(predictions.labels[groups[video_id][0]] for video_id in scored)
+    return VideoScores(tuple(scored), labels, np.asarray(scores), failed)
+
+
+# --- several networks on the same videos ---------------------------------------------------------
+
+
+def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]:
+    """The members' scores over the videos that all of them scored, and the result's frame."""
+    common = set(members[0].video_ids).intersection(*(m.video_ids for m in members[1:]))
+    expected = {v for m in members for v in (*m.video_ids, *m.failed)}
+    if len({m.scores.shape[1] for m in members}) != 1:
+        raise DataError(
+            "the networks have different numbers of classes",
+            do="combine rows of one data set only",
+        )
+    picked = []
+    for member in members:
+        index = {video_id: i for i, video_id in enumerate(member.video_ids)}
+        picked.append(member.scores[[index[v] for v in sorted(common)]])
+    first = dict(zip(members[0].video_ids, members[0].labels, strict=True))
+    template = VideoScores(
+        tuple(sorted(common)),
+        tuple(first[v] for v in sorted(common)),
+        np.zeros_like(picked[0]),
+        tuple(sorted(expected - common)),
+    )
+    return picked, template
+
+
+def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
+    return VideoScores(template.video_ids, template.labels, scores, template.failed)
+
+
+def ensemble_clipped_logit_sum(members: Sequence[Predictions]) -> VideoScores:
+    """Sum over members and views of max(0, logit): 8+16 frames as the TDN authors' code has it."""
+    picked, template = _aligned([score_videos(m, "sum_clipped_logits") for m in members])
+    return _with_scores(template, np.sum(picked, axis=0))
+
+
+def ensemble_softmax_mean(members: Sequence[Predictions]) -> VideoScores:
+    """The plain mean of the members' mean softmax."""
+    picked, template = _aligned([score_videos(m, "mean_softmax") for m in members])
+    return _with_scores(template, np.mean(picked, axis=0))
+
+
+def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> VideoScores:
+    """Weighted sum of l1-normalised mean logits, RGB to flow 1 to 1.5 (Ng & Davis 2018, §3.3)."""
+    picked, template = _aligned([score_videos(m, "mean_logits") for m in members])
+    total = np.zeros_like(picked[0])
+    for weight, scores in zip(weights, picked, strict=True):
+        norm = np.abs(scores).sum(axis=1, keepdims=True)
+        total += weight * scores / np.where(norm > 0, norm, 1.0)
+    return _with_scores(template, total)
+
+
+def pool(members: Sequence[VideoScores]) -> VideoScores:
+    """Folds over disjoint videos as one (leave-one-out); a DataError when a video is in two."""
+    video_ids = [v for m in members for v in (*m.video_ids, *m.failed)]
+    if len(set(video_ids)) != len(video_ids):
+        twice = sorted({v for v in video_ids if video_ids.count(v) > 1})[:3]
+        raise DataError(
+            f"videos in more than one fold: {', '.join(twice)}",
+            do="pool folds with disjoint test sets; average overlapping splits instead",
+        )
+    scored = [
+        (video_id, labels, scores)
+        for m in members
+        for video_id, labels, scores in zip(m.video_ids, m.labels, m.scores, strict=True)
+    ]
+    scored.sort(key=lambda item: item[0])
+    return VideoScores(
+        tuple(item[0] for item in scored),
+        tuple(item[1] for item in scored),
+        np.array([item[2] for item in scored]).reshape(len(scored), -1),
+        tuple(sorted(v for m in members for v in m.failed)),
+    )
+
+
+# --- metrics -------------------------------------------------------------------------------------
+
+
+def predicted(videos: VideoScores) -> npt.NDArray[np.int64]:
+    """(V,) the class with the highest score, the lower index when tied."""
+    if not videos.video_ids:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(videos.scores.argmax(axis=1), dtype=np.int64)
+
+
+def correct_at(videos: VideoScores, k: int) -> npt.NDArray[np.bool_]:
+    """(V,) whether any of a video's labels is among the k highest scores (k may exceed K)."""
+    correct = np.zeros(len(videos.video_ids), dtype=np.bool_)
+    classes = np.arange(videos.scores.shape[1])
+    for index, labels in enumerate(videos.labels):
+        scores = videos.scores[index]
+        for label in labels:
+            ahead = (scores > scores[label]) | ((scores == scores[label]) & (classes < label))
+            correct[index] |= int(ahead.sum()) < k
+    return correct
+
+
+def mean_average_precision(videos: VideoScores) -> float:
+    """mAP in percent over the classes that have a positive video; NaN when none has."""
+    truth = _truth(videos)
+    with_positives = np.flatnonzero(truth.any(axis=0))
+    values = [
+        average_precision_score(truth[:, c], videos.scores[:, c]) for c in with_positives.tolist()
+    ]
+    return 100.0 * float(np.mean(values)) if values else float("nan")
+
+
+def _truth(videos: VideoScores) -> npt.NDArray[np.bool_]:
+    truth = np.zeros(videos.scores.shape, dtype=np.bool_)
+    for index, labels in enumerate(videos.labels):
+        truth[index, list(labels)] = True
+    return truth
+
+
+def map_interval(
+    videos: VideoScores, *, n_resamples: int = N_RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Bootstrap interval of mAP over videos; classes without a positive in a draw sit it out."""
+    truth = _truth(videos)
+    order = np.argsort(-videos.scores, axis=0, kind="stable")
+    samples: list[Floats] = []
+    for weights in resample_weights(truth.shape[0], n_resamples=n_resamples, seed=seed):
+        per_class = []
+        for c in np.flatnonzero(truth.any(axis=0)).tolist():
+            drawn = weights[:, order[:, c]]
+            hits = drawn * truth[order[:, c], c]
+            precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(drawn, axis=1), 1.0)
+            positives = hits.sum(axis=1)
+            value = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
+            per_class.append(np.where(positives > 0, value, np.nan))
+        values = np.stack(per_class)
+        present = np.isfinite(values).sum(axis=0)
+        samples.append(np.nansum(values, axis=0) / np.maximum(present, 1))
+    found = percentile_interval(np.concatenate(samples))
+    return Interval(100.0 * found.low, 100.0 * found.high)
+
+
+def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
+    """The metrics of one protocol as JSON values; numbers are None when no video was scored.
+
+    `metric` is 'top1' (top1_pct, top5_pct) or 'map' (map_pct beside them). Each comes with its
+    95 % interval as `<name>_ci95_pct`: [low, high].
+    """
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
+    result: dict[str, Any] = {
+        "n_expected": videos.n_expected,
+        "n_scored": len(videos.video_ids),
+        "n_failed": len(videos.failed),
+    }
+    for k in TOP_K:
+        correct = correct_at(videos, k).astype(np.float64)
+        found = mean_interval(correct) if correct.size else None
+        mean = float(correct.mean()) if correct.size else None
+        _put(result, f"top{k}", mean and 100.0 * mean, found, 100.0)
+    if metric == "map":
+        any_label = any(videos.labels)
+        value = mean_average_precision(videos) if any_label else None
+        _put(result, "map", value, map_interval(videos) if any_label else None, 1.0)
+    return result
+
+
+def _put(
+    result: dict[str, Any], name: str, value: float | None, interval: Interval | None, scale: float
+) -> None:
+    result[f"{name}_pct"] = None if value is None else round(value, 4)
+    result[f"{name}_ci95_pct"] = (
+        None
+        if interval is None
+        else [round(scale * interval.low, 4), round(scale * interval.high, 4)]
+    )

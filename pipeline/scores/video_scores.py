@@ -1,0 +1,81 @@
+"""Per-video outcomes of one row under one protocol: what paired tests and intervals are made of.
+
+One Parquet file per (row, protocol): video_id, label, predicted, correct1, correct5, one line per
+scored video, sorted by video id. A video with several labels keeps the first as `label`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import RecordError
+from pipeline.core.parquet import write_table
+from pipeline.scores.scoring import VideoScores, correct_at, predicted
+
+SCHEMA = "tdn.scores/1"
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Arrays of equal length V, sorted by video id."""
+
+    video_ids: tuple[str, ...]
+    labels: npt.NDArray[np.int32]
+    predicted: npt.NDArray[np.int32]
+    correct1: npt.NDArray[np.bool_]
+    correct5: npt.NDArray[np.bool_]
+
+
+def outcomes(videos: VideoScores) -> Outcomes:
+    """Who was right on which video."""
+    return Outcomes(
+        video_ids=videos.video_ids,
+        labels=np.array([v[0] if v else UNLABELLED for v in videos.labels], dtype=np.int32),
+        predicted=predicted(videos).astype(np.int32),
+        correct1=correct_at(videos, 1),
+        correct5=correct_at(videos, 5),
+    )
+
+
+def write(path: Path, found: Outcomes) -> None:
+    """Write the file whole or not at all, the same bytes for the same outcomes."""
+    table = pa.table(
+        {
+            "video_id": pa.array(found.video_ids, pa.string()),
+            "label": pa.array(found.labels),
+            "predicted": pa.array(found.predicted),
+            "correct1": pa.array(found.correct1),
+            "correct5": pa.array(found.correct5),
+        }
+    ).replace_schema_metadata({"tdn.schema": SCHEMA})
+    write_table(path, table)
+
+
+def read(path: Path) -> Outcomes | None:
+    """The outcomes a file holds, None when there is no file; RecordError when it is damaged."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(
+            f"unreadable: {str(error).splitlines()[0]}",
+            where=path.name,
+            do="score the row again: `tdn score ROW`",
+        ) from None
+    if (table.schema.metadata or {}).get(b"tdn.schema") != SCHEMA.encode():
+        raise RecordError("not a file of scores", where=path.name, do="score the row again")
+    return Outcomes(
+        video_ids=tuple(table["video_id"].to_pylist()),
+        labels=table["label"].to_numpy(),
+        predicted=table["predicted"].to_numpy(),
+        correct1=table["correct1"].to_numpy(),
+        correct5=table["correct5"].to_numpy(),
+    )

@@ -1,0 +1,326 @@
+"""The ledger of sources: every listed video with its file's size and sha256, before any decoding.
+
+`check` reconciles a data set's lists with its files and writes two files: the ledger (Parquet, one
+row per listed video and one per file that no list names) and a summary (JSON) whose digest covers
+classes, labels, splits and file contents. Decoding depends on the summary, never on the raw folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import AbsentData, DataError
+from pipeline.core.files import sha256_file, sha256_json, write_json
+from pipeline.core.parquet import write_table
+from pipeline.schema.dataset import Dataset
+from pipeline.sources.archives import unpack_parts, unpack_replacements
+from pipeline.sources.readers import Item, Listing, read
+from pipeline.video.ffmpeg import frame_files
+
+SCHEMA = "tdn.sources/1"
+THREADS = 4
+_MOST_SHOWN = 20
+_MOST_PROBLEMS = 1000
+
+Progress = Callable[[int, int], None]
+
+LEDGER = pa.schema(
+    [
+        ("video_id", pa.string()),  # null: a file that no list names
+        ("relpath", pa.string()),  # below the raw folder; null when there is no file
+        ("labels", pa.list_(pa.int32())),
+        ("splits", pa.list_(pa.string())),
+        ("files", pa.int32()),  # 1, or the number of frames of a frame folder
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),  # of the file; of names, sizes and contents for a folder
+        ("status", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One row of the ledger.
+
+    status: `ok`; `missing`, `refused` and `skipped` as in the listing; `empty` and `unreadable`
+    files; `unlisted` for a file that no list names.
+    """
+
+    video_id: str | None
+    relpath: str | None
+    labels: list[int]
+    splits: list[str]
+    files: int
+    bytes: int
+    sha256: str | None
+    status: str
+    reason: str
+
+
+BAD = ("missing", "refused", "empty", "unreadable")
+
+
+def check(
+    dataset: Dataset,
+    raw: Path,
+    summary: Path,
+    *,
+    cache: Path | None = None,
+    record_absent: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the summary at `summary` and the ledger beside it; returns the summary.
+
+    `cache` keeps sha256 by path, size and time of change, so that a second check reads no file.
+    Raises AbsentData when the data are not there (with `record_absent` a summary of status
+    `absent` is written instead) and DataError when more than the manifest's fraction of the videos
+    to decode cannot be used; both files are written first.
+    """
+    ledger = summary.with_suffix(".parquet")
+    try:
+        if not raw.is_dir():
+            raise AbsentData(
+                f"{dataset.title} is not on this machine",
+                where=f"the raw folder of {dataset.name}",
+                do=dataset.obtain,
+            )
+        unpack_parts(raw, dataset.options.videos)
+        if dataset.layout == "kinetics":
+            unpack_replacements(raw)
+        listing = read(dataset, raw)
+        _fits(dataset, listing)
+    except AbsentData as error:
+        if not record_absent:
+            raise
+        record = {"schema": SCHEMA, "dataset": dataset.name, "status": "absent"}
+        record |= {"reason": error.what, "digest": sha256_json(["absent", dataset.name])}
+        write_table(ledger, _table([]))
+        write_json(summary, record)
+        return record
+    rows = _measure(listing, raw, dataset.options.frame_prefix, cache, progress)
+    record = _summary(dataset, listing, raw, rows)
+    write_table(ledger, _table(rows))
+    write_json(summary, record)
+    refuse_if_bad(
+        dataset, "check", [(row.video_id or "", row.status, row.reason) for row in rows], BAD
+    )
+    return record
+
+
+def read_ledger(path: Path) -> list[Source]:
+    """The rows of a ledger, in its order: listed videos by id, then unlisted files."""
+    return list(stream_ledger(path))
+
+
+def stream_ledger(path: Path) -> Iterator[Source]:
+    """The rows of a ledger as in `read_ledger`, some hundred of them in memory at a time."""
+    with pq.ParquetFile(path, buffer_size=1 << 16) as file:
+        for batch in file.iter_batches(512, use_threads=False):
+            for row in batch.to_pylist():
+                yield Source(**row)
+
+
+def refuse_if_bad(
+    dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]], bad: tuple[str, ...]
+) -> None:
+    """DataError with a list when too many of the (id, status, reason) rows are `bad`."""
+    counted = failed = 0
+    shown = []
+    for name, status, reason in rows:
+        counted += status not in ("skipped", "unlisted")
+        if status in bad:
+            failed += 1
+            if failed <= _MOST_SHOWN:
+                shown.append(f"{name}: {status}: {reason}")
+    if failed <= dataset.max_failed_fraction * counted:
+        return
+    lines = [
+        f"{failed} of {counted} videos cannot be used, "
+        f"more than the allowed {100 * dataset.max_failed_fraction:g} %",
+        *shown,
+    ]
+    if failed > _MOST_SHOWN:
+        lines.append(f"… and {failed - _MOST_SHOWN} more")
+    manifest = f"manifests/datasets/{dataset.name}.yaml"
+    raise DataError(
+        f"{dataset.name}: " + "\n    ".join(lines),
+        where=f"{step} {dataset.name}",
+        do=f"fetch these videos again, or raise max_failed_fraction in {manifest}",
+    )
+
+
+def _fits(dataset: Dataset, listing: Listing) -> None:
+    """DataError when the manifest's flip map names classes that the lists do not have."""
+    named = {name for pair in dataset.flip_pairs for name in pair}
+    unknown = sorted(named - set(listing.classes))
+    if unknown:
+        raise DataError(
+            f"{dataset.name}: classes of flip_pairs are in no list: {', '.join(unknown[:4])}",
+            where=f"manifests/datasets/{dataset.name}.yaml, flip_pairs",
+            do="correct the names, or get the complete lists",
+        )
+
+
+def _table(rows: list[Source]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=LEDGER)
+
+
+def _summary(dataset: Dataset, listing: Listing, raw: Path, rows: list[Source]) -> dict[str, Any]:
+    listed = [row for row in rows if row.video_id is not None]
+    splits: dict[str, dict[str, int | None]] = {}
+    for name in sorted({split for row in listed for split in row.splits} | set(dataset.expected)):
+        inside = [row for row in listed if name in row.splits]
+        splits[name] = {
+            "listed": len(inside),
+            "expected": dataset.expected.get(name),
+            "usable": sum(row.status == "ok" for row in inside),
+        }
+    problems = list(listing.problems)[:_MOST_PROBLEMS]
+    for name, count in splits.items():
+        listed_count, official = count["listed"], count["expected"]
+        if official is not None and listed_count != official:
+            problems.append(f"{name} lists {listed_count} videos, officially {official}")
+    for name, fold in dataset.folds.items():
+        for split in (fold.train, fold.val):
+            if split not in splits:
+                problems.append(f"fold {name} uses the split {split}, in which no video is listed")
+    identity = [
+        [row.video_id, row.relpath, row.labels, row.splits, row.sha256, row.status, row.reason]
+        for row in listed
+    ]
+    return {
+        "schema": SCHEMA,
+        "dataset": dataset.name,
+        "status": "ok",
+        "digest": sha256_json([list(listing.classes), identity]),
+        "classes": list(listing.classes),
+        "label_order": dataset.label_order,
+        "listed": len(listed),
+        "counts": dict(sorted(Counter(row.status for row in rows).items())),
+        "splits": splits,
+        "files": sum(row.files for row in listed),
+        "bytes": sum(row.bytes for row in listed),
+        "problems": problems,
+        "annotations": {name: sha256_file(raw / name) for name in listing.annotations},
+    }
+
+
+def _measure(
+    listing: Listing, raw: Path, prefix: str | None, cache: Path | None, progress: Progress | None
+) -> list[Source]:
+    """Ledger rows: listed videos in order, each file hashed or looked up, then unlisted files."""
+    known = _Cache(cache)
+    total = len(listing.items)
+
+    def one(item: Item) -> Source:
+        return _source(item, raw, prefix, known)
+
+    rows = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done, row in enumerate(pool.map(one, listing.items, chunksize=16), start=1):
+            rows.append(row)
+            if progress is not None and (done % 64 == 0 or done == total):
+                progress(done, total)
+    known.save(rows)
+    for name in listing.unlisted:
+        rows.append(Source(None, name, [], [], 0, 0, None, "unlisted", "no list names it"))
+    return rows
+
+
+def _source(item: Item, raw: Path, prefix: str | None, known: _Cache) -> Source:
+    facts = (item.video_id, item.source, list(item.labels), list(item.splits))
+    if item.status != "listed" or item.source is None:
+        return Source(*facts, 0, 0, None, item.status, item.reason)
+    path = raw / item.source
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            return _folder(facts, path, prefix, known)
+        if not stat.S_ISREG(about.st_mode):
+            return Source(*facts, 0, 0, None, "refused", "not a regular file")
+        if about.st_size == 0:
+            return Source(*facts, 1, 0, None, "empty", "the file is empty")
+        stamp = f"{about.st_size} {about.st_mtime_ns}"
+        digest = known.look_up(item.source, stamp) or sha256_file(path)
+    except OSError as error:
+        return Source(*facts, 0, 0, None, "unreadable", f"cannot be read: {error.strerror}")
+    known.note(item.source, stamp, digest)
+    return Source(*facts, 1, about.st_size, digest, "ok", "")
+
+
+def _folder(
+    facts: tuple[str | None, str | None, list[int], list[str]],
+    path: Path,
+    prefix: str | None,
+    known: _Cache,
+) -> Source:
+    """The row of a frame folder: its digest covers names, sizes and bytes of the frames alone."""
+    names = frame_files(path, prefix)
+    if not names:
+        return Source(*facts, 0, 0, None, "empty", "no frames in the folder")
+    abouts = [os.stat(path / name) for name in names]
+    size = sum(about.st_size for about in abouts)
+    stamps = [[n, a.st_size, a.st_mtime_ns] for n, a in zip(names, abouts, strict=True)]
+    stamp = sha256_json(stamps)
+    relpath = str(facts[1])
+    digest = known.look_up(relpath, stamp) or sha256_frames(path, names)
+    known.note(relpath, stamp, digest)
+    return Source(*facts, len(names), size, digest, "ok", "")
+
+
+def sha256_frames(path: Path, names: Iterable[str]) -> str:
+    """Hexadecimal sha256 over the names, sizes and bytes of a folder's frames, in order."""
+    content = hashlib.sha256()
+    for name in names:
+        with open(path / name, "rb") as file:
+            data = file.read()
+        content.update(f"{len(os.fsencode(name))} {len(data)}\n".encode() + os.fsencode(name))
+        content.update(data)
+    return content.hexdigest()
+
+
+class _Cache:
+    """sha256 by relative path, valid while size and time of change stay. Losing it costs time."""
+
+    _SCHEMA = pa.schema([("relpath", pa.string()), ("stamp", pa.string()), ("sha256", pa.string())])
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._old: dict[str, tuple[str, str]] = {}
+        self._new: dict[str, tuple[str, str]] = {}
+        if path is not None and path.is_file():
+            try:
+                columns = pq.read_table(path).to_pydict()
+                pairs = zip(columns["stamp"], columns["sha256"], strict=True)
+                self._old = dict(zip(columns["relpath"], pairs, strict=True))
+            except (pa.ArrowException, OSError, KeyError, ValueError):
+                self._old = {}
+
+    def look_up(self, relpath: str, stamp: str) -> str | None:
+        old = self._old.get(relpath)
+        return old[1] if old is not None and old[0] == stamp else None
+
+    def note(self, relpath: str, stamp: str, digest: str) -> None:
+        self._new[relpath] = (stamp, digest)
+
+    def save(self, rows: list[Source]) -> None:
+        if self._path is None or self._new == self._old:
+            return
+        items = sorted(self._new.items())
+        columns = [[name for name, _ in items], [v[0] for _, v in items], [v[1] for _, v in items]]
+        write_table(self._path, pa.table(columns, schema=self._SCHEMA))
+
+
+assert [field.name for field in fields(Source)] == LEDGER.names

@@ -1,0 +1,194 @@
+"""`tdn audit`, `tdn trace` and `tdn why`: what is checked, where a number comes from, what runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.core.errors import UsageError
+from pipeline.core.workspace import Workspace, find_root
+from stages.cli.trees import cell_tree, figure_tree, prose_tree, show
+
+if TYPE_CHECKING:
+    from pipeline.audit.links import Status
+    from pipeline.audit.run_levels import Result
+
+_MOST_SHOWN = 40
+
+Profile = Annotated[
+    str,
+    typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
+NumberArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="NUMBER", help="document/table/row/column, prose/document/name or figure/key"
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(audit)
+    app.command()(trace)
+    app.command()(why)
+
+
+def audit(
+    cell: Annotated[str | None, typer.Option(help="document/table/row/column")] = None,
+    table: Annotated[str | None, typer.Option(help="document/table")] = None,
+    level: Annotated[
+        int,
+        typer.Option(
+            min=0, max=4, help="0 lock, 1 hash, 2 recompute, 3 replay sampled videos, 4 rerun a row"
+        ),
+    ] = 2,
+    sample: Annotated[int, typer.Option(min=1, help="videos per row that level 3 replays")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="which videos those are")] = 0,
+    against: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="a published root digest")
+    ] = None,
+    export: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="ro-crate or prov: print it and stop")
+    ] = None,
+    as_json: AsJson = False,
+    profile: Profile = "mini",
+) -> None:
+    """Check every printed number back to its raw files. Exit 0: clean, 1: broken, 2: could not run.
+
+    Changes nothing. With --cell or --table only what that comes from is checked.
+    """
+    from stages.commands import audit_results as stage
+
+    work = _work(profile)
+    if export is not None:
+        typer.echo(json.dumps(stage.export(work, export, cell, table), indent=2))
+        return
+    if level >= 4 and cell is None and table is None:
+        raise UsageError(
+            "level 4 makes rows again: name what for", do="give --cell CELL (or --table TABLE)"
+        )
+    published = None if against is None else _digest(against)
+    found = stage.run(
+        work,
+        level=level,
+        cell=cell,
+        table=table,
+        sample=sample,
+        seed=seed,
+        published=published,
+    )
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+    else:
+        _print(found, cell)
+    if found.broken:
+        raise typer.Exit(1)
+
+
+def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
+    """Print where a number comes from, as the records say; verifies nothing.
+
+    A number is a cell of a table, a verdict on a sentence (prose/…) or a figure (figure/…).
+    """
+    from dataclasses import asdict
+
+    from stages.commands import audit_results as stage
+
+    found = stage.trace(_work(profile), number)
+    context = found.context
+    if as_json:
+        steps = {name: [asdict(step) for step in walk] for name, walk in found.walks.items()}
+        about: dict[str, Any] = {found.kind: dict(found.about)}
+        about |= {"steps": steps[number]} if found.kind == "cell" else {"rests_on": steps}
+        typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    elif found.kind == "cell":
+        show(cell_tree(context, number, found.walks[number], None))
+    elif found.kind == "prose":
+        show(prose_tree(context, found.about, found.walks))
+    else:
+        show(figure_tree(context, found.about, found.walks))
+
+
+def why(
+    row: Annotated[str, typer.Argument(metavar="ROW", help="a row, a data set, or all")],
+    as_json: AsJson = False,
+    profile: Profile = "mini",
+) -> None:
+    """Say what would run again for a row, and because of which changed input. Runs nothing."""
+    from stages.commands import audit_results as stage
+
+    reasons = stage.why(_work(profile), row)
+    if as_json:
+        found = [{"run": reason.run, "causes": list(reason.causes)} for reason in reasons]
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    moving = [reason for reason in reasons if reason.causes]
+    for reason in moving:
+        typer.echo(f"{reason.run} would run:")
+        for cause in reason.causes:
+            typer.echo(f"  {cause}")
+    still = len(reasons) - len(moving)
+    typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
+
+
+def _work(profile: str) -> Workspace:
+    return Workspace(find_root(Path.cwd()), profile)
+
+
+def _digest(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise UsageError(f"'{text}' is not a sha256", do="give all 64 digits of a root digest")
+    return text
+
+
+def _print(found: Result, cell: str | None) -> None:
+    """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
+    from pipeline.audit.links import counts, limits
+    from pipeline.lineage.root import read_root
+    from stages.commands import audit_results as stage
+
+    context = found.context
+    if cell is not None:
+        steps = stage.trace(context.work, cell).walks[cell]
+        show(cell_tree(context, cell, steps, found.links))
+    broken = found.broken
+    for link in broken[:_MOST_SHOWN]:
+        typer.echo(f"{link.status}: {link.path} ({link.source} {link.relation})")
+        if link.detail:
+            typer.echo(f"  {link.detail}")
+        if link.do:
+            typer.echo(f"  do: {link.do}")
+    if len(broken) > _MOST_SHOWN:
+        typer.echo(f"… and {len(broken) - _MOST_SHOWN} more (--json has all)")
+    stated = read_root(context.work)
+    typer.echo(f"root   {stated['root'] if stated is not None else 'none'}")
+    tally = ", ".join(f"{n} {status}" for status, n in counts(found.links).items())
+    typer.echo(f"links  {tally}")
+    cells = _counted(found.cells.values(), "intact back to their raw files")
+    typer.echo(f"cells  {len(found.cells)} with a number of ours: {cells}")
+    if found.prose:
+        # Not 'back to their raw files': printed numbers alone decide some, nothing some others.
+        prose = _counted(found.prose.values(), "follow, their measured cells intact")
+        typer.echo(f"prose  {len(found.prose)} verdicts by rule: {prose}")
+    for line in limits(found.level):
+        typer.echo(f"not seen: {line}")
+    typer.echo(f"audit of {context.work.profile} at level {int(found.level)}: ", nl=False)
+    typer.echo("broken" if broken else "clean")
+
+
+def _counted(found: Collection[Status], good: str) -> str:
+    """'230 intact back to their raw files, 2 broken', where `good` are the words between."""
+    whole = sum(status == "ok" for status in found)
+    absent = sum(status == "unavailable" for status in found)
+    broken = len(found) - whole - absent
+    return (
+        f"{whole} {good}"
+        + (f", {absent} intact as far as the files are here" if absent else "")
+        + (f", {broken} broken" if broken else "")
+    )

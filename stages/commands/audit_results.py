@@ -1,0 +1,253 @@
+"""`tdn audit`, `tdn trace`, `tdn why`: what the audit needs of the stages, handed to it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.audit.context import Context, Plans, Tools, open_context
+from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
+from pipeline.audit.run_levels import Result, audit, find
+from pipeline.audit.why import Reason
+from pipeline.audit.why import why as reasons
+from pipeline.core.errors import UsageError
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import records
+from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.resolve_plans import resolve
+from pipeline.lineage.trace import Walks, walks
+from pipeline.schema.base import nearest
+from stages.graph import STAGES
+from stages.networks import Catalogue
+from stages.profiles import graph_path
+
+
+def tools(work: Workspace) -> Tools:
+    """How to resolve plans, where the lock is, which stages are made again and how."""
+    return Tools(
+        plans=_plans,
+        lock=graph_path(work).with_name("dvc.lock"),
+        pure=frozenset(name for name, stage in STAGES.items() if stage.pure),
+        sampled=frozenset(name for name, stage in STAGES.items() if stage.sampled),
+        again=_again,
+        command=(sys.executable, "-m", "stages"),
+    )
+
+
+def run(
+    work: Workspace,
+    *,
+    level: int = int(Level.RECOMPUTE),
+    cell: str | None = None,
+    table: str | None = None,
+    sample: int = 4,
+    seed: int = 0,
+    published: str | None = None,
+) -> Result:
+    """Audit a profile, a table or a cell; changes nothing.
+
+    `sample` videos of each row are replayed at level 3. Raises UsageError when there is nothing to
+    audit or no such cell or table.
+    """
+    context = find(work, tools(work), cell=cell, table=table)
+    return audit(context, Level(level), published=published, sample=sample, seed=seed)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What `tdn trace` shows of a `kind` (cell, prose or figure): its entry, and a walk from each
+    cell or row that it rests on."""
+
+    kind: str
+    about: Mapping[str, Any]
+    context: Context
+    walks: Walks
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """Where sentences or figures are (a list in a JSON file), what an entry has, who writes it."""
+
+    file: str
+    among: str
+    name: str
+    has: tuple[str, ...]
+    do: str
+
+
+_STATED = {
+    "prose": _Stated(
+        "tables/prose.json", "verdicts", "prose_id",
+        ("sentence", "place", "smoke", "rule", "paper", "paper_numbers", "cells",
+         "ours_rule", "ours", "ours_reason", "ours_numbers", "ours_cells"),
+        "tdn tables",
+    ),
+    "figure": _Stated(
+        "figures/figures.json", "figures", "key",
+        ("state", "title", "files", "rows", "cells"), "tdn figures",
+    ),
+}  # fmt: skip
+"""What `tdn trace` shows of each kind."""
+_DAMAGED = (KeyError, ValueError, TypeError)
+"""What reading a file raises that this version did not write."""
+
+
+def trace(work: Workspace, number: str) -> Traced:
+    """The walks behind a cell, `prose/<id>` or `figure/<key>`.
+
+    Raises UsageError naming the nearest when there is none, and when the file that says what a
+    sentence or figure rests on is damaged or an earlier version's.
+    """
+    context = find(work, tools(work))
+    if number in context.cells:
+        cell = context.cells[number]
+        start = {number: cell["lineage"]["sources"]}
+        return Traced("cell", cell, context, walks(context.evidence, start))
+    kind, _, name = number.partition("/")
+    about: Mapping[str, Any] | None = None
+    if kind in _STATED:
+        with _in_words(work, _STATED[kind]):
+            about = _entries(work, _STATED[kind]).get(name)
+            starts = {} if about is None else _starts(context, kind, about)
+    if about is not None:
+        return Traced(kind, about, context, walks(context.evidence, starts))
+    known = list(context.cells)
+    for kind, stated in _STATED.items():
+        with suppress(*_DAMAGED):
+            known += [f"{kind}/{name}" for name in _entries(work, stated)]
+    raise UsageError(f"no cell, sentence or figure '{number}'", do=nearest(number, known))
+
+
+def _entries(work: Workspace, stated: _Stated) -> dict[str, Mapping[str, Any]]:
+    """Sentences or figures by name; none where they were not made."""
+    path = work.reports / stated.file
+    entries = read_json(path)[stated.among] if path.is_file() else []
+    return {entry[stated.name]: entry for entry in entries}
+
+
+def _starts(
+    context: Context, kind: str, about: Mapping[str, Any]
+) -> dict[str, list[dict[str, str]]]:
+    """What the walks behind a sentence or figure start from: files by row or cell.
+
+    Raises KeyError or ValueError where it lacks what is shown of it.
+    """
+    about = {key: about[key] for key in _STATED[kind].has}
+    rows = about["rows"] if kind == "figure" else ()
+    cells = about["ours_cells"] if kind == "prose" else about["cells"]
+    for name in (*about["cells"], *cells):
+        if name not in context.cells:
+            raise ValueError(f"no table has the cell {name}")
+    starts = {row: _metrics(context, row) for row in rows}
+    return starts | {cell: context.cells[cell]["lineage"]["sources"] for cell in cells}
+
+
+@contextmanager
+def _in_words(work: Workspace, stated: _Stated) -> Iterator[None]:
+    """Inside, what a file of an earlier version or a damaged one raises becomes a UsageError."""
+    try:
+        yield
+    except _DAMAGED as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
+        raise UsageError(
+            f"{Path(stated.file).name} was made by an earlier version or is damaged: {why}",
+            where=work.relative(work.reports / stated.file),
+            do=f"run `{stated.do} --profile {work.profile}`",
+        ) from None
+
+
+def _metrics(context: Context, row: str) -> list[dict[str, str]]:
+    """The metrics of a row as a file that a walk starts from; none where it was not scored."""
+    path = context.work.relative(context.work.metrics(row))
+    made = context.evidence.made(path)
+    return [] if made is None else [{"path": path, "sha256": made.sha256}]
+
+
+def why(work: Workspace, key: str) -> list[Reason]:
+    """What would run again for a row, and why."""
+    return reasons(open_context(work, tools(work)), key)
+
+
+def documents(work: Workspace) -> dict[str, dict[str, Any]]:
+    """The documents that the cells speak of."""
+    found: dict[str, dict[str, Any]] = read_json(work.reports / "tables" / "cells.json")
+    return found["documents"]
+
+
+def export(work: Workspace, form: str, cell: str | None, table: str | None) -> dict[str, Any]:
+    """The records as 'ro-crate' or 'prov' (JSON values); UsageError for another form."""
+    from pipeline.audit.provenance_export import FORMS
+
+    if form not in FORMS:
+        raise UsageError(f"cannot export as '{form}'", do=nearest(form, list(FORMS)))
+    return FORMS[form](find(work, tools(work), cell=cell, table=table))
+
+
+def put_back(work: Workspace) -> int:
+    """Put back the records of runs whose outputs DVC restored; returns how many.
+
+    Looks only at runs whose record tells of other parameters, code or input than there are now, and
+    at what follows from one whose record was put back.
+    """
+    evidence = Evidence(work)
+    moved: set[str] = set()
+    for name in evidence.in_order(evidence.runs):
+        run = evidence.runs[name]
+        plan_path = work.plan(run.stage, run.key)
+        if run.stage not in STAGES or not run.plan or not plan_path.is_file():
+            continue
+        plan = read_json(plan_path)
+        follows = any(evidence.maker(read.path) in moved for read in run.inputs)
+        saw_others = any(
+            made.sha256 != read.sha256
+            for read in run.inputs
+            if (made := evidence.made(read.path)) is not None and made.path == read.path
+        )
+        if run.plan == plan and not follows and not saw_others:
+            continue
+        stage, params = STAGES[run.stage], plan["params"]
+        if records.put_back(
+            work,
+            run.stage,
+            run.key,
+            plan=plan,
+            inputs=stage.inputs(work, run.key, params),
+            outputs=stage.outputs(work, run.key, params),
+        ):
+            moved.add(name)
+    return len(moved)
+
+
+def closing(work: Workspace) -> tuple[bool, str]:
+    """Whether a finished `repro` passes level 2, and the line that says so."""
+    result = run(work)
+    failing = [link for link in result.broken if link.status not in REMARKS]
+    remarks = counts(link for link in result.broken if link.status in REMARKS)
+    said = "; ".join(f"{n} {status}" for status, n in remarks.items())
+    intact = sum(status in HARMLESS for status in result.cells.values())
+    line = f"audit: {len(result.links) - len(result.broken)} of {len(result.links)} links hold, "
+    line += f"{intact} of {len(result.cells)} numbers trace back"
+    if result.prose:
+        follow = sum(status in HARMLESS for status in result.prose.values())
+        line += f", {follow} of {len(result.prose)} verdicts follow, their measured cells intact"
+    if said:
+        line += f" ({said}: see `tdn audit`)"
+    for link in failing[:5]:
+        line += f"\n  {link.status}: {link.path}: {link.detail}"
+    return not failing, line
+
+
+def _plans(work: Workspace) -> Plans:
+    found = resolve(work, Catalogue(work.root))
+    return {f"{stage}/{key}": plan for (stage, key), plan in found.items()}
+
+
+def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
+    switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
+    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)

@@ -1,0 +1,88 @@
+"""`tdn decode DATASET --dry-run`: what decoding will cost, from a sample, before any work."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.files import read_json
+from pipeline.core.machine import cores
+from pipeline.core.workspace import Workspace
+from pipeline.schema.dataset import Dataset
+from pipeline.sources.ledger import read_ledger
+from pipeline.store.estimate import estimate, finished, unchecked
+
+CORES = (1, 4, 16, 64, 256)
+
+
+def run(
+    work: Workspace, key: str, *, params: dict[str, Any], workers: int | None, sample: int
+) -> dict[str, Any]:
+    """The expected cost of decoding a data set, as JSON values; writes nothing.
+
+    Takes the ledger of `check` where there is one, and else lists the files without reading them
+    all. `wall_s` maps numbers of cores to seconds. Raises AbsentData when nothing is there.
+    """
+    dataset = Dataset.model_validate(params["dataset"])
+    raw, folder, summary = work.raw(key), work.frames(key), work.sources(key)
+    checked = summary.is_file() and read_json(summary)["status"] == "ok"
+    ledger = summary.with_suffix(".parquet")
+    rows = read_ledger(ledger) if checked else unchecked(dataset, raw)
+    here = max(1, cores() if workers is None else workers)
+    found = estimate(dataset, raw, rows, workers=here, sample=sample)
+    return {
+        "dataset": key,
+        "checked": checked,
+        **asdict(found),
+        "wall_s": {str(n): round(found.wall_on(n), 3) for n in sorted({*CORES, here})},
+        "shards_finished": finished(dataset, rows, folder) if checked else 0,
+        "free_bytes": shutil.disk_usage(_existing(folder)).free,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same as a user reads it."""
+    error = _percent(found["store_bytes_error"], found["store_bytes"])
+    slack = _percent(found["cpu_s_error"], found["cpu_s"])
+    size = _size(found["store_bytes"])
+    about = [
+        f"{found['dataset']}: {found['videos']} videos to decode, {found['sampled']} of them tried",
+        f"  {'frames':<14} {found['frames']:>12,}",
+        f"  {'store':<14} {size:>12}  {error}",
+        f"  {'disk, free':<14} {_size(found['free_bytes']):>12}",
+        f"  {'shards':<14} {found['shards']:>12}  {found['shards_finished']} of them finished",
+        f"  {'processor':<14} {_time(found['cpu_s']):>12}  {slack}",
+        f"  {'cores':<14} {'time':>12}",
+    ]
+    for count, wall_s in found["wall_s"].items():
+        mark = "  as asked" if int(count) == found["workers"] else ""
+        about.append(f"  {count:<14} {_time(wall_s):>12}{mark}")
+    if not found["checked"]:
+        about.append("  not checked yet: damaged and missing videos may lower these numbers")
+    if found["store_bytes"] > found["free_bytes"]:
+        about.append(f"  the disk is too small: {size} wanted")
+    return about
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
+def _percent(error: float, value: float) -> str:
+    return f"± {100 * error / value:.0f} %" if value else ""
+
+
+def _size(count: int) -> str:
+    for unit, step in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"

@@ -1,0 +1,200 @@
+"""`tdn explain`: where a trained row looks in one video, the user's own included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.clips.jpeg_decode import decode_frame, decode_half
+from pipeline.core.errors import DataError, UsageError
+from pipeline.core.files import write_json
+from pipeline.core.workspace import Workspace
+from pipeline.reporting.figures.canvas import Figure, save
+from pipeline.reporting.figures.focus import moving, video_overlap
+from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
+from pipeline.schema.base import nearest
+from pipeline.schema.dataset import DecodePolicy
+from pipeline.store.shard_worker import halved
+from pipeline.video.ffmpeg import binary, decode
+from stages.figure_data.clip_maps import (
+    Clip,
+    Opened,
+    Viewer,
+    activation,
+    answer,
+    attention,
+    open_row,
+    read_clip,
+)
+
+LAST = "res5"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The video to explain: its frames, and its labelled class where it has one."""
+
+    name: str
+    label: int | None
+    jpegs: Sequence[bytearray]
+    halves: Sequence[bytearray] = ()
+    """The same frames at half size, where the row reads them and its data set is stored so."""
+
+
+def run(
+    work: Workspace,
+    params: dict[str, Any],
+    video: str,
+    out: Path,
+    *,
+    layer: str = "",
+    target: str = "",
+    protocol: str = "",
+) -> tuple[Figure, list[Path]]:
+    """Draw one row's maps over one video; returns the figure and the files written to `out`.
+
+    `params` is the row's predict plan; `video` an id of its data set or a path to a file or a
+    folder of frames. `target` names a class (default: the label, else the network's answer).
+    Without `layer`, a network of two streams shows both their CAM, any other Grad-CAM of its last
+    stage. Raises UsageError, AbsentData or DataError saying what to do.
+    """
+    opened = open_row(work, params["row"], params)
+    viewer = Viewer(opened, _protocol(params, protocol))
+    subject = find(opened, video)
+    frames = _reader(subject)
+    clip = read_clip(
+        viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"], viewer.half_size
+    )
+    said = answer(opened, clip)
+    chosen = _target(opened, target, said if subject.label is None else subject.label)
+    classes = opened.index.classes
+    name = f"{subject.name}: {classes[chosen]}"
+    numbers = {
+        "video": subject.name,
+        "row": params["row"],
+        "protocol": _protocol(params, protocol),
+        "target": classes[chosen],
+        "answer": classes[said],
+        "label": None if subject.label is None else classes[subject.label],
+        "frames": list(clip.indices),
+    }
+    two_streams = params["model"]["architecture"] == "featdiff"
+    draw = _two_maps if two_streams and not layer else _one_map
+    figure = draw(opened, clip, chosen, layer or LAST, name, numbers)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = save(figure, out)
+    facts = out / f"{figure.key}.json"
+    write_json(facts, figure.as_json())
+    return figure, [*paths, facts]
+
+
+def find(opened: Opened, video: str) -> Subject:
+    """A video of the row's data set by id, else the file or folder of frames at that path.
+
+    Raises UsageError naming the nearest id, DataError when the video has no frames.
+    """
+    by_id = {one.video_id: one for one in opened.index.videos}
+    halves = bool(opened.params["data"]["half_size"])
+    if video in by_id:
+        known = by_id[video]
+        if not known.usable:
+            raise DataError(
+                f"{video} has no frames: {known.status}: {known.reason}", do="choose another video"
+            )
+        label = known.labels[0] if known.labels else None
+        store = opened.index.store()
+        stored = halves and store.has_halves(video)
+        small = store.jpegs(video, half=True) if stored else []
+        return Subject(video, label, store.jpegs(video), small)
+    path = Path(video)
+    if not path.exists():
+        dataset = opened.params["data"]["name"]
+        raise UsageError(
+            f"'{video}' is no video of {dataset} and no file",
+            do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
+        )
+    policy = DecodePolicy.model_validate(opened.index.about["policy"])
+    found, made = decode(path, policy, binary()), list[bytes]()
+    if halves:
+        found, made = halved(found, policy)
+    if not found.n_frames:
+        raise DataError(
+            f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
+        )
+    ends = found.offsets
+    jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
+    return Subject(path.name, None, jpegs, [bytearray(half) for half in made])
+
+
+def _reader(subject: Subject) -> Any:
+    def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
+        if half and not subject.halves:
+            return [decode_half(subject.jpegs[frame]) for frame in wanted]
+        stored = subject.halves if half else subject.jpegs
+        return [decode_frame(stored[frame]) for frame in wanted]
+
+    return frames
+
+
+def _protocol(params: dict[str, Any], protocol: str) -> str:
+    return protocol or str(next(iter(params["protocols"])))
+
+
+def _target(opened: Opened, target: str, default: int) -> int:
+    classes = list(opened.index.classes)
+    if not target:
+        return default
+    if target not in classes:
+        raise UsageError(
+            f"'{target}' is no class of {opened.params['data']['name']}",
+            do=nearest(target, classes),
+        )
+    return classes.index(target)
+
+
+def _one_map(
+    opened: Opened, clip: Clip, target: int, layer: str, name: str, numbers: dict[str, Any]
+) -> Figure:
+    """Grad-CAM over every segment."""
+    maps = attention(opened, clip, layer, target)
+    changed = np.stack([moving(a, b) for a, b in zip(clip.before, clip.after, strict=True)])
+    found = video_overlap(maps, changed)
+    strip = Strip(name, clip.frames, changed, {opened.row: maps})
+    facts = {**numbers, "layer": layer, "motion": None if found is None else _rounded(found)}
+    title = f"Grad-CAM of {layer}"
+    caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the picture changes."
+    key = _key(opened.row, str(numbers["video"]), layer)
+    return draw_all(key, title, caption, {opened.row: layer}, [strip], facts)
+
+
+def _two_maps(
+    opened: Opened, clip: Clip, target: int, layer: str, name: str, numbers: dict[str, Any]
+) -> Figure:
+    """CAM of the image and the difference network on every pair of neighbouring snippets."""
+    image, difference = activation(opened, clip, target)
+    pairs, facts = [], []
+    for k, own in enumerate(difference):
+        changed = moving(clip.frames[k], clip.frames[k + 1])
+        both = {"image": (image[k] + image[k + 1]) / 2, "difference": own}
+        found = {n: video_overlap(m[None], changed[None]) for n, m in both.items()}
+        facts.append({n: None if o is None else _rounded(o) for n, o in found.items()})
+        pairs.append(Pair(name, clip.frames[k : k + 2], image[k : k + 2], own, changed))
+    caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the pictures differ."
+    key = _key(opened.row, str(numbers["video"]), "cam")
+    return draw_cam(key, f"CAM of {layer}", caption, pairs, {**numbers, "motion": facts})
+
+
+def _rounded(found: Any) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in vars(found).items()}
+
+
+def _key(*parts: str) -> str:
+    """A file name of letters, digits, dots, dashes and underscores."""
+    kept = ["".join(c if c.isalnum() or c in "-_" else "_" for c in part) for part in parts]
+    return ".".join(kept)

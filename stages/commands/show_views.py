@@ -1,0 +1,58 @@
+"""`tdn views`: what a test protocol takes of a video, to the frame and the pixel."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.clips.crops import CROPS
+from pipeline.clips.sampling import views
+from pipeline.clips.transforms import scaled_size
+from pipeline.core.errors import UsageError
+from pipeline.core.workspace import Workspace
+from pipeline.schema.base import nearest
+from pipeline.schema.protocols import load_protocols
+
+
+def run(
+    work: Workspace,
+    name: str,
+    frames: int,
+    segments: int,
+    window: int,
+    video_id: str,
+    seed: int,
+    size_px: tuple[int, int],
+) -> dict[str, Any]:
+    """The views of a video of `frames` frames stored at `size_px` (width, height).
+
+    Frame indices are 0-based, per clip a list of T windows of F; crops are boxes in the resized
+    frame. Raises UsageError naming the nearest protocol.
+    """
+    protocols = load_protocols(work.manifests)
+    if name not in protocols:
+        raise UsageError(
+            f"unknown protocol '{name}'",
+            where="manifests/protocols.yaml",
+            do=nearest(name, list(protocols)),
+        )
+    protocol = protocols[name]
+    # As `test_views` does it: frames smaller than the crop are enlarged.
+    short = protocol.resize_px or max(protocol.crop_px, min(size_px))
+    width, height = scaled_size(*size_px, short)
+    crops: list[Any] = ["the whole frame, squeezed into the square"]
+    if protocol.crops in CROPS:
+        boxes = CROPS[protocol.crops](width, height, protocol.crop_px)
+        crops = [asdict(box) for box in boxes]
+    clips = views(protocol, frames, segments, window, video_id, seed)
+    return {
+        "protocol": name,
+        "title": protocol.title,
+        "source": protocol.source,
+        "aggregate": protocol.aggregate,
+        "frames": frames,
+        "resized_px": [width, height],
+        "clips": [{"clip": clip, "frames": chosen.tolist()} for clip, chosen in clips],
+        "crops": crops,
+        "views": len(clips) * len(crops),
+    }

@@ -1,0 +1,253 @@
+"""A trained row opened to look into it: its network, its test clips, its maps over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pipeline.clips.clip_dataset import TestRule, normalise
+from pipeline.clips.jpeg_decode import read_frames
+from pipeline.clips.sampling import rng_for, views
+from pipeline.clips.transforms import assemble, test_views
+from pipeline.core.errors import AbsentData, UsageError
+from pipeline.core.files import read_json
+from pipeline.core.workspace import Workspace
+from pipeline.store.index import FrameIndex, Video
+from stages.figure_data.truth import Truth
+from stages.row import absent_reason, build_network, half_size, open_index, start, test_clips
+from tdn_model.attribution import class_activation, enlarge, grad_cam
+from tdn_model.contract import window_of
+
+Params = dict[str, Any]
+Frames = Callable[[Sequence[int], bool], list[Tensor]]
+"""Frames (C, H, W) uint8 for frame indices, whole or (True) at half size."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A trained row: its network in evaluation mode and its data set's index."""
+
+    row: str
+    params: Params
+    model: nn.Module
+    index: FrameIndex
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip as a network sees it and as a person does.
+
+    `network` (1, T, F, C, H, W) normalised; `frames` (T, H, W, 3), each segment's middle frame;
+    `before` and `after` its neighbours in the video; `indices` (T,) their places there.
+    """
+
+    network: Tensor
+    frames: npt.NDArray[np.uint8]
+    before: npt.NDArray[np.uint8]
+    after: npt.NDArray[np.uint8]
+    indices: tuple[int, ...]
+
+
+def missing(work: Workspace, row: str, params: Params) -> str:
+    """Why a row cannot be looked into; empty when it can."""
+    outcome = work.run(row) / "train" / "outcome.json"
+    if params["data"]["input"] != "frames":
+        return f"it reads {params['data']['input']}, and maps are drawn over frames"
+    if absent := absent_reason(work, params["data"]):
+        return absent
+    if not outcome.is_file():
+        return "the row is not trained"
+    found = read_json(outcome)
+    if found["status"] != "ok":
+        return str(found["reason"])
+    return "" if (outcome.parent / "weights.pt").is_file() else "the row has no weights"
+
+
+def open_row(work: Workspace, row: str, params: Params) -> Opened:
+    """The row's network with its trained weights. Raises AbsentData when there are none."""
+    if reason := missing(work, row, params):
+        do = f"run `make repro`, or `tdn train {row}`, in profile {work.profile}"
+        raise AbsentData(f"cannot look into {row}: {reason}", do=do)
+    device = start(params)
+    index = open_index(work, params)
+    model = build_network(params, len(index.classes), seed=params["seed"]).to(device)
+    weights = work.run(row) / "train" / "weights.pt"
+    model.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+    return Opened(row, params, model.eval(), index, device)
+
+
+def clip_rule(opened: Opened, protocol: str) -> TestRule:
+    """The protocol's first clip with the row's own T and one crop in the middle."""
+    known = opened.params["protocols"]
+    if protocol not in known:
+        raise UsageError(
+            f"{opened.row} is not tested under protocol '{protocol}'",
+            where="manifests/",
+            do=f"its protocols: {', '.join(known)}",
+        )
+    row = test_clips(opened.params, opened.index, window_of(opened.model), protocol)
+    rule = row.dataset.rule
+    assert isinstance(rule, TestRule)
+    crops = "full" if rule.protocol.crops == "full" else "center"
+    plain = rule.protocol.model_copy(update={"segments": None, "crops": crops})
+    return TestRule(rule.segments, rule.window, plain, rule.resize_px, rule.crop_px)
+
+
+def read_clip(
+    rule: TestRule,
+    frames: Frames,
+    n_frames: int,
+    video_id: str,
+    seed: int,
+    half_size: Sequence[int] = (),
+) -> Clip:
+    """The rule's clip of a video of `n_frames`; the network sees `half_size` places as halves."""
+    _, chosen = views(rule.protocol, n_frames, rule.segments, rule.window, video_id, seed)[0]
+    middle = chosen[:, rule.window // 2]
+    around = [np.maximum(middle - 1, 0), middle, np.minimum(middle + 1, n_frames - 1)]
+    wanted = np.concatenate([chosen.reshape(-1), *around])
+    distinct = sorted({int(frame) for frame in wanted})
+    by_frame = dict(zip(distinct, frames(distinct, False), strict=True))
+    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
+    pictures = [by_frame[int(frame)] for frame in wanted]
+    cropped = test_views(pictures, *sizes, aligned=bool(half_size))[0]
+    T, F = chosen.shape
+    network = cropped[: T * F].reshape(1, T, F, *cropped.shape[1:])
+    if half_size:
+        height, width = pictures[0].shape[-2:]
+        small = frames([int(frame) for frame in chosen[:, list(half_size)].reshape(-1)], True)
+        halves = test_views(small, *sizes, halves_of=(width, height))[0]
+        whole = [place for place in range(F) if place not in half_size]
+        by_segment = halves.reshape(1, T, len(half_size), *halves.shape[1:])
+        network = assemble(network[:, :, whole], by_segment, half_size)
+    shown = [_pictures(cropped[T * F + k * T : T * F + (k + 1) * T]) for k in range(3)]
+    return Clip(normalise(network), shown[1], shown[0], shown[2], tuple(int(i) for i in middle))
+
+
+def _pictures(frames_NCHW: Tensor) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(frames_NCHW.permute(0, 2, 3, 1).numpy())
+
+
+def crop_masks(
+    rule: TestRule, masks: npt.NDArray[np.bool_], indices: Sequence[int], *, aligned: bool = False
+) -> npt.NDArray[np.bool_]:
+    """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W).
+
+    `aligned` as `test_views` has it.
+    """
+    chosen = torch.from_numpy(np.ascontiguousarray(masks[list(indices)])).to(torch.uint8) * 255
+    frames = [frame.expand(3, -1, -1) for frame in chosen.unsqueeze(1)]
+    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
+    cropped = test_views(frames, *sizes, aligned=aligned)[0]
+    return np.asarray(_pictures(cropped)[..., 0] > 127)
+
+
+class Viewer:
+    """One row's test videos under one protocol, clip by clip."""
+
+    def __init__(self, opened: Opened, protocol: str) -> None:
+        self.opened = opened
+        self.rule = clip_rule(opened, protocol)
+        self.half_size = half_size(opened.params, self.rule)
+        self._store = opened.index.store()
+
+    def clip(self, video: Video) -> Clip:
+        """The video's clip."""
+
+        def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
+            return list(read_frames(self._store, video.video_id, wanted, half=half))
+
+        seed = self.opened.params["seed"]
+        return read_clip(self.rule, frames, video.n_frames, video.video_id, seed, self.half_size)
+
+    def objects(
+        self, truth: Truth | None, video: Video, clip: Clip
+    ) -> npt.NDArray[np.bool_] | None:
+        """(T, H, W) where the true objects are in the clip's frames, where that is known."""
+        masks = None if truth is None else truth.masks(video.video_id)
+        if masks is None or len(masks) != video.n_frames:
+            return None
+        return crop_masks(self.rule, masks, clip.indices, aligned=bool(self.half_size))
+
+
+def attention(opened: Opened, clip: Clip, layer: str, target: int) -> npt.NDArray[np.float64]:
+    """Grad-CAM of a class at the frames' size: (T, H, W). UsageError names the layers there are."""
+    classes = torch.tensor([target], device=opened.device)
+    try:
+        maps = grad_cam(opened.model, clip.network.to(opened.device), layer, classes)
+    except ValueError as error:
+        raise UsageError(f"{opened.row}: {error}", do="name one of these layers") from None
+    return _at_frames(maps, clip)
+
+
+def activation(
+    opened: Opened, clip: Clip, target: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """CAM of a class in the image (T, H, W) and the difference network (T - 1, H, W)."""
+    classes = torch.tensor([target], device=opened.device)
+    found = class_activation(opened.model, clip.network.to(opened.device), classes)
+    if set(found) != {"image", "difference"}:
+        raise UsageError(
+            f"{opened.row} is no pair of an image and a difference network",
+            do="use a row of architecture featdiff, or a gradcam figure",
+        )
+    return _at_frames(found["image"], clip), _at_frames(found["difference"], clip)
+
+
+def _at_frames(maps_1Thw: Tensor, clip: Clip) -> npt.NDArray[np.float64]:
+    height, width = clip.frames.shape[1:3]
+    return np.asarray(enlarge(maps_1Thw, height, width)[0].cpu().numpy(), dtype=np.float64)
+
+
+def answer(opened: Opened, clip: Clip) -> int:
+    """The class with the highest logit."""
+    with torch.no_grad():
+        return int(opened.model(clip.network.to(opened.device)).argmax())
+
+
+def map_side(opened: Opened, clip: Clip, layer: str) -> tuple[int, int]:
+    """(h, w) of a layer's own map before it is enlarged."""
+    shapes: list[tuple[int, int]] = []
+
+    def note(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+        shapes.append((int(out.shape[-2]), int(out.shape[-1])))
+
+    handle = opened.model.get_submodule(layer).register_forward_hook(note)
+    try:
+        with torch.no_grad():
+            opened.model(clip.network.to(opened.device))
+    finally:
+        handle.remove()
+    return shapes[0]
+
+
+def test_videos(opened: Opened) -> list[Video]:
+    """The row's usable, labelled test videos, by id."""
+    listed = opened.index.split(opened.params["data"]["val"])
+    return [video for video in listed if video.usable and video.labels]
+
+
+def spread(videos: Sequence[Video], count: int) -> list[Video]:
+    """The first video of each of `count` classes that are spread evenly over all classes."""
+    first: dict[int, Video] = {}
+    for video in videos:
+        first.setdefault(video.labels[0], video)
+    classes = sorted(first)
+    step = max(1.0, len(classes) / count)
+    chosen = dict.fromkeys(classes[int(step * i)] for i in range(min(count, len(classes))))
+    return [first[number] for number in chosen]
+
+
+def drawn(videos: Sequence[Video], count: int, key: str) -> list[Video]:
+    """`count` videos drawn once for `key`, the same for every row, in order of their ids."""
+    if count >= len(videos):
+        return list(videos)
+    chosen = rng_for(0, key).permutation(len(videos))[:count]
+    return [videos[int(i)] for i in sorted(chosen)]

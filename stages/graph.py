@@ -1,0 +1,248 @@
+"""What every stage shares: its plan, its inputs and outputs, its lock and its run record.
+
+The table below is the graph in one place: who reads what and writes what. `dvc.yaml` says the same
+to DVC; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.benchmark import timing_files
+from pipeline.core.errors import UsageError
+from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.locks import exclusive
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.records import observe, write_record
+from pipeline.lineage.root import root_path
+
+Files = dict[str, Path]
+Places = Callable[[Workspace, str, dict[str, Any]], Files]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it reads and writes, and which run-time switches its `run` takes.
+
+    A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
+    the audit makes them again. A `sampled` one works video by video: the audit makes it again for
+    a few.
+    """
+
+    inputs: Places
+    outputs: Places
+    takes: frozenset[str] = field(default_factory=frozenset)
+    pure: bool = False
+    sampled: bool = False
+
+
+def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    return {"frames": work.frames(params["data"]["name"]) / "index.json"}
+
+
+def _clips(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    """The store a row's clips come from."""
+    return {params["data"]["input"]: work.store(params["data"]) / "index.json"}
+
+
+def _beginning(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    """The clips a row trains on and the weights it starts from."""
+    begin = params["start"]
+    files = {**_clips(work, key, params), "start": work.run(begin["from"]) / "train"}
+    if begin["images"]:
+        # DVC sees it through the start, which itself starts from images (a check when planning).
+        files["images"] = work.run("images") / "train"
+    return files
+
+
+def _ledger(work: Workspace, key: str) -> Path:
+    return work.sources(key).with_suffix(".parquet")
+
+
+def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
+    files = {f"manifest:{name}": work.manifests / name for name in names}
+    files |= {"layouts": work.manifests / "tables"}
+    found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    found["costs"] = work.reports / "costs.json"
+    found |= {f"scores:{row}": work.run(row) / "scores" for row in params["rows"]}
+    found |= {f"timings:{path.name}": path for path in timing_files(work.root)}
+    # What was never run is a cell that says so, not a broken table.
+    files |= {role: path for role, path in found.items() if path.exists()}
+    return files
+
+
+def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
+    found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    present = {role: path for role, path in found.items() if path.is_file()}
+    folders = {name: work.reports / name for name in ("figures", "tables")}
+    return {**present, "root": root_path(work), **folders}
+
+
+def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+    found = {"costs": work.reports / "costs.json"}
+    for row in params["rows"]:
+        found[f"metrics:{row}"] = work.metrics(row)
+        found[f"scores:{row}"] = work.run(row) / "scores"
+        found[f"train:{row}"] = work.run(row) / "train"
+        found[f"predict:{row}"] = work.run(row) / "predict"
+    present = {role: path for role, path in found.items() if path.exists()}
+    return {**present, "tables": work.reports / "tables"}
+
+
+STAGES: dict[str, Stage] = {
+    "mini": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"stamp": work.stamp(key)},
+        takes=frozenset({"workers", "progress"}),
+    ),
+    "check": Stage(
+        inputs=lambda work, key, params: {"stamp": work.stamp(key)} if params["generated"] else {},
+        outputs=lambda work, key, params: {
+            "summary": work.sources(key),
+            "ledger": _ledger(work, key),
+        },
+        takes=frozenset({"record_absent", "progress"}),
+    ),
+    "decode": Stage(
+        inputs=lambda work, key, params: {"sources": work.sources(key)},
+        outputs=lambda work, key, params: {
+            "index": work.frames(key) / "index.json",
+            "store": work.frames(key),
+            "summary": work.decoded(key),
+        },
+        takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
+        sampled=True,
+    ),
+    "flow": Stage(
+        inputs=lambda work, key, params: {"frames": work.frames(key) / "index.json"},
+        outputs=lambda work, key, params: {
+            "index": work.flow(key) / "index.json",
+            "store": work.flow(key),
+        },
+        takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
+        sampled=True,
+    ),
+    "pretrain": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress"}),
+    ),
+    "train": Stage(
+        inputs=_beginning,
+        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress", "identity"}),
+    ),
+    "predict": Stage(
+        inputs=lambda work, key, params: {
+            **_clips(work, key, params),
+            "train": work.run(key) / "train",
+        },
+        outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
+        takes=frozenset({"record_absent", "progress"}),
+        sampled=True,
+    ),
+    "score": Stage(
+        inputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
+        outputs=lambda work, key, params: {
+            "metrics": work.metrics(key),
+            "scores": work.run(key) / "scores",
+        },
+        pure=True,
+    ),
+    "cost": Stage(
+        inputs=lambda work, key, params: {},
+        outputs=lambda work, key, params: {"costs": work.reports / "costs.json"},
+    ),
+    "tables": Stage(
+        inputs=_all_metrics,
+        outputs=lambda work, key, params: {
+            "root": root_path(work),
+            "tables": work.reports / "tables",
+        },
+        pure=True,
+    ),
+    "figures": Stage(
+        inputs=_drawn_from,
+        outputs=lambda work, key, params: {"figures": work.reports / "figures"},
+        takes=frozenset({"progress"}),
+    ),
+    "report": Stage(
+        inputs=_everything_reported,
+        outputs=lambda work, key, params: {
+            "report": work.reports / "index.html",
+            "trace": work.reports / "trace",
+        },
+        pure=True,
+    ),
+}
+
+
+def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
+    """Run one stage on one key: read its plan, hold its lock, do the work, write the record.
+
+    `switches` are the run-time choices that change no result (`workers`, `progress`) or say what to
+    do when data are absent (`record_absent`); a stage sees only those it takes. Raises UsageError
+    for a key without a plan and whatever the stage raises; without a record a stage has failed.
+    """
+    stage = STAGES[name]
+    plan = read_plan(work, name, key)
+    params = plan["params"]
+    started = datetime.now(UTC)
+    run = importlib.import_module(f"stages.{name}").run
+    if "identity" in stage.takes:
+        switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
+    given = {switch: value for switch, value in switches.items() if switch in stage.takes}
+    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
+    if name in ("train", "predict", "score"):
+        lock = lock.with_name(f"{work.profile}.row.{key}.lock")
+    with exclusive(lock, f"{name} {key} ({work.profile})"):
+        run(work, key, params=params, **given)
+        write_record(
+            work,
+            name,
+            key,
+            plan=plan,
+            inputs=stage.inputs(work, key, params),
+            outputs=stage.outputs(work, key, params),
+            observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
+        )
+
+
+def _digest_of(inputs: Files) -> dict[str, dict[str, str]]:
+    """Digests of the files of every input: what a resumed stage must find unchanged."""
+    found = {}
+    for role, path in inputs.items():
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found[role] = {file.name: sha256_file(file) for file in files if file.is_file()}
+    return found
+
+
+def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
+    """The plan of a stage and key; UsageError naming the nearest key when there is none."""
+    prefix = f"{name}."
+    folder = work.data / "plan"
+    known = [path.name[len(prefix) : -5] for path in folder.glob(f"{prefix}*.json")]
+    if key not in known:
+        from pipeline.schema.base import nearest
+
+        raise UsageError(
+            f"{name}: nothing called '{key}' in profile {work.profile}",
+            where="manifests/",
+            do=nearest(key, known) if known else "run `tdn plan` first",
+        )
+    plan: dict[str, Any] = read_json(work.plan(name, key))
+    return plan
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal (stderr: stdout is for results)."""
+    print(text, file=sys.stderr, flush=True)

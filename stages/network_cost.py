@@ -1,0 +1,53 @@
+"""What a listed network costs at its own input, counted on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pipeline.schema.network_list import Network
+from tdn_model.build import build
+from tdn_model.count_cost import Cost, measure
+
+
+def cost_of(network: Network) -> Cost:
+    """Parameters and multiply-adds of one clip."""
+    options: dict[str, Any] = dict(network.options)
+    with torch.device("meta"), _NoDraws():
+        model = build(
+            network.architecture,
+            backbone=network.backbone,
+            num_classes=network.classes,
+            num_segments=network.segments,
+            **options,
+        )
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.forward = _same  # type: ignore[assignment, method-assign]  # costs no MACs
+    window, channels = (int(getattr(model, name)) for name in ("window", "in_channels"))
+    return measure(model, (1, network.segments, window, channels, *[network.side_px] * 2))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves initial values undrawn: on the meta device they do not exist, yet take time."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def input_of(network: Network) -> str:
+    """Clips, frames and side as the list prints them: "2 × 32 × 224²"."""
+    clips = f"{network.clips} × " if network.clips > 1 else ""
+    return f"{clips}{network.segments} × {network.side_px}²"

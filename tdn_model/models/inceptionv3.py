@@ -1,0 +1,145 @@
+"""TSN on Inception-v3 (Wang et al. 2016; Szegedy et al. 2016), of torchvision's blocks.
+
+Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
+The published network is torchvision's `inception_v3` without its auxiliary classifier.
+
+The TDN text prints 3.2 G per frame. The network costs 5.71 G at its own 299² and, its convolutions
+being unpadded, 2.84 G at TSN's 224²; 3.2 is 5.71 scaled by the area, (224/299)² · 5.71.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models import inception as blocks_of
+
+from tdn_model.contract import check_at_least, check_clips, check_dropout
+from tdn_model.layers.conv3d import check_backbone, check_units, check_width
+from tdn_model.layers.resnet2d import init_convolutions_, to_rows
+
+MIN_SIZE_PX = 75
+UNITS = (1, 3, 4, 2)
+"""Units of the stem and of the 35×35, 17×17 and 8×8 stages (of 299²)."""
+POOL_FEATURES = (32, 64, 64)
+NARROW = (128, 160, 160, 192)
+
+
+class TSNInceptionV3(nn.Module):
+    """Inception-v3 per segment, then the mean of the segments' logits."""
+
+    window = 1
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        units: Sequence[int],
+        num_classes: int,
+        num_segments: int,
+        dropout: float,
+        in_channels: int,
+    ) -> None:
+        super().__init__()
+        check_at_least("num_classes", num_classes, 1)
+        check_at_least("num_segments", num_segments, 1)
+        check_at_least("in_channels", in_channels, 1)
+        check_dropout(dropout)
+        self.num_classes = num_classes
+        self.num_segments = num_segments
+        self.in_channels = in_channels
+
+        def conv(inputs: int, outputs: int, **keywords: Any) -> nn.Module:
+            ours = in_channels if inputs == 0 else inputs * width // 64
+            made: nn.Module = blocks_of.BasicConv2d(ours, outputs * width // 64, **keywords)
+            return made
+
+        self.stem = nn.Sequential(
+            conv(0, 32, kernel_size=3, stride=2),
+            conv(32, 32, kernel_size=3),
+            conv(32, 64, kernel_size=3, padding=1),
+            nn.MaxPool2d(3, 2),
+            conv(64, 80, kernel_size=1),
+            conv(80, 192, kernel_size=3),
+            nn.MaxPool2d(3, 2),
+        )
+        self.stages = nn.Sequential(*make_units(conv, units))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2048 * width // 64, num_classes)
+        init_convolutions_(self)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        nn.init.zeros_(self.classifier.bias)
+
+    def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
+        """Torchvision's Inception-v3; see `inception_weights.load_inceptionv3`."""
+        from tdn_model.weights.inception import load_inceptionv3
+
+        return load_inceptionv3(self, weights)
+
+    def features(self, clips_BTFCHW: Tensor) -> Tensor:
+        """The last maps `(N, C, H', W')`."""
+        maps: Tensor = self.stages(self.stem(to_rows(clips_BTFCHW[:, :, 0])))
+        return maps
+
+    def forward(self, clips_BTFCHW: Tensor) -> Tensor:
+        check_clips(
+            clips_BTFCHW,
+            num_segments=self.num_segments,
+            window=self.window,
+            channels=self.in_channels,
+            min_size_px=MIN_SIZE_PX,
+        )
+        pooled = self.features(clips_BTFCHW).mean((2, 3))
+        x_BTC = pooled.view(-1, self.num_segments, pooled.shape[1])
+        logits_BK: Tensor
+        if self.training:
+            logits_BK = self.classifier(self.dropout(x_BTC)).mean(1)
+        else:
+            logits_BK = self.classifier(x_BTC.mean(1))
+        return logits_BK
+
+
+def make_units(conv: Any, units: Sequence[int]) -> list[nn.Module]:
+    """Torchvision's units A, B, C, D and E with `conv` for their convolutions."""
+    made: list[nn.Module] = []
+    channels = 192
+    for pool_features in POOL_FEATURES[: units[1]]:
+        made.append(blocks_of.InceptionA(channels, pool_features, conv_block=conv))
+        channels = 224 + pool_features
+    made.append(blocks_of.InceptionB(channels, conv_block=conv))
+    channels += 480
+    for narrow in NARROW[: units[2]]:
+        made.append(blocks_of.InceptionC(channels, narrow, conv_block=conv))
+        channels = 768
+    made.append(blocks_of.InceptionD(channels, conv_block=conv))
+    channels += 512
+    for _ in range(units[3]):
+        made.append(blocks_of.InceptionE(channels, conv_block=conv))
+        channels = 2048
+    return made
+
+
+def tsn_inceptionv3(
+    *,
+    backbone: str = "inceptionv3",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.5,
+    in_channels: int = 3,
+) -> nn.Module:
+    """TSN on Inception-v3; `width` is a multiple of 4, `blocks` at most (1, 3, 4, 2) units.
+
+    Frames are at least 75 px: its convolutions are not padded.
+    """
+    check_backbone(backbone, "inceptionv3")
+    return TSNInceptionV3(
+        width=check_width(width, 4),
+        units=check_units(blocks, (1, 3, 4, 2)),
+        num_classes=num_classes,
+        num_segments=num_segments,
+        dropout=dropout,
+        in_channels=in_channels,
+    )

@@ -1,0 +1,173 @@
+"""Basic-block 3-D ResNets: R(2+1)D-34 and Res3D-18 (Tran et al. 2018, Tran et al. 2017).
+
+Shapes: B videos, T frames, C channels, H, W pixels. Stages res3 to res5 halve time and space.
+Res3D-18 is torchvision's `r3d_18`; R(2+1)D-34 is not among torchvision's models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tdn_model.layers.conv3d import (
+    ConvBN3d,
+    VolumeNetwork,
+    check_backbone,
+    check_blocks,
+    check_width,
+)
+
+TOTAL_STRIDE = 16
+
+Unit = Callable[[int, int, int, bool], nn.Module]
+"""(in channels, out channels, stride, ReLU at the end) → a 3×3×3 unit, or what replaces it."""
+
+
+class Factored(nn.Sequential):
+    """1×d×d to P channels, batch norm, ReLU, then t×1×1: R(2+1)D's replacement of t×d×d.
+
+    P = ⌊t·d²·N·M / (d²·N + t·M)⌋ keeps the parameters of the full convolution (section 3.5).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, relu: bool, eps: float
+    ) -> None:
+        middle = 27 * in_channels * out_channels // (9 * in_channels + 3 * out_channels)
+        super().__init__(
+            ConvBN3d(in_channels, middle, (1, 3, 3), (1, stride, stride), eps=eps),
+            ConvBN3d(middle, out_channels, (3, 1, 1), (stride, 1, 1), relu=relu, eps=eps),
+        )
+
+
+def full_unit(in_channels: int, out_channels: int, stride: int, relu: bool) -> nn.Module:
+    return ConvBN3d(in_channels, out_channels, (3, 3, 3), (stride, stride, stride), relu=relu)
+
+
+def factored_unit(in_channels: int, out_channels: int, stride: int, relu: bool) -> nn.Module:
+    """As in the original weights, batch norms have ε = 1e-3."""
+    return Factored(in_channels, out_channels, stride, relu, 1e-3)
+
+
+class BasicBlock3d(nn.Module):
+    """Two units and a shortcut, which is 1×1×1 with batch norm where the shape changes."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, unit: Unit, eps: float
+    ) -> None:
+        super().__init__()
+        self.conv1 = unit(in_channels, out_channels, stride, True)
+        self.conv2 = unit(out_channels, out_channels, 1, False)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            step = (stride, stride, stride)
+            self.shortcut = ConvBN3d(
+                in_channels, out_channels, (1, 1, 1), step, relu=False, eps=eps
+            )
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        y = self.conv2(self.conv1(x_BCTHW))
+        return F.relu(y.add_(self.shortcut(x_BCTHW)), inplace=True)
+
+
+class BasicResNet3d(VolumeNetwork):
+    """A stem and four stages of basic blocks over one clip."""
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        unit: Unit,
+        *,
+        width: int,
+        blocks: Sequence[int],
+        eps: float,
+        num_classes: int,
+        num_segments: int,
+        dropout: float,
+        in_channels: int,
+    ) -> None:
+        super().__init__(
+            8 * width,
+            num_classes=num_classes,
+            num_segments=num_segments,
+            dropout=dropout,
+            in_channels=in_channels,
+            min_size_px=TOTAL_STRIDE,
+        )
+        self.stem = stem
+        stages: list[nn.Module] = []
+        channels = width
+        for stage, count in enumerate(blocks):
+            made: list[nn.Module] = []
+            for index in range(count):
+                stride = 2 if stage and not index else 1
+                made.append(BasicBlock3d(channels, width * 2**stage, stride, unit, eps))
+                channels = width * 2**stage
+            stages.append(nn.Sequential(*made))
+        self.res2, self.res3, self.res4, self.res5 = stages
+        self.reset_parameters()
+
+    def features(self, x_BCTHW: Tensor) -> Tensor:
+        maps: Tensor = self.res5(self.res4(self.res3(self.res2(self.stem(x_BCTHW)))))
+        return maps
+
+
+def r2plus1d(
+    *,
+    backbone: str = "resnet34",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.0,
+    in_channels: int = 3,
+) -> nn.Module:
+    """R(2+1)D-34, 32 frames of 112² (Tran et al. 2018, table 1; 152 G printed)."""
+    check_backbone(backbone, "resnet34")
+    chosen = check_width(width)
+    middle = max(1, 45 * chosen // 64)
+    stem = nn.Sequential(
+        ConvBN3d(in_channels, middle, (1, 7, 7), (1, 2, 2), eps=1e-3),
+        ConvBN3d(middle, chosen, (3, 1, 1), eps=1e-3),
+    )
+    return BasicResNet3d(
+        stem,
+        factored_unit,
+        width=chosen,
+        blocks=check_blocks(blocks, (3, 4, 6, 3)),
+        eps=1e-3,
+        num_classes=num_classes,
+        num_segments=num_segments,
+        dropout=dropout,
+        in_channels=in_channels,
+    )
+
+
+def res3d(
+    *,
+    backbone: str = "resnet18",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.0,
+    in_channels: int = 3,
+) -> nn.Module:
+    """Res3D-18, 16 frames of 112²: the "C3D, ResNet18" of TDN's UCF101 table (Tran et al. 2017).
+
+    That table prints no cost.
+    """
+    check_backbone(backbone, "resnet18")
+    chosen = check_width(width)
+    return BasicResNet3d(
+        ConvBN3d(in_channels, chosen, (3, 7, 7), (1, 2, 2)),
+        full_unit,
+        width=chosen,
+        blocks=check_blocks(blocks, (2, 2, 2, 2)),
+        eps=1e-5,
+        num_classes=num_classes,
+        num_segments=num_segments,
+        dropout=dropout,
+        in_channels=in_channels,
+    )

@@ -1,0 +1,105 @@
+"""STM: channel-wise spatio-temporal and channel-wise motion features side by side (Jiang et al.,
+"STM: SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019).
+
+Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
+
+Full size (ResNet-50, T = 8, 224², 174 classes): 24.0 M parameters, 33.1 G multiply-adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tdn_model.contract import check_at_least
+from tdn_model.layers.blocks import use_blocks_
+from tdn_model.layers.resnet2d import Bottleneck, SegmentResNet, Site, geometry
+from tdn_model.layers.temporal import TemporalConv, split_time
+
+
+class ChannelMotion(nn.Module):
+    """CMM: the aligned difference to the next segment at C/16 channels, expanded again.
+
+    `1×1(dw3×3(r[t+1]) - r[t])` with `r = BN(1×1(x))`; the last segment's difference is zero. A
+    striding block halves the map with a 2×2 max pool, rounding up as its 3×3 convolution does.
+    """
+
+    CONV_BN = (("reduce", "reduce_bn"),)
+
+    def __init__(
+        self, channels: int, num_segments: int, *, stride: int, reduction: int = 16
+    ) -> None:
+        super().__init__()
+        narrow = max(channels // reduction, 1)
+        self.num_segments = num_segments
+        self.stride = stride
+        self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
+        self.reduce_bn = nn.BatchNorm2d(narrow)
+        self.align = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
+        self.expand = nn.Conv2d(narrow, channels, 1, bias=False)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        reduced = self.reduce_bn(self.reduce(x_NCHW))
+        b = split_time(reduced, self.num_segments)
+        s = split_time(self.align(reduced), self.num_segments)
+        change = F.pad(s[:, 1:] - b[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+        y: Tensor = self.expand(change)
+        if self.stride != 1:
+            y = F.max_pool2d(y, self.stride, ceil_mode=True)
+        return y
+
+
+def quarter_shift_(weight_C1K: Tensor) -> None:
+    """First quarter of the channels (1, 0, 0), last quarter (0, 0, 1), between (0, 1, 0)."""
+    fold = weight_C1K.shape[0] // 4
+    with torch.no_grad():
+        weight_C1K.zero_()
+        weight_C1K[:fold, 0, 0] = 1
+        weight_C1K[fold : weight_C1K.shape[0] - fold, 0, 1] = 1
+        weight_C1K[weight_C1K.shape[0] - fold :, 0, 2] = 1
+
+
+class SpatioTemporalBlock(Bottleneck):
+    """Bottleneck whose 3×3 (CSTM) follows a temporal convolution and gets CMM added behind it.
+
+    The temporal convolution is depthwise with three taps; it begins as a shift: the first quarter
+    of the channels comes from t-1, the last from t+1.
+    """
+
+    def __init__(self, site: Site, num_segments: int) -> None:
+        temporal = TemporalConv(site.planes, num_segments)
+        quarter_shift_(temporal.weight)
+        super().__init__(site, slots={"after_conv1": temporal})
+        self.before_conv3 = ChannelMotion(site.planes, num_segments, stride=site.stride)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        h = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(self.after_conv1(h))), inplace=True)
+        y = self.bn3(self.conv3(y + self.before_conv3(h)))
+        return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
+
+
+def stm(
+    *,
+    backbone: str = "resnet50",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.5,
+    in_channels: int = 3,
+) -> nn.Module:
+    """STM: every residual block replaced by the one above."""
+    check_at_least("num_segments", num_segments, 1)
+    network = SegmentResNet(
+        geometry(backbone, width, blocks),
+        num_classes=num_classes,
+        num_segments=num_segments,
+        dropout=dropout,
+        in_channels=in_channels,
+    )
+    use_blocks_(network, lambda site: SpatioTemporalBlock(site, num_segments))
+    return network

@@ -1,0 +1,179 @@
+"""TEA: motion excitation and multiple temporal aggregation in a Res2Net (Li et al., "TEA: Temporal
+Excitation and Aggregation for Action Recognition", CVPR 2020; details as released).
+
+Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, w channels in each
+of the four chunks of a block, logits `(B, K)`.
+
+Full size (Res2Net-50 26w×4s, T = 8, 224², 174 classes): 24,456,280 parameters, 34.54 G
+multiply-adds (the tables print 35).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tdn_model.contract import check_at_least, check_choice
+from tdn_model.layers.blocks import use_blocks_
+from tdn_model.layers.resnet2d import ConvBN, SegmentResNet, Site, geometry
+from tdn_model.layers.temporal import TemporalConv, shift_init_, split_time
+
+BACKBONES = {"res2net50": "resnet50", "resnet50": "resnet50"}
+BASE_WIDTH = 26
+CHUNKS = 4
+
+KEYS = {
+    "me.conv1.": "after_conv1.reduce.",
+    "me.bn1.": "after_conv1.reduce_bn.",
+    "me.conv2.": "after_conv1.align.",
+    "me.conv3.": "after_conv1.expand.",
+    "me.bn3.": "after_conv1.expand_bn.",
+    "downsample.0.": "shortcut.conv.",
+    "downsample.1.": "shortcut.bn.",
+    "shifts.0.conv.": "before_convs.0.",
+    "shifts.1.conv.": "before_convs.1.",
+    "shifts.2.conv.": "before_convs.2.",
+    "shifts.3.conv.": "before_convs.3.",
+}
+"""A block's published keys → ours, by prefix; `conv1, bn1, convs, bns, conv3, bn3` stay."""
+
+
+class MotionExcitation(nn.Module):
+    """ME: scales channels by the aligned difference to the next segment, pooled over the map.
+
+    `x + x ⊙ (σ(BN(1×1(GAP(dw3×3(r[t+1]) - r[t])))) - ½)` with `r = BN(1×1(x))`, C/16 wide; the last
+    segment's difference is zero. The paper draws 2σ-1 and no batch norm after the expansion.
+    """
+
+    CONV_BN = (("reduce", "reduce_bn"), ("expand", "expand_bn"))
+
+    def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
+        super().__init__()
+        narrow = max(channels // reduction, 1)
+        self.num_segments = num_segments
+        self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
+        self.reduce_bn = nn.BatchNorm2d(narrow)
+        self.align = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
+        self.expand = nn.Conv2d(narrow, channels, 1, bias=False)
+        self.expand_bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        reduced = self.reduce_bn(self.reduce(x_NCHW))
+        b = split_time(reduced, self.num_segments)
+        s = split_time(self.align(reduced), self.num_segments)
+        change = (s[:, 1:] - b[:, :-1]).mean((3, 4), keepdim=True)
+        change = F.pad(change, (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+        gate = self.expand_bn(self.expand(change)).sigmoid()
+        y: Tensor = x_NCHW * (gate + 0.5)
+        return y
+
+
+class Res2Block(nn.Module):
+    """1×1, ME, then four chunks that see ever more of time and space (MTA), 1×1.
+
+    Chunks 0-2: the previous chunk's output added (not in a stage's first block), temporal
+    convolution that begins as the identity, 3×3 with the block's stride, batch norm, ReLU. Chunk 3:
+    temporal convolution that begins as a full shift, and in a stage's first block a 3×3 average
+    pool.
+    """
+
+    CONV_BN = (
+        ("conv1", "bn1"),
+        *((f"convs.{i}", f"bns.{i}") for i in range(CHUNKS - 1)),
+        ("conv3", "bn3"),
+    )
+
+    def __init__(self, site: Site, num_segments: int) -> None:
+        super().__init__()
+        chunk = max(site.planes * BASE_WIDTH // 64, 1)
+        inner = chunk * CHUNKS
+        self.chained = site.index > 0
+        self.stride = site.stride
+        self.conv1 = nn.Conv2d(site.in_channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.after_conv1: nn.Module = MotionExcitation(inner, num_segments)
+        self.before_convs = nn.ModuleList(TemporalConv(chunk, num_segments) for _ in range(CHUNKS))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(chunk, chunk, 3, stride=site.stride, padding=1, bias=False)
+            for _ in range(CHUNKS - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(chunk) for _ in range(CHUNKS - 1))
+        self.conv3 = nn.Conv2d(inner, site.out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(site.out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if site.stride != 1 or site.in_channels != site.out_channels:
+            self.shortcut = ConvBN(
+                site.in_channels, site.out_channels, 1, stride=site.stride, bias=False
+            )
+        self.reset_shifts(chunk)
+
+    def reset_shifts(self, chunk: int) -> None:
+        # A ModuleList forgets its members' type: these are TemporalConv, their weight a tensor.
+        *identities, last = self.before_convs
+        for shift in identities:
+            shift_init_(shift.weight, divisor=chunk + 1)  # type: ignore[arg-type]
+        shift_init_(last.weight, divisor=2)  # type: ignore[arg-type]
+
+    def aggregate(self, x_NCHW: Tensor) -> Tensor:
+        """MTA over the four chunks of the channels."""
+        chunks = x_NCHW.chunk(CHUNKS, 1)
+        done: list[Tensor] = []
+        for i, (conv, bn) in enumerate(zip(self.convs, self.bns, strict=True)):
+            y = chunks[i] + done[-1] if self.chained and done else chunks[i]
+            done.append(F.relu(bn(conv(self.before_convs[i](y))), inplace=True))
+        last = self.before_convs[-1](chunks[-1])
+        if not self.chained:
+            last = F.avg_pool2d(last, 3, stride=self.stride, padding=1)
+        return torch.cat([*done, last], 1)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
+        y = self.aggregate(self.after_conv1(y))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
+
+
+def tea(
+    *,
+    backbone: str = "res2net50",
+    num_classes: int,
+    num_segments: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+    dropout: float = 0.5,
+    in_channels: int = 3,
+) -> nn.Module:
+    """TEA on "res2net50" (26 w × 4 s); "resnet50", as the tables call it, means the same."""
+    check_choice("backbone", backbone, BACKBONES)
+    check_at_least("num_segments", num_segments, 1)
+    network = SegmentResNet(
+        geometry(BACKBONES[backbone], width, blocks),
+        num_classes=num_classes,
+        num_segments=num_segments,
+        dropout=dropout,
+        in_channels=in_channels,
+    )
+    use_blocks_(network, lambda site: Res2Block(site, num_segments))
+    return network
+
+
+def res2net(
+    *,
+    num_classes: int,
+    width: int | None = None,
+    blocks: Sequence[int] | None = None,
+) -> nn.Module:
+    """The Res2Net that TEA starts from: TEA without its temporal modules, on clips of one segment.
+
+    Its state dict in torchvision's manner (`imagenet.torchvision_names`) is what the published
+    Res2Net-50 26w×4s has, and what `load_imagenet` puts into a TEA.
+    """
+    network = tea(num_classes=num_classes, num_segments=1, width=width, blocks=blocks, dropout=0.0)
+    for block in network.modules():
+        if isinstance(block, Res2Block):
+            block.after_conv1 = nn.Identity()
+            block.before_convs = nn.ModuleList(nn.Identity() for _ in range(CHUNKS))
+    return network

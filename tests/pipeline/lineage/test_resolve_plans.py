@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import ManifestError, UsageError
+from pipeline.core.workspace import Workspace
+from pipeline.lineage import resolve_plans as plan
+from pipeline.schema.experiments import load_experiments, load_profile, load_recipes
+from stages.networks import Catalogue
+from tests.checkout import Checkout, copy_to
+
+ROWS = "manifests/experiments.yaml"
+FULL = "tdn_r50_8f_ssv1"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return copy_to(tmp_path)
+
+
+def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]]:
+    found = plan.resolve(Workspace(checkout.root, profile), Catalogue(checkout.root))
+    return {f"{stage}.{key}": value for (stage, key), value in found.items()}
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout) -> None:
+    before = plans(checkout)
+    row = "tdn_r50_8f_ssv1_stdm_mul"
+    checkout.edit(ROWS, "s_tdm_fusion: mul", "s_tdm_fusion: res_channel")
+    assert changed(before, plans(checkout)) == {f"train.{row}", f"predict.{row}", "cost.all"}
+
+
+def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    checkout.edit(ROWS, "experiments:\n", "# a remark\nexperiments:\n")
+    checkout.edit(
+        "manifests/recipes.yaml",
+        "    epochs: 50\n    batch: 128\n",
+        "    batch: 128\n    epochs: 50\n",
+    )
+    checkout.edit("tdn_model/models/tdn.py", "\nclass ", "\n# a remark\nclass ")
+    assert changed(before, plans(checkout)) == set()
+
+
+def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
+    before = plans(checkout)
+    for module in ("tdn", "tdm"):
+        path = checkout.root / f"tdn_model/{module}.py"
+        path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+        reached = changed(before, plans(checkout))
+        for stage in ("train", "predict"):
+            assert f"{stage}.{FULL}" in reached
+            others = {f"{stage}.{name}_r50_8f_ssv1" for name in ("tsn", "tconv", "tsm")}
+            assert not reached & others
+
+
+def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    path = checkout.root / "pipeline/reporting/build_tables.py"
+    path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+    assert changed(before, plans(checkout)) == {"tables.all", "report.all"}
+
+
+def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
+    row = "tdn_r50_8f_ssv1_stdm_mul"
+    assert work.plan("train", row).is_file()
+    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    dataset)", "")
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
+    assert not list((work.data / "plan").glob(f"*{row}*"))
+
+
+def test_writing_the_same_plans_again_changes_nothing(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    found = plan.resolve(work, Catalogue(checkout.root))
+    assert plan.write(work, found) == len(found)
+    assert plan.write(work, found) == 0
+
+
+@pytest.mark.parametrize("profile", ["mini", "paper", "local", "gpu", "long"])
+def test_every_profile_resolves(checkout: Checkout, profile: str) -> None:
+    assert any(key.startswith("train.") for key in plans(checkout, profile))
+
+
+GPU = "manifests/profiles/gpu.yaml"
+
+
+def test_a_profile_of_some_rows_plans_those_alone(checkout: Checkout) -> None:
+    chosen = load_profile(checkout.root / "manifests", "gpu").rows
+    found = plans(checkout, "gpu")
+    assert {key for key in found if key.startswith("train.")} == {f"train.{row}" for row in chosen}
+    assert found["tables.all"]["params"]["rows"] == [
+        row for row in plans(checkout)["tables.all"]["params"]["rows"] if row in chosen
+    ]
+
+
+def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> None:
+    mini, gpu = plans(checkout), plans(checkout, "gpu")
+    checkout.edit(GPU, r"clips_per_class: \d+", "clips_per_class: 7")
+    assert changed(mini, plans(checkout)) == set()
+    # The raw data, what is expected of them, and what tells of them; rows follow the store.
+    assert changed(gpu, plans(checkout, "gpu")) == {
+        "mini.ssv1",
+        "check.ssv1",
+        "decode.ssv1",
+        "figures.all",
+        "report.all",
+    }
+
+
+def test_a_profile_says_which_stores_hold_halves(checkout: Checkout) -> None:
+    def policies() -> dict[str, bool]:
+        decoded = {k: v for k, v in plans(checkout).items() if k.startswith("decode.")}
+        found = {k: v["params"]["dataset"]["decode"]["half_size"] for k, v in decoded.items()}
+        return {key.removeprefix("decode."): half for key, half in found.items()}
+
+    assert {name for name, half in policies().items() if half} == {"ssv1"}
+    mini = plans(checkout)
+    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: []")
+    assert not any(policies().values())
+    assert changed(mini, plans(checkout)) == {"check.ssv1", "decode.ssv1"}
+    checkout.edit("manifests/datasets/ucf101.yaml", "\ndecode:", "\ndecode:\n  half_size: true")
+    assert {name for name, half in policies().items() if half} == {"ucf101"}
+
+
+def test_a_profile_cannot_halve_what_it_has_not(checkout: Checkout) -> None:
+    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: [ssv3]")
+    with pytest.raises(ManifestError, match="half_size names 'ssv3'"):
+        plans(checkout)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "what", "hint"),
+    [
+        ("  - tsn_r50_8f_ssv1", "  - tsn_r50_8f_ssv11", "unknown", "'tsn_r50_8f_ssv1'"),
+        (
+            "  - tsn_r50_8f_ssv1\n",
+            "  - tsn_r50_8f_ssv1\n  - tsn_r50_8f_ucf101_s1\n",
+            "starts from tsn_r50_8f_kinetics400",
+            "add tsn_r50_8f_kinetics400",
+        ),
+        ("generated: true", "generated: false", "mini, gpu, long", ""),
+        ("flow: \\[\\]\n", "", "flow", ""),  # the graph runs over it
+        ("  ssv1:\n    height", "  ssv2:\n    height", "does not generate", ""),
+    ],
+)
+def test_a_profile_that_cannot_run_says_why(
+    checkout: Checkout, pattern: str, replacement: str, what: str, hint: str
+) -> None:
+    checkout.edit(GPU, pattern, replacement)
+    with pytest.raises(ManifestError, match=what) as caught:
+        plans(checkout, "gpu")
+    assert hint in caught.value.do
+    assert "profiles/gpu.yaml" in caught.value.where
+
+
+def test_only_generated_data_are_kept_below_the_profile(tmp_path: Path) -> None:
+    for profile in ("mini", "gpu", "long"):
+        assert Workspace(tmp_path, profile).raw("ssv1") == tmp_path / "data" / profile / "raw/ssv1"
+    assert Workspace(tmp_path, "paper").raw("ssv1") == tmp_path / "data/raw/ssv1"
+
+
+def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> None:
+    mini = plans(checkout)[f"train.{FULL}"]["params"]
+    paper = plans(checkout, "paper")[f"train.{FULL}"]["params"]
+    assert mini["model"]["options"] == paper["model"]["options"]
+    assert mini["model"]["segments"] == paper["model"]["segments"]
+    assert mini["smoke"]
+    assert not paper["smoke"]
+    assert paper["model"]["width"] == 64
+    assert paper["recipe"]["epochs"] == 50
+
+
+def test_mini_has_one_schedule_for_every_kind_of_recipe(checkout: Checkout) -> None:
+    manifests = checkout.root / "manifests"
+    kinds = {name: recipe.kind for name, recipe in load_recipes(manifests).items()}
+    rows = load_experiments(manifests, load_profile(manifests, "mini"))
+    found = plans(checkout)
+    for name in ("epochs", "batch", "lr", "decay", "weight_decay", "dropout"):
+        values = {
+            (kinds[row.recipe], found[f"train.{key}"]["params"]["recipe"][name])
+            for key, row in rows.items()
+        }
+        assert len(values) == len(set(kinds.values())), name
+
+
+def test_rows_that_start_from_each_other_are_refused(checkout: Checkout) -> None:
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s1", "start: featdiff_r50_hmdb51_flow_s2")
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s2", "start: featdiff_r50_hmdb51_flow_s1")
+    with pytest.raises(ManifestError, match="start from each other"):
+        plans(checkout)
+
+
+def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
+    checkout: Checkout,
+) -> None:
+    found = plans(checkout)
+    row = found["train.featdiff_r50_hmdb51_flow_s1"]["params"]["start"]
+    assert row == {"kind": "row", "from": "tsn_r50_hmdb51_flow_s1", "images": True}
+    row = found["train.tdn_r50_16f_hmdb51_s1"]["params"]["start"]
+    assert row == {"kind": "row", "from": "tdn_r50_16f_kinetics400", "images": False}
+
+
+def test_pretraining_prepares_the_backbones_that_rows_start_from(checkout: Checkout) -> None:
+    found = plans(checkout)["pretrain.images"]["params"]
+    assert set(found["backbones"]) == {"resnet50", "res2net50", "resnet101"}
+    paper = plans(checkout, "paper")["pretrain.images"]["params"]
+    assert paper["kind"] == "imagenet"
+    assert plans(checkout, "local")["pretrain.images"]["params"]["backbones"] == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "hint"),
+    [
+        ("dataset: ssv1", "dataset: ssv11", "did you mean 'ssv1'?"),
+        ("architecture: tdn", "architecture: tdnn", "did you mean 'tdn'?"),
+        ("backbone: resnet50", "backbone: resnet51", "did you mean 'resnet50'?"),
+        ("recipe: tdn_sthsth_8f_paper", "recipe: tdn_sthsth_paper", "tdn_sthsth_8f_paper"),
+        (r"\[center_1x1\]", "[center_1x2]", "center_1x"),
+        ("s_tdm_fusion: mul", "s_tdm_fuson: mul", "did you mean 's_tdm_fusion'?"),
+        ("fold: '1'", "fold: '4'", "'1'|valid"),
+        ("segments: 8", "segmets: 8", "did you mean 'segments'?"),
+        ("start: images", "start: image", "did you mean 'images'?"),
+        ("input: frames", "input: flow", "act|hmdb51"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest(
+    checkout: Checkout, pattern: str, replacement: str, hint: str
+) -> None:
+    checkout.edit(ROWS, pattern, replacement)
+    with pytest.raises(UsageError) as caught:
+        plans(checkout)
+    assert caught.value.exit_code == 2
+    assert caught.value.where.startswith("manifests/experiments.yaml")
+    assert any(option in caught.value.do for option in hint.split("|"))
+
+
+def test_a_row_key_that_dvc_cannot_address_is_refused(checkout: Checkout) -> None:
+    checkout.edit(ROWS, "  tsn_r50_8f_ssv1:", "  tsn.r50-8f:")
+    with pytest.raises(ManifestError, match=r"tsn\.r50-8f"):
+        plans(checkout)
+
+
+def test_an_unknown_profile_is_told_with_the_nearest(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match="unknown profile 'minni'") as caught:
+        plans(checkout, "minni")
+    assert "mini" in caught.value.do

@@ -1,0 +1,156 @@
+"""Views to videos, videos to metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from pipeline.core.errors import DataError, UsageError
+from pipeline.scores.predictions import Predictions, ViewLogits, collect
+from pipeline.scores.scoring import (
+    VideoScores,
+    correct_at,
+    ensemble_clipped_logit_sum,
+    ensemble_softmax_mean,
+    fuse_streams,
+    map_interval,
+    mean_average_precision,
+    pool,
+    predicted,
+    score_videos,
+    softmax,
+    summarise,
+)
+
+
+def views(logits: dict[str, list[list[float]]], label: int = 0) -> Predictions:
+    """Predictions whose video id maps to the logits of its clips."""
+    found = [
+        ViewLogits(video_id, (label,), clip, 0, row)
+        for video_id, rows in logits.items()
+        for clip, row in enumerate(rows)
+    ]
+    return collect("row", "protocol", found)
+
+
+def scores(rows: list[list[float]], labels: list[tuple[int, ...]]) -> VideoScores:
+    ids = tuple(f"v{i}" for i in range(len(rows)))
+    return VideoScores(ids, tuple(labels), np.array(rows, dtype=np.float64), ())
+
+
+def test_aggregates() -> None:
+    given = views({"a": [[2.0, -4.0], [0.0, 2.0]], "b": [[1.0, -1.0]]})
+    assert score_videos(given, "mean_logits").scores.tolist() == [[1.0, -1.0], [1.0, -1.0]]
+    clipped = score_videos(given, "sum_clipped_logits").scores
+    assert clipped.tolist() == [[2.0, 2.0], [1.0, 0.0]]
+    softened = score_videos(given, "mean_softmax").scores
+    expected = (softmax(np.array([2.0, -4.0])) + softmax(np.array([0.0, 2.0]))) / 2
+    assert softened[0] == pytest.approx(expected)
+    with pytest.raises(UsageError, match="unknown aggregate"):
+        score_videos(given, "median")
+
+
+def test_a_video_with_a_failed_view_is_failed() -> None:
+    found = [
+        ViewLogits("a", (0,), 0, 0, [1.0, 0.0]),
+        ViewLogits("a", (0,), 1, 0, status="corrupt"),
+        ViewLogits("b", (0,), 0, 0, [1.0, 0.0]),
+        ViewLogits("c", (0,), status="missing"),
+    ]
+    videos = score_videos(collect("r", "p", found), "mean_logits")
+    assert videos.video_ids == ("b",)
+    assert videos.failed == ("a", "c")
+    summary = summarise(videos, "top1")
+    assert (summary["n_expected"], summary["n_scored"], summary["n_failed"]) == (3, 1, 2)
+    assert summary["top1_pct"] == 100.0
+
+
+def test_ties_go_to_the_lower_class() -> None:
+    videos = scores([[1.0, 1.0, 0.0]] * 2, [(0,), (1,)])
+    assert predicted(videos).tolist() == [0, 0]
+    assert correct_at(videos, 1).tolist() == [True, False]
+    assert correct_at(videos, 2).tolist() == [True, True]
+
+
+def test_top5_with_fewer_classes_is_always_right() -> None:
+    videos = scores([[3.0, 2.0, 1.0]], [(2,)])
+    assert not correct_at(videos, 1)[0]
+    assert correct_at(videos, 5)[0]
+
+
+def test_any_of_several_labels_counts() -> None:
+    assert correct_at(scores([[0.0, 1.0, 2.0]], [(0, 2)]), 1).tolist() == [True]
+
+
+def test_top1_agrees_with_a_plain_count() -> None:
+    generator = np.random.default_rng(0)
+    rows, labels = generator.normal(size=(500, 9)), generator.integers(0, 9, size=500)
+    videos = scores(rows.tolist(), [(int(label),) for label in labels])
+    summary = summarise(videos, "top1")
+    assert summary["top1_pct"] == pytest.approx(100 * (rows.argmax(1) == labels).mean(), abs=1e-4)
+    best5 = np.argsort(-rows, axis=1)[:, :5]
+    expected = 100 * (best5 == labels[:, None]).any(axis=1).mean()
+    assert summary["top5_pct"] == pytest.approx(expected, abs=1e-4)
+    low, high = summary["top1_ci95_pct"]
+    assert low < summary["top1_pct"] < high
+
+
+def test_zero_percent_is_a_number_and_nothing_scored_is_not() -> None:
+    assert summarise(scores([[0.0, 1.0]], [(0,)]), "top1")["top1_pct"] == 0.0
+    empty = VideoScores((), (), np.zeros((0, 2)), ("a",))
+    summary = summarise(empty, "top1")
+    assert summary["top1_pct"] is None and summary["top1_ci95_pct"] is None
+    with pytest.raises(UsageError, match="unknown metric"):
+        summarise(empty, "f1")
+
+
+def test_map_is_sklearns_over_classes_with_positives() -> None:
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(60, 4))
+    labels = [tuple({int(a), int(b)}) for a, b in generator.integers(0, 3, size=(60, 2))]
+    videos = scores(rows.tolist(), labels)
+    truth = np.array([[c in found for c in range(4)] for found in labels])
+    expected = np.mean([average_precision_score(truth[:, c], rows[:, c]) for c in range(3)])
+    assert mean_average_precision(videos) == pytest.approx(100 * expected)
+    interval = map_interval(videos, n_resamples=200)
+    assert interval.low < 100 * expected < interval.high
+    summary = summarise(videos, "map")
+    assert summary["map_pct"] == pytest.approx(100 * expected, abs=1e-3)
+
+
+def test_ensembles() -> None:
+    first, second = views({"a": [[2.0, -1.0]]}), views({"a": [[-3.0, 1.0]]})
+    assert ensemble_clipped_logit_sum([first, second]).scores.tolist() == [[2.0, 1.0]]
+    soft = ensemble_softmax_mean([first, second]).scores
+    expected = (softmax(np.array([2.0, -1.0])) + softmax(np.array([-3.0, 1.0]))) / 2
+    assert soft[0] == pytest.approx(expected)
+
+
+def test_streams_are_normalised_before_they_are_weighted() -> None:
+    rgb, flow = views({"a": [[30.0, 10.0]]}), views({"a": [[1.0, 3.0]]})
+    fused = fuse_streams([rgb, flow], [1.0, 1.5]).scores
+    assert fused[0] == pytest.approx([0.75 + 1.5 * 0.25, 0.25 + 1.5 * 0.75])
+    silent = views({"a": [[0.0, 0.0]]})
+    assert fuse_streams([silent, flow], [1.0, 1.5]).scores[0] == pytest.approx([0.375, 1.125])
+
+
+def test_an_ensemble_fails_what_any_member_fails() -> None:
+    first = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]})
+    second = collect(
+        "r", "p", [ViewLogits("a", (0,), 0, 0, [1.0, 0.0]), ViewLogits("b", (0,), status="corrupt")]
+    )
+    found = ensemble_softmax_mean([first, second])
+    assert found.video_ids == ("a",) and found.failed == ("b",)
+    with pytest.raises(DataError, match="numbers of classes"):
+        ensemble_softmax_mean([first, views({"a": [[1.0, 2.0, 3.0]]})])
+
+
+def test_folds_are_pooled_only_when_disjoint() -> None:
+    first = score_videos(views({"b": [[1.0, 0.0]]}), "mean_logits")
+    second = score_videos(views({"a": [[0.0, 1.0]]}), "mean_logits")
+    pooled = pool([first, second])
+    assert pooled.video_ids == ("a", "b")
+    assert correct_at(pooled, 1).tolist() == [False, True]
+    with pytest.raises(DataError, match="more than one fold: b"):
+        pool([first, first])

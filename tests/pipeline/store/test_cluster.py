@@ -1,0 +1,123 @@
+"""Decoding on a Ray cluster: several nodes as processes of this machine, one of which dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.video.ffmpeg import binary
+from tests.pipeline.samples import Made, numbered, own_videos
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Its own process: Ray takes its settings from the environment when it is first imported.
+DRIVER = """
+import os, shutil, sys, tempfile, threading, time
+from pathlib import Path
+
+root = Path(sys.argv[1])
+short = tempfile.mkdtemp(prefix="tdn-", dir="/tmp")
+os.mkdir(short + "/ray")  # the cluster's address is written there, whether or not it exists
+os.environ |= {
+    "RAY_TMPDIR": short,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 alone
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "2",
+    "TDN_FFMPEG": str(root / "ffmpeg"),
+}
+from ray.cluster_utils import Cluster
+
+from pipeline.decode import decode
+from pipeline.errors import UsageError
+from pipeline.manifest_dataset import Dataset
+from pipeline.workers import Pool
+from tests.pipeline.store.test_cluster import where
+
+size = {"object_store_memory": 100 << 20}
+cluster = Cluster(
+    initialize_head=True,
+    head_node_args={
+        "num_cpus": 1, "include_dashboard": False, "temp_dir": short + "/ray",
+        "env_vars": {"TDN_NODE": "head"}, **size,
+    },
+)
+try:
+    nodes = [
+        cluster.add_node(num_cpus=1, env_vars={"TDN_NODE": name}, **size)
+        for name in ("second", "doomed")
+    ]
+    os.environ["RAY_ADDRESS"] = cluster.address
+    with Pool() as pool:
+        print("asked", sorted(answer for _, answer in pool.everywhere(where, None)))
+    dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
+
+    def kill() -> None:
+        # In the middle of its first shard of three videos: its second one never ends.
+        log = root / "log"
+        while not log.is_file() or log.read_text().count("doomed") < 2:
+            time.sleep(0.05)
+        cluster.remove_node(nodes[1], allow_graceful=False)
+        print("killed")
+
+    threading.Thread(target=kill, daemon=True).start()
+    decode(dataset, root / "raw", root / "sources.json", root / "frames")
+finally:
+    cluster.shutdown()
+    shutil.rmtree(short, ignore_errors=True)
+"""
+
+
+def where(_: None) -> str:
+    """Which of the test's nodes runs this."""
+    import os
+
+    return os.environ["TDN_NODE"]
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_changes_no_byte(tmp_path: Path) -> None:
+    made = own_videos(tmp_path, numbered(27))
+    made.check()
+    clean = Made(made.dataset, made.raw, made.summary, tmp_path / "clean")
+    clean.decode()
+    (tmp_path / "dataset.json").write_text(made.dataset.model_dump_json())
+    # Nobody goes on before all three have begun; the doomed node never ends its second video.
+    slow = tmp_path / "ffmpeg"
+    slow.write_text(
+        f"""#!/bin/sh
+log="{tmp_path}/log"
+case "$*" in
+  *image2pipe*)
+    echo "$TDN_NODE $(echo "$*" | sed 's/.*\\(clip[0-9]*\\).*/\\1/')" >> "$log"
+    tries=0
+    while [ $tries -lt 300 ] && [ "$(cut -d ' ' -f 1 "$log" | sort -u | wc -l)" -lt 3 ]; do
+      tries=$((tries + 1)); sleep 0.1
+    done
+    if [ "$TDN_NODE" = doomed ] && [ "$(grep -c ^doomed "$log")" -ge 2 ]; then exec sleep 60; fi;;
+esac
+exec "{binary()}" "$@"
+"""
+    )
+    slow.chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "asked ['doomed', 'head', 'second']" in ran.stdout
+    assert "killed" in ran.stdout
+    clips_of: dict[str, set[str]] = {"head": set(), "second": set(), "doomed": set()}
+    for line in (tmp_path / "log").read_text().splitlines():
+        node, clip = line.split()
+        clips_of[node].add(clip)
+    assert all(clips_of.values())
+    redone = clips_of["doomed"] & (clips_of["head"] | clips_of["second"])
+    assert len(clips_of["doomed"]) == 2
+    assert redone == clips_of["doomed"], "the dead node's unfinished shard is made by another"
+    assert made.bytes_of_store() == clean.bytes_of_store()
