@@ -26,7 +26,7 @@ from pipeline.core.parquet import write_table
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.archives import unpack_parts, unpack_replacements
 from pipeline.sources.readers import Item, Listing, read
-from pipeline.video.ffmpeg import frame_files
+from pipeline.video.frame_folder import frame_files
 
 SCHEMA = "tdn.sources/1"
 THREADS = 4

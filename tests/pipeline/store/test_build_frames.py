@@ -18,8 +18,9 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.store.index import Video, read_index
 from pipeline.store.inspect_store import export_frames, verify
-from pipeline.video.ffmpeg import Decoded, binary, build
-from pipeline.video.ffmpeg import decode as decode_video
+from pipeline.video.decode_video import Decoded
+from pipeline.video.decode_video import decode as decode_video
+from pipeline.video.ffmpeg import binary, build
 from tests.pipeline.samples import (
     Made,
     clip_bytes,

@@ -28,7 +28,8 @@ from pipeline.store.estimate import estimate
 from pipeline.store.index import Video, read_index
 from pipeline.store.inspect_store import export_frames, summary, verify
 from pipeline.store.shards import recipe
-from pipeline.video import ffmpeg as video
+from pipeline.video import decode_video as video
+from pipeline.video import ffmpeg
 from pipeline.video import jpeg_split as jpegs
 from pipeline.video.jpeg_split import concatenate, size_px
 from tests.pipeline.samples import (
@@ -296,7 +297,7 @@ def test_only_stores_with_halves_have_another_recipe(monkeypatch: pytest.MonkeyP
         if key not in ("timeout_s", "videos_per_shard", "half_size")
     }
     unlimited = policy(timeout_s=1.0)
-    arguments = video.command(Path("/source"), unlimited, "ffmpeg")
+    arguments = ffmpeg.command(Path("/source"), unlimited, "ffmpeg")
     formats = [blobs.FORMAT, jpegs.FORMAT, video.FORMAT]
     before = sha256_json([inside, base.options.frame_prefix, "7.0", arguments, formats])
     assert recipe(base, "7.0") == before, "what was decoded before stays as it is"
