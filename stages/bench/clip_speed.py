@@ -25,7 +25,7 @@ from pipeline.store.blob import pack
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from pipeline.video.ffmpeg import binary, build, decode
-from stages.bench import authors
+from stages.bench import authors_reader
 from stages.bench.corpus import KINDS, POLICY, generate, own
 
 SEGMENTS, WINDOW, CROP_PX = 8, 5, 224
@@ -35,7 +35,6 @@ READ_POOLED = "store to tensors, 2 threads"
 READ_EIGHTH = "store to arrays, an eighth of the size"
 """The floor: the transform yields a pixel per block, so Huffman decoding is all but all of it."""
 AUTHORS, SAMPLE, POOLED = "authors' sample", "our sample", "our sample, 2 threads"
-OURS = (SAMPLE, POOLED)
 CODEC = "torchcodec"
 DECORD, DECORD_SEEKING = "decord", "decord, windows in any order"
 
@@ -113,7 +112,7 @@ def prepare(setting: Setting, place: Path) -> Corpus:
         folders[source.name] = place / "jpg" / source.name
         folders[source.name].mkdir(parents=True)
         for number, (first, end) in enumerate(pairwise(made.offsets), start=1):
-            path = folders[source.name] / authors.TEMPLATE.format(number)
+            path = folders[source.name] / authors_reader.TEMPLATE.format(number)
             path.write_bytes(made.stream[first:end])
         videos.append(
             Video(
@@ -121,8 +120,8 @@ def prepare(setting: Setting, place: Path) -> Corpus:
                 made.fps, source.name, None, None, "ok", "",
             )
         )  # fmt: skip
-    files = {source.name: source for source in sources}
-    return Corpus(files, folders, _store(place / "store", blobs), videos)
+    store = _store(place / "store", blobs)
+    return Corpus({source.name: source for source in sources}, folders, store, videos)
 
 
 def _store(folder: Path, blobs: dict[str, bytes]) -> FrameStore:
@@ -146,11 +145,11 @@ def _contenders(
             rng = rng_for(0, number // len(corpus.videos), number % len(corpus.videos))
             frames = _frames(video, rng)
             crop = multi_scale_crop(video.width_px, video.height_px, CROP_PX, True, rng)
-            authors.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
+            authors_reader.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
 
     contenders: dict[str, Callable[[], object]] = {
-        ARRAYS: lambda: [authors.arrays(corpus.folders[v.video_id], f) for v, f in picks],
-        IMAGES: lambda: [authors.images(corpus.folders[v.video_id], f) for v, f in picks],
+        ARRAYS: lambda: [authors_reader.arrays(corpus.folders[v.video_id], f) for v, f in picks],
+        IMAGES: lambda: [authors_reader.images(corpus.folders[v.video_id], f) for v, f in picks],
         READ: partial(read, corpus.store, picks),
         READ_POOLED: partial(read, corpus.store, picks, threads=2),
         READ_EIGHTH: partial(_read_eighth, corpus.store, picks),
@@ -159,9 +158,9 @@ def _contenders(
     }
     missing = {}
     decoders = (
-        (CODEC, "torchcodec", authors.torchcodec, picks),
-        (DECORD, "decord", authors.decord, picks),
-        (DECORD_SEEKING, "decord", authors.decord, [_any_order(*pick) for pick in picks]),
+        (CODEC, "torchcodec", authors_reader.torchcodec, picks),
+        (DECORD, "decord", authors_reader.decord, picks),
+        (DECORD_SEEKING, "decord", authors_reader.decord, [_any_order(*pick) for pick in picks]),
     )
     for name, library, reader, wanted in decoders:
         reason = _unusable(library, reader, corpus, picks[0])
@@ -173,13 +172,13 @@ def _contenders(
 
 
 def _our_samples(corpus: Corpus, count: int) -> dict[str, Callable[[], object]]:
-    def draw(threads: int) -> None:
+    def sample(threads: int) -> None:
         clips = ClipDataset(corpus.store, corpus.videos, ["a"], RULE, 0, threads=threads)
         for number in range(count):
             clips.set_epoch(number // len(corpus.videos))
             clips[number % len(corpus.videos)]
 
-    return {SAMPLE: partial(draw, 1), POOLED: partial(draw, 2)}
+    return {SAMPLE: partial(sample, 1), POOLED: partial(sample, 2)}
 
 
 Reader = Callable[[Path, list[int]], object]
@@ -187,7 +186,7 @@ Pick = tuple[Video, list[int]]
 
 
 def read(store: FrameStore, picks: Sequence[Pick], *, threads: int = 1) -> None:
-    """Every frame of every pick as a tensor."""
+    """Decode every frame of every pick into a tensor."""
     for video, frames in picks:
         jpegs = store.jpegs(video.video_id, frames)
         list(Decoding(dict(enumerate(jpegs)), range(len(jpegs)), decode_frame, threads))
@@ -234,7 +233,7 @@ def _frames(video: Video, rng: np.random.Generator) -> list[int]:
 def _rows(samples: dict[str, list[Sample]], clips: int) -> list[dict[str, Any]]:
     rows = []
     for name, found in samples.items():
-        against = AUTHORS if name in OURS else ARRAYS
+        against = AUTHORS if name in (SAMPLE, POOLED) else ARRAYS
         rows.append(
             {
                 "what": name,
