@@ -52,3 +52,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_written_file_has_the_mode_that_open_would_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"the mask is set to {mask:o} while other threads may create files")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    write_atomic(tmp_path / "file", b"x")
+    modes = {(tmp_path / name).stat().st_mode for name in ("plain", "file")}
+    assert len(modes) == 1
