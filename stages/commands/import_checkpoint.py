@@ -16,7 +16,7 @@ from pipeline.core.files import read_json
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.weights.published import import_official
 
-_NUMPY_NUMBERS = [
+_NUMPY_NUMBERS: list[Any] = [
     np.dtype,
     *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f2", "f4", "f8")),
