@@ -86,6 +86,14 @@ def test_a_moved_module_reaches_nothing(checkout: Checkout) -> None:
     assert changed(before, plans(checkout)) == set()
 
 
+@pytest.mark.parametrize("name", ["report.css", "report.html.j2", "trace.html.j2"])
+def test_a_template_reaches_the_report_alone(checkout: Checkout, name: str) -> None:
+    before = plans(checkout)
+    path = checkout.root / "pipeline/reporting/templates" / name
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
+    assert changed(before, plans(checkout)) == {"report.all"}
+
+
 def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:
     work = Workspace(checkout.root)
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
