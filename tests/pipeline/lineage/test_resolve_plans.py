@@ -23,7 +23,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]]:
     found = plan.resolve(Workspace(checkout.root, profile), Catalogue(checkout.root))
-    return {f"{stage}.{key}": value for (stage, key), value in found.items()}
+    return {
+        f"{stage}.{key}": {"params": value["params"], "code": value["code"]}
+        for (stage, key), value in found.items()
+    }
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -52,9 +55,7 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
 def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
     before = plans(checkout)
     for module in ("models/tdn", "layers/tdm"):
-        checkout.edit(
-            f"tdn_model/{module}.py", r"(def forward\([^)]*\)[^:]*:\n)", r"\1        str(1)\n"
-        )
+        checkout.edit(f"tdn_model/{module}.py", r"(\n    def __init__\()", r"\n    extra = 1\1")
         reached = changed(before, plans(checkout))
         for stage in ("train", "predict"):
             assert f"{stage}.{FULL}" in reached
