@@ -182,6 +182,17 @@ def test_a_template_beside_the_module_counts(tree: Path) -> None:
     before = digest(tree)
     put(tree, "pipeline/page.html.j2", "<p>two</p>")
     assert digest(tree) != before
+    assert "page.html.j2" in reached(tree)["pipeline/page.html.j2"]
+
+
+def test_two_templates_that_change_places_are_a_change(tree: Path) -> None:
+    edit(tree, "pipeline/shapes.py", "    return", '    open("templates")\n    return')
+    put(tree, "pipeline/templates/one.html.j2", "<p>one</p>")
+    put(tree, "pipeline/templates/two.html.j2", "<p>two</p>")
+    before = digest(tree)
+    put(tree, "pipeline/templates/one.html.j2", "<p>two</p>")
+    put(tree, "pipeline/templates/two.html.j2", "<p>one</p>")
+    assert digest(tree) != before
 
 
 def test_broken_module_is_a_message(tree: Path) -> None:
