@@ -439,7 +439,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.store.build_frames import decode
-from pipeline.errors import StoreError
+from pipeline.core.errors import StoreError
 from pipeline.schema.dataset import Dataset
 root = Path(sys.argv[1])
 dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
