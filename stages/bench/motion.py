@@ -25,6 +25,7 @@ from pipeline.store.index import FrameIndex
 from pipeline.store.tvl1 import fields
 from stages.bench.measures import fill_, sample_clips
 from tdn_model.build import build
+from tdn_model.contract import NetworkShape
 
 Pixels = NDArray[np.float32]
 
@@ -130,11 +131,5 @@ def _enlarged(frame: torch.Tensor) -> bytes:
 
 
 def _network(s_tdm_stages: tuple[int, ...], width: int | None) -> torch.nn.Module:
-    return build(
-        "tdn",
-        num_classes=174,
-        num_segments=SEGMENTS,
-        width=width,
-        s_tdm_stages=s_tdm_stages,
-        l_tdm_stages=(),
-    )
+    shape = NetworkShape(num_classes=174, num_segments=SEGMENTS, width=width)
+    return build("tdn", shape, s_tdm_stages=s_tdm_stages, l_tdm_stages=())
