@@ -8,7 +8,6 @@ that was never stopped.
 from __future__ import annotations
 
 import math
-import pickle
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips.clip_dataset import Batch, ClipDataset, on_device
+from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import AbsentData, DataError, UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace, seed_suffix
@@ -29,16 +28,17 @@ from stages.row import (
     absent_reason,
     batches,
     build_network,
+    eval_clips,
     how_to_get,
     in_order,
     normaliser,
     open_index,
     precision,
     start,
-    test_clips,
     train_clips,
 )
 from stages.row_start import WEIGHTS, absent_start, load_start
+from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import window_of
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
@@ -126,12 +126,12 @@ def _train_seed(
     for epoch in range(len(training.history), epochs):
         training.epoch(epoch, stream)
         if params["recipe"]["decay"] == "plateau":
-            clips = test_clips(params, index, window_of(model), VALIDATION)
+            clips = eval_clips(params, index, window_of(model), VALIDATION)
             training.validate(clips.dataset)
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
-    torch.save(weights, done / WEIGHTS.replace(".pt", f"{suffix}.pt"))
+    save_tensors(done / WEIGHTS.replace(".pt", f"{suffix}.pt"), weights)
     write_json(done / f"history{suffix}.json", training.history)
 
 
@@ -184,14 +184,14 @@ class _Training:
         count = len(dataset)
         right = 0
         for item in self._batches(dataset, in_order(count, size)):
-            frames = normaliser(self.params)(on_device(item, self.device))
+            frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
             logits_BK = predict_step(self.model, frames, precision=precision(self.params))
             best = logits_BK.argmax(dim=1).tolist()
             right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
         self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
 
     def _step(self, step: int, item: Batch) -> Step:
-        frames = normaliser(self.params)(on_device(item, self.device))
+        frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
         try:
             return train_step(
                 self.model,
@@ -225,16 +225,13 @@ class _Training:
 
     def save(self, path: Path, identity: str) -> None:
         """Leave what a killed training needs to go on, in one file outside the stage's outputs."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(".tmp-checkpoint.pt")
         state = {
             "identity": identity,
             "history": self.history,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, half)
-        half.replace(path)
+        save_tensors(path, state)
 
     def restore(self, path: Path, identity: str) -> None:
         """Take up a checkpoint of the very same training, if there is one."""
@@ -242,8 +239,8 @@ class _Training:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-            return  # torn by a full disk: train from the start
+        except UNREADABLE:
+            return  # damaged: train from the start
         if state["identity"] != identity:
             return
         self.model.load_state_dict(state["model"])

@@ -20,7 +20,7 @@ ORDER = {
         "inference", "count_cost", "attribution", "",
     ],
     "stages": [
-        "profiles", "networks", "network_cost", "graph", "row", "row_start", "figure_data",
+        "profiles", "networks", "network_cost", "graph", "tensor_files", "row", "row_start", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],
@@ -40,7 +40,7 @@ OWNERS = {
     "typer": ("stages/cli/",),
     "rich": ("stages/cli/",),
     "dvc": ("stages/driver/",),
-    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py", "pipeline/store/halves.py",
+    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py",
             "stages/bench/clip_speed.py"),
     "captum": ("tdn_model/attribution.py",),
     "torch": TORCH_ROOMS,

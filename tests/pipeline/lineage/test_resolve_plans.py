@@ -23,7 +23,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]]:
     found = plan.resolve(Workspace(checkout.root, profile), Catalogue(checkout.root))
-    return {f"{stage}.{key}": value for (stage, key), value in found.items()}
+    return {
+        f"{stage}.{key}": {"params": value["params"], "code": value["code"]}
+        for (stage, key), value in found.items()
+    }
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -52,9 +55,7 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
 def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
     before = plans(checkout)
     for module in ("models/tdn", "layers/tdm"):
-        checkout.edit(
-            f"tdn_model/{module}.py", r"(def forward\([^)]*\)[^:]*:\n)", r"\1        str(1)\n"
-        )
+        checkout.edit(f"tdn_model/{module}.py", r"(\n    def __init__\()", r"\n    extra = 1\1")
         reached = changed(before, plans(checkout))
         for stage in ("train", "predict"):
             assert f"{stage}.{FULL}" in reached
@@ -139,27 +140,6 @@ def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> 
         "figures.all",
         "report.all",
     }
-
-
-def test_a_profile_says_which_stores_hold_halves(checkout: Checkout) -> None:
-    def policies() -> dict[str, bool]:
-        decoded = {k: v for k, v in plans(checkout).items() if k.startswith("decode.")}
-        found = {k: v["params"]["dataset"]["decode"]["half_size"] for k, v in decoded.items()}
-        return {key.removeprefix("decode."): half for key, half in found.items()}
-
-    assert {name for name, half in policies().items() if half} == {"ssv1"}
-    mini = plans(checkout)
-    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: []")
-    assert not any(policies().values())
-    assert changed(mini, plans(checkout)) == {"check.ssv1", "decode.ssv1"}
-    checkout.edit("manifests/datasets/ucf101.yaml", "\ndecode:", "\ndecode:\n  half_size: true")
-    assert {name for name, half in policies().items() if half} == {"ucf101"}
-
-
-def test_a_profile_cannot_halve_what_it_has_not(checkout: Checkout) -> None:
-    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: [ssv3]")
-    with pytest.raises(ManifestError, match="half_size names 'ssv3'"):
-        plans(checkout)
 
 
 @pytest.mark.parametrize(
