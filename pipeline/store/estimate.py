@@ -117,7 +117,7 @@ def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
 
 def _row(item: Item, raw: Path) -> Source:
     facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "listed" or item.source is None:
+    if item.status != "ok" or item.source is None:
         return Source(*facts, 0, 0, None, item.status, item.reason)
     try:
         size = (raw / item.source).stat().st_size
