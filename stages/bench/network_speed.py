@@ -31,7 +31,7 @@ from stages.bench.reference_tdn import ReferenceTDN
 from tdn_model.build import build
 from tdn_model.contract import NetworkShape
 from tdn_model.count_cost import measure
-from tdn_model.fold import fold
+from tdn_model.inference import fold
 from tdn_model.models.tdn import TDN
 
 CLASSES = 174

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import check_at_least, check_choice
 from tdn_model.layers.resnet2d import ResNetConfig, Stem, make_stage
-from tdn_model.layers.temporal import TemporalConv, split_time
+from tdn_model.layers.temporal import split_time
 
 WINDOW = 5
 CENTRE = WINDOW // 2
@@ -180,12 +180,6 @@ class ShortTermFusion(nn.Module):
                 nn.Sigmoid(),
             )
 
-    def inference_form(self) -> nn.Module:
-        """What stands for it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedFusion
-
-        return FusedFusion(self)
-
     def forward(self, x_NCHW: Tensor, motion_NChw: Tensor) -> Tensor:
         if self.form in ("channel", "res_channel"):
             gate: Tensor = self.squeeze(motion_NChw)
@@ -265,14 +259,6 @@ class LongTermTDM(nn.Module):
         self.scales = nn.ModuleDict(
             {f"pool{p}": SmoothedScale(narrow, p, variant.upsample) for p in pools}
         )
-
-    def merged_with(self, following: nn.Module) -> nn.Module | None:
-        """What stands for it and the temporal convolution behind it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedMotion
-
-        if self.form != "attention" or not self.bidirectional:
-            return None
-        return FusedMotion(self, following) if isinstance(following, TemporalConv) else None
 
     def differences(self, x_NcHW: Tensor) -> tuple[Tensor, Tensor]:
         """Aligned differences to the next segment and back (eq. 4), both `(N, c, H, W)`."""

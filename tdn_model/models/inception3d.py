@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import NetworkShape, check_backbone, chosen_blocks, chosen_width
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, scaled
+from tdn_model.weights.inception import inflate_googlenet
 
 KINDS = ("full", "separable", "gated")
 EPS = 1e-3
@@ -118,9 +119,7 @@ class Inception3d(VolumeNetwork):
         self.reset_parameters()
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate torchvision's GoogLeNet; see `inception_weights.inflate_googlenet`."""
-        from tdn_model.weights.inception import inflate_googlenet
-
+        """Inflate torchvision's GoogLeNet; see `inception.inflate_googlenet`."""
         return inflate_googlenet(self, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from tdn_model.contract import (
     chosen_width,
 )
 from tdn_model.layers.resnet2d import init_convolutions_, mean_logits, reset_classifier_, to_rows
+from tdn_model.weights.inception import load_inceptionv3
 
 MIN_SIZE_PX = 75
 PUBLISHED_UNITS = (1, 3, 4, 2)
@@ -61,9 +62,7 @@ class TSNInceptionV3(ClipNetwork):
         reset_classifier_(self.classifier)
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Torchvision's Inception-v3; see `inception_weights.load_inceptionv3`."""
-        from tdn_model.weights.inception import load_inceptionv3
-
+        """Torchvision's Inception-v3; see `inception.load_inceptionv3`."""
         return load_inceptionv3(self, weights)
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:

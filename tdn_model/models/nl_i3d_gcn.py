@@ -141,7 +141,7 @@ def overlap_graph(boxes_BTR4: Tensor) -> Tensor:
     graph = boxes_BTR4.new_zeros(batch, frames, regions, frames, regions)
     if frames > 1:
         steps = torch.arange(frames - 1, device=boxes_BTR4.device)
-        graph[:, steps, :, steps + 1] = iou.transpose(0, 1)
+        graph[:, steps, :, steps + 1] = iou.transpose(0, 1).to(graph.dtype)
     return graph.view(batch, frames * regions, frames * regions)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tdn_model.contract import NetworkShape, check_choice
 from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
 from tdn_model.layers.resnet2d import EXPANSION, resnet_config
+from tdn_model.weights.inflate import P3D_NAMES, inflate_named
 
 KINDS = ("A", "B", "C")
 FLAT = "2d"
@@ -77,8 +78,6 @@ class P3D(VolumeNetwork):
 
         The temporal ones keep their initial values; the 2-D network has none.
         """
-        from tdn_model.weights.inflate import P3D_NAMES, inflate_named
-
         return inflate_named(self, weights, P3D_NAMES)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from tdn_model.contract import NetworkShape
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, conv3d
 from tdn_model.layers.nonlocal_block import NonLocal
 from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
+from tdn_model.weights.inflate import inflate_resnet
 
 RES = (2, 3, 4, 5)
 
@@ -165,10 +166,8 @@ class ResNet3d(VolumeNetwork):
         reset_residuals_(self, zero_last_norm=self.zero_last_norm)
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate 2-D ImageNet weights; see `inflate.inflate_imagenet`."""
-        from tdn_model.weights.inflate import inflate_imagenet
-
-        return inflate_imagenet(self, weights)
+        """Inflate 2-D ImageNet weights; returns the keys that kept their values."""
+        return inflate_resnet(self, self.config, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x = self.res2(self.stem(x_BCTHW))
