@@ -39,15 +39,15 @@ class FusedMotion(nn.Module):
     def __init__(self, module: LongTermTDM, temporal: TemporalConv) -> None:
         super().__init__()
         self.num_segments = module.num_segments
-        self.reading = module.reading
+        self.variant = module.variant
         self.reduce = FusedConv(module.reduce)
         self.align = module.align
         self.scales = nn.ModuleList(FusedScale(part) for part in _scales(module))
         expand = module.expand
-        if module.reading.mean_of_scales:
+        if module.variant.mean_of_scales:
             expand.weight.data /= 1 + len(self.scales)
         self.expand = FusedConv(expand, "sigmoid")
-        constant = 1 - module.reading.gate_offset
+        constant = 1 - module.variant.gate_offset
         self.share = 0.5 / constant
         self.taps: Tensor = temporal.weight.detach() * constant
 
@@ -69,9 +69,9 @@ class FusedMotion(nn.Module):
         n, *rest = x_NcHW.shape
         z = x_NcHW.new_zeros((2 * n, *rest)).contiguous(memory_format=torch.channels_last)
         p, q = z.view(2, *b.shape).unbind(0)
-        onto = q[:, 1:] if self.reading.backward_from_previous else q[:, :-1]
+        onto = q[:, 1:] if self.variant.backward_from_previous else q[:, :-1]
         for neighbour, own, out in ((s[:, 1:], b[:, :-1], p[:, :-1]), (s[:, :-1], b[:, 1:], onto)):
-            if self.reading.conv_of_neighbour_first:
+            if self.variant.conv_of_neighbour_first:
                 torch.sub(neighbour, own, out=out)
             else:
                 torch.sub(own, neighbour, out=out)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from tdn_model.contract import NetworkShape
 from tdn_model.layers.resnet2d import SegmentResNet
 from tdn_model.models.resnet3d import ResNet3d
 from tdn_model.weights.imagenet import given, load_imagenet
@@ -37,7 +38,15 @@ def inflate_imagenet(model: ResNet3d, weights: str | Mapping[str, Tensor]) -> li
 
     `weights` as in `imagenet.load_imagenet`, whose refusals these are too.
     """
-    flat = SegmentResNet(model.shape, num_classes=1, num_segments=1, in_channels=model.in_channels)
+    config = model.config
+    shape = NetworkShape(
+        num_classes=1,
+        num_segments=1,
+        width=config.width,
+        blocks=config.blocks,
+        in_channels=model.in_channels,
+    )
+    flat = SegmentResNet(shape)
     load_imagenet(flat, weights)
     filled = {k: v for k, v in flat.state_dict().items() if not k.startswith("classifier.")}
     ours = model.state_dict()
