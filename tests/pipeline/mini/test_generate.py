@@ -35,7 +35,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
 ) -> None:
     miniature = small("ssv1")
     whole = generate("ssv1", miniature, tmp_path / "whole", 0)
-    monkeypatch.setattr("pipeline.mini.generator._TAKES_PER_JOB", 4)
+    monkeypatch.setattr("pipeline.mini.generator._SCENES_PER_JOB", 4)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

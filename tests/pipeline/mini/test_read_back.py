@@ -107,7 +107,7 @@ def test_every_kinetics_convention_is_there_and_found(tmp_path: Path) -> None:
     sources = {item.source for item in listing.items if item.source}
     assert sources == {layout.place(clip) for clip in clips}
     assert Counter(item.status for item in listing.items) == {
-        "listed": len(clips) - 10, "skipped": 10, "missing": sum(miniature.missing_rows.values()),
+        "ok": len(clips) - 10, "skipped": 10, "missing": sum(miniature.missing_rows.values()),
     }  # fmt: skip
     assert len(listing.unlisted) == 1
     folders = Counter(name.split("/")[0] for name in sources)
