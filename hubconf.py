@@ -19,7 +19,7 @@ from torch import nn
 
 from tdn_model.build import MODELS, build_from
 from tdn_model.weights.imagenet import IMAGENET, load_imagenet
-from tdn_model.weights.published import import_official
+from tdn_model.published import import_official
 
 dependencies = ["torch", "torchvision"]
 OTHER_BACKBONES = {

@@ -27,7 +27,7 @@ from pipeline.schema.dataset import Dataset
 from pipeline.schema.status import FAILED, NOT_WANTED
 from pipeline.sources.archives import unpack_parts, unpack_replacements
 from pipeline.sources.readers import Item, Listing, read
-from pipeline.video.ffmpeg import frame_files
+from pipeline.video.frame_folder import frame_files
 
 SCHEMA = "tdn.sources/1"
 THREADS = 4

@@ -15,7 +15,8 @@ from pipeline.sources.ledger import Source
 from pipeline.sources.readers import Item, read
 from pipeline.store.shard_worker import read_record
 from pipeline.store.shards import identity, plan, recipe
-from pipeline.video.ffmpeg import binary, build, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build
 
 _PAGE_BYTES = 4096
 _OVERHEAD_BYTES = 2560  # half a page of rounding, the tree, the table of offsets

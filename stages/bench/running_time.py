@@ -30,7 +30,7 @@ from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from stages.bench.measures import compiler_missing, waiting
 from tdn_model.build import build_from
-from tdn_model.fold import fold
+from tdn_model.inference import fold
 from tdn_model.training import predict_step
 
 WIDTH_PX, HEIGHT_PX, FRAMES = 340, 256, 64

@@ -1,4 +1,8 @@
-"""The two temporal difference modules of TDN (Wang et al. 2021, sections 3.2 and 3.3).
+"""The two temporal difference modules of TDN.
+
+Limin Wang, Zhan Tong, Bin Ji and Gangshan Wu, "TDN: Temporal Difference Networks for Efficient
+Action Recognition", CVPR 2021, arXiv:2012.10071, sections 3.2 and 3.3 of its first version (see
+`tdn_model.models.tdn`).
 
 Shapes: B videos, T segments, N = B·T rows with the segment index fastest, F = 5 frames in a
 segment's window, C channels, c = C/r channels after the reduction, H, W.
@@ -17,7 +21,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import check_at_least, check_choice
 from tdn_model.layers.resnet2d import ResNetConfig, Stem, make_stage
-from tdn_model.layers.temporal import TemporalConv, split_time
+from tdn_model.layers.temporal import split_time
 
 WINDOW = 5
 CENTRE = WINDOW // 2
@@ -180,12 +184,6 @@ class ShortTermFusion(nn.Module):
                 nn.Sigmoid(),
             )
 
-    def inference_form(self) -> nn.Module:
-        """What stands for it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedFusion
-
-        return FusedFusion(self)
-
     def forward(self, x_NCHW: Tensor, motion_NChw: Tensor) -> Tensor:
         if self.form in ("channel", "res_channel"):
             gate: Tensor = self.squeeze(motion_NChw)
@@ -265,14 +263,6 @@ class LongTermTDM(nn.Module):
         self.scales = nn.ModuleDict(
             {f"pool{p}": SmoothedScale(narrow, p, variant.upsample) for p in pools}
         )
-
-    def merged_with(self, following: nn.Module) -> nn.Module | None:
-        """What stands for it and the temporal convolution behind it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedMotion
-
-        if self.form != "attention" or not self.bidirectional:
-            return None
-        return FusedMotion(self, following) if isinstance(following, TemporalConv) else None
 
     def differences(self, x_NcHW: Tensor) -> tuple[Tensor, Tensor]:
         """Aligned differences to the next segment and back (eq. 4), both `(N, c, H, W)`."""

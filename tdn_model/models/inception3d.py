@@ -1,8 +1,15 @@
 """Inception-v1 over volumes: I3D-InceptionV1, S3D and S3D-G.
 
-Carreira & Zisserman 2017 ("Quo Vadis"); Xie et al. 2018 ("Rethinking Spatiotemporal Feature
-Learning"). Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions
-are padded alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
+I3D: Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the
+Kinetics Dataset", CVPR 2017, arXiv:1705.07750.
+S3D, S3D-G: Saining Xie, Chen Sun, Jonathan Huang, Zhuowen Tu and Kevin Murphy, "Rethinking
+Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video Classification", ECCV 2018,
+arXiv:1712.04851.
+Inception-v1: Christian Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
+arXiv:1409.4842.
+
+Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions are padded
+alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import NetworkShape, check_backbone, chosen_blocks, chosen_width
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, scaled
+from tdn_model.weights.inception import inflate_googlenet
 
 KINDS = ("full", "separable", "gated")
 EPS = 1e-3
@@ -118,9 +126,7 @@ class Inception3d(VolumeNetwork):
         self.reset_parameters()
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate torchvision's GoogLeNet; see `inception_weights.inflate_googlenet`."""
-        from tdn_model.weights.inception import inflate_googlenet
-
+        """Inflate torchvision's GoogLeNet; see `inception.inflate_googlenet`."""
         return inflate_googlenet(self, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:

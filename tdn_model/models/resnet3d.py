@@ -1,4 +1,8 @@
-"""3-D bottleneck ResNets: I3D, I3D 3×1×1, NL-I3D and SlowOnly.
+"""3-D bottleneck ResNets, which I3D, NL-I3D, SlowOnly and SlowFast are made of.
+
+Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics
+Dataset", CVPR 2017, arXiv:1705.07750; on a ResNet as in Xiaolong Wang, Ross Girshick, Abhinav Gupta
+and Kaiming He, "Non-local Neural Networks", CVPR 2018, arXiv:1711.07971.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The network is the 2-D ResNet with a time axis:
 the first 1×1 convolution of a block may become k×1×1 (never the 3×3, which stays 1×3×3), and so
@@ -17,6 +21,7 @@ from tdn_model.contract import NetworkShape
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, conv3d
 from tdn_model.layers.nonlocal_block import NonLocal
 from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
+from tdn_model.weights.inflate import inflate_resnet
 
 RES = (2, 3, 4, 5)
 
@@ -165,10 +170,8 @@ class ResNet3d(VolumeNetwork):
         reset_residuals_(self, zero_last_norm=self.zero_last_norm)
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate 2-D ImageNet weights; see `inflate.inflate_imagenet`."""
-        from tdn_model.weights.inflate import inflate_imagenet
-
-        return inflate_imagenet(self, weights)
+        """Inflate 2-D ImageNet weights; returns the keys that kept their values."""
+        return inflate_resnet(self, self.config, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x = self.res2(self.stem(x_BCTHW))

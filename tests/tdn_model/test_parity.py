@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from tdn_model import export_official
-from tdn_model.weights.published import KEY_MAPS
+from tdn_model.published import KEY_MAPS
 from tests.tdn_model.helpers import clips, make, mini, randomise_
 from tests.tdn_model.reference_tdn import Reference, official_input
 

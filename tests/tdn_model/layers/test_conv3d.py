@@ -13,7 +13,6 @@ from torchvision.models.video import s3d as torchvision_s3d
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
 from tdn_model.models.slowfast import evenly
-from tdn_model.weights.inflate import inflate_imagenet
 from tests.tdn_model.helpers import clips, make, mini, randomise_
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -259,11 +258,11 @@ def test_inflated_weights_sum_to_the_flat_ones() -> None:
     model = make("i3d_3x1x1", num_classes=4, num_segments=5, blocks=(1, 2, 1, 1))
     theirs = ResNet(Bottleneck, [1, 2, 1, 1])
     randomise_(theirs)
-    kept = inflate_imagenet(model, theirs.state_dict())
+    kept = model.load_imagenet(theirs.state_dict())
     assert kept == ["classifier.weight", "classifier.bias"]
     weight = model.state_dict()["res2.0.conv1.weight"]
     torch.testing.assert_close(weight.sum(2), theirs.layer1[0].conv1.weight)
     assert torch.equal(weight[:, :, 0], weight[:, :, 2])
     attending = make("nl_i3d", num_classes=4, num_segments=4, blocks=(1, 2, 1, 1))
-    kept = inflate_imagenet(attending, theirs.state_dict())
+    kept = attending.load_imagenet(theirs.state_dict())
     assert {key.split(".")[2] for key in kept if not key.startswith("classifier")} == {"attend"}

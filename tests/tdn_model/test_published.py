@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tdn_model import export_official, import_official
-from tdn_model.weights.published import KEY_MAPS, CheckpointMismatch
+from tdn_model.published import KEY_MAPS, CheckpointMismatch
 from tests.tdn_model.helpers import MINI, clips, make, mini, randomise_
 from tests.tdn_model.reference_tdn import Reference, official_input
 
