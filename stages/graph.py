@@ -101,11 +101,13 @@ def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
 STAGES: dict[str, Stage] = {
     "mini": Stage(
         inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"stamp": work.stamp(key)},
+        outputs=lambda work, key, params: {"generated": work.generated(key)},
         takes=frozenset({"workers", "progress"}),
     ),
     "check": Stage(
-        inputs=lambda work, key, params: {"stamp": work.stamp(key)} if params["generated"] else {},
+        inputs=lambda work, key, params: (
+            {"generated": work.generated(key)} if params["generated"] else {}
+        ),
         outputs=lambda work, key, params: {
             "summary": work.sources(key),
             "ledger": _ledger(work, key),

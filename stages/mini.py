@@ -10,7 +10,7 @@ from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
 from pipeline.mini import generate
 from pipeline.schema.base import validate
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
 
 def run(
@@ -21,10 +21,10 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `data/P/raw/DS/` and, when it is complete, the stamp that says what it holds."""
-    twin = validate(Twin, params["twin"], where=f"manifests/twins/{key}.yaml")
+    """Write `data/P/raw/DS/` and, when it is complete, `DS.generated.json`: what it holds."""
+    miniature = validate(Miniature, params["miniature"], where=f"manifests/miniatures/{key}.yaml")
     if workers is None:
         workers = cores()
-    stamp = work.stamp(key)
-    stamp.unlink(missing_ok=True)
-    write_json(stamp, generate(key, twin, work.raw(key), workers, progress))
+    summary = work.generated(key)
+    summary.unlink(missing_ok=True)
+    write_json(summary, generate(key, miniature, work.raw(key), workers, progress))

@@ -26,7 +26,7 @@ from pipeline.schema.experiments import (
     pick,
 )
 from pipeline.schema.figure_list import figure_params
-from pipeline.schema.miniature import Twin, grown
+from pipeline.schema.miniature import Miniature, grown
 from pipeline.schema.network_list import load_models
 from pipeline.schema.protocols import Protocol, load_protocols
 from pipeline.schema.table_layouts import load_claims
@@ -67,14 +67,14 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
     validation = _protocol("center_1x1", protocols, "manifests/protocols.yaml")
     full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
     made = profile.datasets if profile.generated else []
-    twins = {name: _twin(manifests, profile, name) for name in made}
-    for name, twin in twins.items():
-        datasets[name] = _as_twin(datasets[name], twin)
+    miniatures = {name: _miniature(manifests, profile, name) for name in made}
+    for name, miniature in miniatures.items():
+        datasets[name] = _as_miniature(datasets[name], miniature)
     plans: Plans = {}
     for name, dataset in datasets.items():
         facts = dataset.model_dump(mode="json")
-        if name in twins:
-            plans["mini", name] = {"twin": twins[name].model_dump(mode="json")}
+        if name in miniatures:
+            plans["mini", name] = {"miniature": miniatures[name].model_dump(mode="json")}
         plans["check", name] = {
             "dataset": facts,
             "generated": profile.generated,
@@ -113,7 +113,7 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
     plans["tables", ALL] = _table_params(manifests, profile, rows)
     about = {"profile": profile.profile, "smoke": profile.smoke}
     plans["figures", ALL] = figure_params(manifests, about, profile.experiments_file, plans)
-    plans["report", ALL] = _report_params(profile, rows, datasets, twins)
+    plans["report", ALL] = _report_params(profile, rows, datasets, miniatures)
     code = Code(work.root)
     found: Plans = {}
     for item, params in plans.items():
@@ -160,21 +160,21 @@ def _glance(raw: Path) -> str | None:
     return sha256_json([(e.name, e.stat().st_size if e.is_file() else None) for e in entries])
 
 
-def _twin(manifests: Path, profile: Profile, name: str) -> Twin:
-    """The data set's twin at the profile's size."""
-    twin = load(Twin, manifests / "twins" / f"{name}.yaml")
-    if name not in profile.twins:
-        return twin
-    where = f"manifests/profiles/{profile.profile}.yaml, twins.{name}"
-    return grown(twin, profile.twins[name], where=where)
+def _miniature(manifests: Path, profile: Profile, name: str) -> Miniature:
+    """The data set's miniature at the profile's size."""
+    miniature = load(Miniature, manifests / "miniatures" / f"{name}.yaml")
+    if name not in profile.miniatures:
+        return miniature
+    where = f"manifests/profiles/{profile.profile}.yaml, miniatures.{name}"
+    return grown(miniature, profile.miniatures[name], where=where)
 
 
-def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
+def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
     """The data set's manifest with the miniature's own counts, classes and flip map."""
     changes = {
-        "num_classes": len(twin.classes),
-        "expected": dict(twin.expected),
-        "flip_pairs": [list(pair) for pair in twin.flip_pairs],
+        "num_classes": len(miniature.classes),
+        "expected": dict(miniature.expected),
+        "flip_pairs": [list(pair) for pair in miniature.flip_pairs],
     }
     return dataset.model_copy(update=changes)
 
@@ -243,13 +243,13 @@ def _report_params(
     profile: Profile,
     rows: dict[str, Experiment],
     datasets: dict[str, Dataset],
-    twins: dict[str, Twin],
+    miniatures: dict[str, Miniature],
 ) -> Params:
     about: dict[str, Params] = {}
     for name, dataset in datasets.items():
         about[name] = {"title": dataset.title}
-        if name in twins:
-            about[name]["twin"] = twins[name].model_dump(mode="json")
+        if name in miniatures:
+            about[name]["miniature"] = miniatures[name].model_dump(mode="json")
     return {
         "profile": profile.profile,
         "title": profile.title,

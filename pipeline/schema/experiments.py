@@ -167,8 +167,8 @@ class Profile(Strict):
     """Data sets whose optical flow is computed and stored; the graph needs it, were it empty."""
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
-    twins: dict[Identifier, Growth] = Field(default_factory=dict)
-    """Data sets whose miniature is generated at another size than its twin states."""
+    miniatures: dict[Identifier, Growth] = Field(default_factory=dict)
+    """Data sets whose miniature is generated at another size than its miniature states."""
     sizes_px: dict[int, int]
     schedules: Schedules | None
     compute: Compute
@@ -178,9 +178,9 @@ class Profile(Strict):
         # Elsewhere raw folders are the user's own data, which a generator would replace.
         if self.generated != (self.profile in GENERATED):
             raise ValueError(f"generated: true is for the profiles {', '.join(GENERATED)} alone")
-        for name in self.twins:
+        for name in self.miniatures:
             if not self.generated or name not in self.datasets:
-                raise ValueError(f"twins names '{name}', which this profile does not generate")
+                raise ValueError(f"miniatures names '{name}', which this profile does not generate")
         return self
 
     @model_validator(mode="after")

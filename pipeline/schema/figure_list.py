@@ -205,7 +205,7 @@ def figure_params(
 
     `experiments` is the file of the profile's rows: only its figures are kept. `plans` are the
     parameters of the stages planned so far: a row comes with those of its predict stage, a data set
-    with its title and, where it is generated, its twin.
+    with its title and, where it is generated, its miniature.
     """
     figures = {
         key: figure
@@ -216,10 +216,10 @@ def figure_params(
     rows = {row: dict(plans["predict", row]) for row in named if ("predict", row) in plans}
     datasets: dict[str, Any] = {}
     for name in sorted({row["data"]["name"] for row in rows.values()}):
-        twin = plans.get(("mini", name))
+        miniature = plans.get(("mini", name))
         datasets[name] = {
             "title": plans["check", name]["dataset"]["title"],
-            "twin": None if twin is None else twin["twin"],
+            "miniature": None if miniature is None else miniature["miniature"],
         }
     return {
         **about,

@@ -50,11 +50,11 @@ class Context:
 
     def truth(self, dataset: str) -> Truth | None:
         """The true objects of a generated data set."""
-        twin = self.params["datasets"][dataset]["twin"]
-        if twin is None:
+        miniature = self.params["datasets"][dataset]["miniature"]
+        if miniature is None:
             return None
         if dataset not in self._truths:
-            self._truths[dataset] = Truth(dataset, twin)
+            self._truths[dataset] = Truth(dataset, miniature)
         return self._truths[dataset]
 
     def metrics(self, row: str, protocol: str) -> Params | str:
@@ -94,7 +94,9 @@ class Context:
         """A row's data set as captions name it."""
         name = self.params["rows"][row]["data"]["name"]
         about = self.params["datasets"][name]
-        return f"{about['title']}{', generated miniature' if about['twin'] is not None else ''}"
+        return (
+            f"{about['title']}{', generated miniature' if about['miniature'] is not None else ''}"
+        )
 
     def caption(
         self,

@@ -19,7 +19,7 @@ PLANS: dict[tuple[str, str], dict[str, Any]] = {
     ("predict", "other"): {"row": "other", "data": {"name": "birds"}},
     ("check", "toys"): {"dataset": {"title": "Toys"}},
     ("check", "birds"): {"dataset": {"title": "Birds"}},
-    ("mini", "toys"): {"twin": {"seed": 1}},
+    ("mini", "toys"): {"miniature": {"seed": 1}},
 }
 
 
@@ -41,7 +41,7 @@ def test_the_projects_own_manifest_is_valid() -> None:
 def test_only_named_rows_and_their_data_sets_are_planned(tmp_path: Path) -> None:
     found = params(write(tmp_path, one=CURVES))
     assert list(found["rows"]) == ["tsn"]
-    assert found["datasets"] == {"toys": {"title": "Toys", "twin": {"seed": 1}}}
+    assert found["datasets"] == {"toys": {"title": "Toys", "miniature": {"seed": 1}}}
 
 
 def test_figures_of_other_experiments_are_left_out(tmp_path: Path) -> None:
