@@ -28,7 +28,6 @@ from stages.row import (
 )
 from stages.row_start import WEIGHTS
 from stages.tensor_files import load_tensors
-from tdn_model.contract import window_of
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
 
@@ -98,9 +97,9 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                     do=f"run `tdn train {key}` again",
                 ) from None
             model.to(device).eval()
-            row = eval_clips(params, index, window_of(model), name)
-            quick = inference_copy(model, dtype=precision(params))
-            found = _views(_stream(quick, protocol, params), row, params, device, progress)
+            row = eval_clips(params, index, model.window, name)
+            folded = inference_copy(model, dtype=precision(params))
+            found = _views(_stream(folded, protocol, params), row, params, device, progress)
             write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
     names = list(params["protocols"])
     about = {"status": "ok", "reason": "", "protocols": names, "seeds": params["seeds"]}

@@ -39,7 +39,7 @@ from stages.row import (
 )
 from stages.row_start import WEIGHTS, absent_start, load_start
 from stages.tensor_files import UNREADABLE, save_tensors
-from tdn_model.contract import ClipNetwork, window_of
+from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
 
@@ -117,7 +117,7 @@ def _train_seed(
     index = open_index(work, params)
     model = build_network(params, len(index.classes), seed=seed)
     load_start(work, params, model)
-    row = train_clips(params, index, window_of(model), seed)
+    row = train_clips(params, index, model.window, seed)
     training = _prepare(params, row, model, device, progress, seed)
     checkpoint = resume / "checkpoint.pt"
     training.restore(checkpoint, f"{identity} {seed}")
@@ -126,7 +126,7 @@ def _train_seed(
     for epoch in range(len(training.history), epochs):
         training.epoch(epoch, stream)
         if params["recipe"]["decay"] == "plateau":
-            clips = eval_clips(params, index, window_of(model), VALIDATION)
+            clips = eval_clips(params, index, model.window, VALIDATION)
             training.validate(clips.dataset)
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")

@@ -23,7 +23,7 @@ from stages.figure_data.truth import Truth
 from stages.row import absent_reason, build_network, eval_clips, open_index, start
 from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
-from tdn_model.contract import window_of
+from tdn_model.contract import ClipNetwork
 
 Params = dict[str, Any]
 Frames = Callable[[Sequence[int]], list[Tensor]]
@@ -36,7 +36,7 @@ class Opened:
 
     row: str
     params: Params
-    model: nn.Module
+    model: ClipNetwork
     index: FrameIndex
     device: torch.device
 
@@ -94,7 +94,7 @@ def clip_rule(opened: Opened, protocol: str) -> EvalRule:
             where="manifests/",
             do=f"its protocols: {', '.join(known)}",
         )
-    row = eval_clips(opened.params, opened.index, window_of(opened.model), protocol)
+    row = eval_clips(opened.params, opened.index, opened.model.window, protocol)
     rule = row.dataset.rule
     assert isinstance(rule, EvalRule)
     crops = "full" if rule.protocol.crops == "full" else "center"
