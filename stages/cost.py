@@ -9,14 +9,14 @@ import torch
 
 from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
-from pipeline.schema.network_list import Network
+from pipeline.schema.plan_models import CostPlan, CountedNetwork
 from stages.network_cost import cost_of, input_of
 from tdn_model.build import build
 from tdn_model.contract import window_of
 from tdn_model.count_cost import measure
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+def run(work: Workspace, key: str, plan: CostPlan) -> None:
     """Write `reports/P/costs.json`: {row or network: {params, gmacs, input}}; needs no data.
 
     The networks of manifests/models.yaml also have `claims`, the printed numbers that are theirs,
@@ -24,19 +24,18 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     """
     seen: dict[str, dict[str, Any]] = {}
     costs = {}
-    for row, spec in params["rows"].items():
-        address = sha256_json(spec)
+    for row, network in plan.rows.items():
+        address = sha256_json(network.model_dump())
         if address not in seen:
-            seen[address] = _measure(spec)
+            seen[address] = _measure(network)
         costs[row] = seen[address]
-    write_json(work.reports / "costs.json", listed(params) | costs)
+    write_json(work.reports / "costs.json", listed(plan) | costs)
 
 
-def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def listed(plan: CostPlan) -> dict[str, dict[str, Any]]:
     """The costs of the networks and ensembles of manifests/models.yaml, as `run` writes them."""
     found: dict[str, dict[str, Any]] = {}
-    for key, spec in params.get("networks", {}).items():
-        network = Network.model_validate(spec)
+    for key, network in plan.networks.items():
         cost = cost_of(network)
         found[key] = {
             "params": cost.params,
@@ -45,28 +44,28 @@ def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "claims": network.claims,
             "note": network.note,
         }
-    for key, spec in params.get("ensembles", {}).items():
-        members = [found[member] for member in spec["members"]]
+    for key, ensemble in plan.ensembles.items():
+        members = [found[member] for member in ensemble.members]
         found[key] = {
             "params": sum(member["params"] for member in members),
             "gmacs": round(sum(member["gmacs"] for member in members), 3),
             "input": " + ".join(member["input"] for member in members),
-            "claims": spec["claims"],
-            "note": spec["note"],
+            "claims": ensemble.claims,
+            "note": ensemble.note,
         }
     return found
 
 
-def _measure(spec: dict[str, Any]) -> dict[str, Any]:
+def _measure(network: CountedNetwork) -> dict[str, Any]:
     with torch.device("meta"):
         model = build(
-            spec["architecture"],
-            backbone=spec["backbone"],
-            num_classes=spec["num_classes"],
-            num_segments=spec["segments"],
-            **spec["options"],
+            network.architecture,
+            backbone=network.backbone,
+            num_classes=network.num_classes,
+            num_segments=network.segments,
+            **network.options,
         )
     channels = getattr(model, "in_channels", 3)  # of flow there are two
-    size = (1, spec["segments"], window_of(model), channels, spec["side_px"], spec["side_px"])
+    size = (1, network.segments, window_of(model), channels, network.side_px, network.side_px)
     cost = measure(model, size)
     return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(size)}

@@ -26,12 +26,10 @@ from pipeline.schema.plan_models import (
     TablesPlan,
 )
 from pipeline.schema.profiles import Profile
-from pipeline.schema.table_layouts import load_claims
+from pipeline.schema.table_layouts import LAID_OUT_BY, load_claims
 
 PAPER_SIDE_PX = 224
 """The crop at which every text states its networks' cost."""
-LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
-"""The manifests that all tables are made by, besides the layouts in manifests/tables."""
 
 
 def cost_plan(

@@ -194,8 +194,9 @@ def tell_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> Non
         return
     try:
         if probe:
-            params = harness.read_plan(work, "check", dataset)["params"]
-            check.look_inside(work, dataset, params=params, progress=progress)
+            check.look_inside(
+                work, dataset, graph.typed_plan(work, "check", dataset), progress=progress
+            )
     finally:
         for line in check.list_lines(work, dataset):
             typer.echo(line)
@@ -210,8 +211,9 @@ def forecast(
     from stages.commands import estimate_decode as estimate
 
     plan.run(work, wanted=("decode", dataset))
-    params = harness.read_plan(work, "decode", dataset)["params"]
-    found = estimate.run(work, dataset, params=params, workers=workers, sample=sample)
+    found = estimate.run(
+        work, dataset, graph.typed_plan(work, "decode", dataset), workers=workers, sample=sample
+    )
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

@@ -211,14 +211,15 @@ def put_back(work: Workspace) -> int:
         )
         if run.plan == plan and not follows and not saw_others:
             continue
-        stage, params = STAGES[run.stage], plan["params"]
+        stage = STAGES[run.stage]
+        typed = parse_plan(run.stage, plan["params"], where=work.relative(plan_path))
         if records.put_back(
             work,
             run.stage,
             run.key,
             plan=plan,
-            inputs=stage.inputs(work, run.key, params),
-            outputs=stage.outputs(work, run.key, params),
+            inputs=stage.inputs(work, run.key, typed),
+            outputs=stage.outputs(work, run.key, typed),
         ):
             moved.add(name)
     return len(moved)
@@ -250,4 +251,5 @@ def _plans(work: Workspace) -> Plans:
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
-    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)
+    plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
+    importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)
