@@ -57,13 +57,14 @@ def listed(plan: CostPlan) -> dict[str, dict[str, Any]]:
 
 
 def _measure(network: CountedNetwork) -> dict[str, Any]:
+    options: dict[str, Any] = dict(network.options)
     with torch.device("meta"):
         model = build(
             network.architecture,
             backbone=network.backbone,
             num_classes=network.num_classes,
             num_segments=network.segments,
-            **network.options,
+            **options,
         )
     channels = getattr(model, "in_channels", 3)  # of flow there are two
     size = (1, network.segments, window_of(model), channels, network.side_px, network.side_px)

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from pipeline.clips.clip_dataset import normalise
 from pipeline.clips.crops import center_crop, random_crop
-from pipeline.clips.transforms import train_view
+from pipeline.clips.transforms import normalise, train_view
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace

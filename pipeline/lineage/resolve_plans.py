@@ -220,8 +220,8 @@ def code_roots(stage: str, plan: Plan, networks: Networks) -> list[str]:
     if isinstance(plan, TrainPlan | PredictPlan):
         names = {plan.network.architecture}
     elif isinstance(plan, CostPlan):
-        counted = [*plan.rows.values(), *plan.networks.values()]
-        names = {network.architecture for network in counted}
+        names = {network.architecture for network in plan.rows.values()}
+        names |= {network.architecture for network in plan.networks.values()}
     elif isinstance(plan, FiguresPlan):
         names = {row.network.architecture for row in plan.rows.values()}
     return [f"stages.{stage}:run", *sorted(networks.locate(name) for name in names)]

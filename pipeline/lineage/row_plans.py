@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import nearest
@@ -124,7 +125,7 @@ def start_of(row: Experiment, rows: Mapping[str, Experiment]) -> StartSpec:
     """The weights that a row starts from."""
     source = rows.get(row.start)
     if source is None:
-        kind = "images" if row.start == "images" else "scratch"
+        kind: Literal["images", "scratch"] = "images" if row.start == "images" else "scratch"
         return StartSpec(kind=kind, source=kind, two_stream=False, keep_classifier=False)
     return StartSpec(
         kind="row",
@@ -137,7 +138,7 @@ def start_of(row: Experiment, rows: Mapping[str, Experiment]) -> StartSpec:
 
 def start_plans(profile: Profile, rows: Mapping[str, Experiment], weights: Path) -> Plans:
     """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
-    starts = [(row, start_of(row, rows)) for row in rows.values() if row.start not in ("scratch",)]
+    starts = [(row, start_of(row, rows)) for row in rows.values()]
     wanted = {row.backbone for row, start in starts if start.kind == "images" or start.two_stream}
     backbones = {name: size for name, size in profile.backbones.items() if name in wanted}
     return {

@@ -43,14 +43,6 @@ class DecodePolicy(Strict):
     timeout_s: Annotated[float, Field(gt=0)]
     """Wall-clock limit of one video's decoding."""
     videos_per_shard: Annotated[int, Field(ge=1, le=4096)]
-    half_size: bool = False
-    """Store every frame at half size too, for rows with `half_size` (`pipeline.store.halves`). The only
-    key with a default: what is recorded of a policy leaves it out where it is false, so that
-    stores without halves are what they were before there were any."""
-
-    def recorded(self) -> dict[str, object]:
-        """The policy as stores record it."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class ReaderOptions(Strict):

@@ -43,7 +43,7 @@ def _work(profile: str) -> Workspace:
 
 def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:
     """The frame (or flow) store of a data set of the profile; both names are checked first."""
-    from pipeline.schema.experiments import known_dataset
+    from pipeline.schema.profiles import known_dataset
     from pipeline.store.index import read_index
 
     work = _work(profile)
@@ -195,7 +195,7 @@ def tell_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> Non
     try:
         if probe:
             check.look_inside(
-                work, dataset, graph.typed_plan(work, "check", dataset), progress=progress
+                work, dataset, harness.typed_plan(work, "check", dataset), progress=progress
             )
     finally:
         for line in check.list_lines(work, dataset):
@@ -212,7 +212,7 @@ def forecast(
 
     plan.run(work, wanted=("decode", dataset))
     found = estimate.run(
-        work, dataset, graph.typed_plan(work, "decode", dataset), workers=workers, sample=sample
+        work, dataset, harness.typed_plan(work, "decode", dataset), workers=workers, sample=sample
     )
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -256,13 +256,13 @@ def explain(
     """Show where a trained row looks in a video: PNG, SVG and numbers."""
     from stages import plan
     from stages.commands import explain_row as stage
-    from stages.graph import read_plan
+    from stages.graph import typed_plan
 
     work = _work(profile)
     plan.run(work, wanted=("predict", row))
-    params = read_plan(work, "predict", row)["params"]
+    found_plan = typed_plan(work, "predict", row)
     figure, paths = stage.run(
-        work, params, video, out, layer=layer, target=target, protocol=protocol
+        work, found_plan, video, out, layer=layer, target=target, protocol=protocol
     )
     found = figure.numbers
     label = f" (labelled {found['label']})" if found["label"] else ""

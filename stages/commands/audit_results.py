@@ -23,9 +23,10 @@ from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.resolve_plans import resolve
 from pipeline.lineage.trace import Walks, walks
 from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import parse_plan
 from stages.graph import STAGES
 from stages.networks import Catalogue
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 
 
 def tools(work: Workspace) -> Tools:

@@ -28,9 +28,8 @@ _LEAST_LEVELS = 6
 class Truth:
     """The objects of one generated data set's videos."""
 
-    def __init__(self, dataset: str, twin: Mapping[str, Any]) -> None:
-        # Ids depend on the order of keys: the generator reads them sorted, from its plan.
-        self._twin = Twin.model_validate(json.loads(canonical_json(dict(twin))))
+    def __init__(self, dataset: str, twin: Twin) -> None:
+        self._twin = twin
         self._masks: dict[str, npt.NDArray[np.bool_]] = {}
         self._found: dict[str, tuple[Take, bool]] = {}
         for take in takes(dataset, self._twin):

@@ -11,7 +11,8 @@ import torch
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import resolve_plans as plan
-from pipeline.schema.experiments import load_experiments, load_profile
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
 from stages.graph import execute
 from stages.networks import Catalogue
 from tdn_model.build import build

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from stages import plan, profiles
+from stages import plan, profile_graph
 from tests.checkout import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,9 @@ import pytest
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import resolve_plans as plan
-from pipeline.schema.experiments import load_experiments, load_profile, load_recipes
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.recipes import load_recipes
 from stages.networks import Catalogue
 from tests.checkout import Checkout, copy_to
 
