@@ -40,7 +40,7 @@ OWNERS = {
     "typer": ("stages/cli/",),
     "rich": ("stages/cli/",),
     "dvc": ("stages/driver/",),
-    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py", "pipeline/store/halves.py",
+    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py",
             "stages/bench/clip_speed.py"),
     "captum": ("tdn_model/attribution.py",),
     "torch": TORCH_ROOMS,

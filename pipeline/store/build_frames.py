@@ -55,11 +55,11 @@ def decode(
         ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
         shards = sum(1 for _ in ledger.shards())
         clear(folder, shards)
-        builds = _builds(dataset)
+        ffmpeg = build(binary())
         with Pool(workers) as pool:
             records = make_shards(
                 pool,
-                _work(dataset, ledger, raw, folder, builds),
+                _work(dataset, ledger, raw, folder, ffmpeg),
                 ready=lambda tasks: _begin(pool, folder, tasks),
                 again=_worth_another_try if retry_failed else None,
                 progress=progress,
@@ -72,8 +72,8 @@ def decode(
             "dataset": dataset.name,
             "classes": checked["classes"],
             "label_order": checked["label_order"],
-            "policy": dataset.decode.recorded(),
-            **builds,
+            "policy": dataset.decode.model_dump(mode="json"),
+            "ffmpeg": ffmpeg,
             "sources": checked["digest"],
         }
         return write_index(folder, rows, records.files(), facts)
@@ -125,20 +125,10 @@ class _Ledger:
             )
 
 
-def _builds(dataset: Dataset) -> dict[str, str]:
-    """What makes the frames: ffmpeg's build and, for stored halves, OpenCV's."""
-    found = {"ffmpeg": build(binary())}
-    if dataset.decode.half_size:
-        from pipeline.store import halves  # it imports OpenCV, which few stores need
-
-        found["opencv"] = halves.build()
-    return found
-
-
 def _work(
-    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, builds: dict[str, str]
+    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg: str
 ) -> Work[ShardTask]:
-    made_by = recipe(dataset, builds["ffmpeg"])
+    made_by = recipe(dataset, ffmpeg)
 
     def tasks() -> Iterator[ShardTask]:
         for shard in ledger.shards():
@@ -146,8 +136,7 @@ def _work(
                 shard=shard,
                 identity=identity(shard, made_by, dataset.decode.timeout_s),
                 recipe=made_by,
-                ffmpeg_build=builds["ffmpeg"],
-                opencv_build=builds.get("opencv", ""),
+                ffmpeg_build=ffmpeg,
                 raw=raw.absolute(),
                 folder=folder.absolute(),
                 policy=dataset.decode,

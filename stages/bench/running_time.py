@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.clips.clip_dataset import ClipDataset, TestRule, collate, on_device
+from pipeline.clips.clip_dataset import ClipDataset, EvalRule, collate
 from pipeline.clips.transforms import normalise
 from pipeline.core.benchmark import Sample, median_s, paired, write_benchmark
 from pipeline.core.errors import UsageError
@@ -182,7 +182,7 @@ class _Timer:
         )
         self.model = model.eval().to(setting.device)
         self.segments = spec["segments"]
-        rule = TestRule(
+        rule = EvalRule(
             segments=spec["segments"],
             window=window_of(model),
             protocol=protocol,
@@ -207,7 +207,7 @@ class _Timer:
     def load(self) -> Tensor:
         """The clips of the batch's videos, normalised, on the device."""
         batch = collate([self.dataset[i] for i in range(len(self.dataset))])
-        return normalise(on_device(batch, self.setting.device))
+        return normalise(batch.frames.to(self.setting.device))
 
     def ways(self) -> dict[str, Callable[[Tensor], object]]:
         """The network as trained and with its batch norms folded; more on an accelerator."""

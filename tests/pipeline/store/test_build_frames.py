@@ -158,7 +158,7 @@ def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
     made = ready(tmp_path, 3)
     made.decode()
     about = read_index(made.frames).about
-    assert about["policy"] == made.dataset.decode.recorded()
+    assert about["policy"] == made.dataset.decode.model_dump(mode="json")
     assert about["ffmpeg"] == build(binary())
     assert (about["classes"], about["label_order"]) == (["a", "b"], made.dataset.label_order)
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from pipeline.clips.clip_dataset import ClipDataset, TestRule, TrainRule
+from pipeline.clips.clip_dataset import ClipDataset, EvalRule, TrainRule
 from pipeline.clips.transforms import normalise_flow
 from pipeline.core.errors import AbsentData, DataError, StoreError, UsageError
 from pipeline.core.locks import exclusive
@@ -339,7 +339,7 @@ def test_training_clips_of_flow(whole: Path) -> None:
 def test_test_clips_of_flow_take_windows_of_fields(whole: Path) -> None:
     index = read_index(whole)
     protocol = load_protocols(MANIFESTS)["center_1x1"]
-    rule = TestRule(2, 5, protocol, None, 48)
+    rule = EvalRule(2, 5, protocol, None, 48)
     clips = ClipDataset(index.store(), usable(index), index.classes, rule, 0)
     sample = clips[2]
     assert (sample.video_id, sample.frames.shape) == ("13", (1, 2, 5, 2, 48, 48))

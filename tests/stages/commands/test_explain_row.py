@@ -10,19 +10,19 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from pipeline.clips.clip_dataset import collate, normalise, on_device
+from pipeline.clips.clip_dataset import collate
+from pipeline.clips.transforms import normalise
 from pipeline.core.errors import AbsentData, DataError, UsageError
 from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.store.index import read_index
 from stages.commands import explain_row as explain
 from stages.figure_data.clip_maps import Opened, Viewer, read_clip
-from stages.row import build_network, test_clips
+from stages.row import build_network, eval_clips
 from tests.pipeline import samples
 from tests.stages import conftest
 from tests.stages.conftest import LABELS
 
-test_clips.__test__ = False
 CPU = torch.device("cpu")
 
 
@@ -66,46 +66,23 @@ def test_a_video_of_the_users_own_is_shown_for_the_answer(
     assert facts["motion"]["auc"] >= 0
 
 
-@pytest.mark.parametrize("stored", [True, False])
 @pytest.mark.parametrize("crops", ["center", "full"])
-def test_a_row_at_half_size_is_looked_into_with_the_clips_it_was_tested_on(
-    request: pytest.FixtureRequest, stored: bool, crops: str
-) -> None:
-    place: Workspace = request.getfixturevalue("halved_work" if stored else "work")
+def test_a_row_is_looked_into_with_the_clips_it_was_tested_on(work: Workspace, crops: str) -> None:
     plan = params("row", "tdn")
-    plan["data"]["half_size"] = True
     plan["sizes_px"]["256"] = 57
     plan["protocols"]["center_1x1"]["crops"] = crops
     model = build_network(plan, len(LABELS), seed=1)
-    opened = Opened("row", plan, model.eval(), read_index(place.frames("ssv1")), CPU)
+    opened = Opened("row", plan, model.eval(), read_index(work.frames("ssv1")), CPU)
     viewer = Viewer(opened, "center_1x1")
-    tested = test_clips(plan, opened.index, 5, "center_1x1").dataset
-    expected = normalise(on_device(collate([tested[1]]), CPU))
+    tested = eval_clips(plan, opened.index, 5, "center_1x1").dataset
+    expected = normalise(collate([tested[1]]).frames)
     video = tested.videos[1]
     clip = viewer.clip(video)
     assert torch.equal(clip.network, expected)
     subject = explain.find(opened, video.video_id)
-    assert len(subject.halves) == (video.n_frames if stored else 0)
-    again = read_clip(
-        viewer.rule, explain._reader(subject), video.n_frames, subject.name, 0, viewer.half_size
-    )
+    again = read_clip(viewer.rule, explain._reader(subject), video.n_frames, subject.name, 0)
     assert torch.equal(again.network, expected)
     assert np.array_equal(again.frames, clip.frames)
-
-
-@pytest.mark.parametrize("half_size", [True, False])
-def test_halves_are_read_and_made_as_the_store_has_them_where_the_row_takes_them(
-    halved_work: Workspace, tmp_path: Path, half_size: bool
-) -> None:
-    clip = samples.write_clip(tmp_path / "mine.mp4", 12)
-    plan = params("row", "tdn")
-    plan["data"]["half_size"] = half_size
-    model = build_network(plan, len(LABELS), seed=1)
-    opened = Opened("row", plan, model, read_index(halved_work.frames("ssv1")), CPU)
-    mine, known = explain.find(opened, str(clip)), explain.find(opened, "110")
-    assert len(mine.jpegs) == 12
-    for subject in (mine, known):
-        assert len(subject.halves) == (len(subject.jpegs) if half_size else 0)
 
 
 def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:

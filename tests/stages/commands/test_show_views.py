@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.clips.transforms import test_views as eval_views
+from pipeline.clips.transforms import eval_views
 from pipeline.core.workspace import Workspace
 from pipeline.schema.protocols import load_protocols
 from stages.commands import show_views as views
