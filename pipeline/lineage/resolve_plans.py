@@ -68,7 +68,11 @@ def resolve(work: Workspace, networks: Networks) -> Documents:
     for (stage, key), plan in plans.items():
         parts = code.reached(code_roots(stage, plan, networks))
         params = plan.model_dump(mode="json")
-        found[stage, key] = {"params": params, "code": {"digest": code_digest(parts)}, "parts": parts}
+        found[stage, key] = {
+            "params": params,
+            "code": {"digest": code_digest(parts)},
+            "parts": parts,
+        }
     return found
 
 

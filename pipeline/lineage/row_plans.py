@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import nearest
 from pipeline.schema.dataset import Dataset
-from pipeline.schema.experiments import STARTS, Experiment
+from pipeline.schema.experiments import Experiment
 from pipeline.schema.plan_models import (
     NetworkSpec,
     Plan,

@@ -38,7 +38,10 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         documents.setdefault(table["document"], []).append(table)
     datasets = [
         dataset_view(
-            name, about.model_dump(), decode_counts(work, name), _runs(name, plan, results, combined)
+            name,
+            about.model_dump(),
+            decode_counts(work, name),
+            _runs(name, plan, results, combined),
         )
         for name, about in plan.datasets.items()
     ]

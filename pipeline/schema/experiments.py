@@ -124,11 +124,15 @@ class _Resolver:
         whole = self.entry(name, path)
         found = {}
         for suffix, chosen in _suffixes(whole.values).items():
-            values = {k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")}
+            values = {
+                k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
+            }
             values |= chosen
             if suffix and values.get("start") in self.entries:
                 values["start"] = self._start(values["start"], suffix, path)
-            origins = {("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()}
+            origins = {
+                ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
+            }
             found[name + suffix] = Values(values, origins)
         return found
 

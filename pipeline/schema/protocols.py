@@ -52,6 +52,7 @@ class EvalViews(Strict):
     """Which answer of a network with two streams is scored: their mean, or one of them."""
     seeded: bool = False
     """True when frames are drawn at random: from (seed, video, clip), so that they repeat."""
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> EvalViews:
         if self.sampling in _ONE_CLIP and self.clips != 1:

@@ -12,7 +12,6 @@ from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, empty
 from pipeline.schema.figure_list import Figure as Spec
 from pipeline.schema.plan_models import FiguresPlan
-from pipeline.schema.plan_models import FiguresPlan
 from stages.figure_data.clip_maps import Opened, Viewer, missing, open_row
 from stages.figure_data.truth import Truth
 

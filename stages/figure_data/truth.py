@@ -6,16 +6,12 @@ every pixel that the objects change belongs to them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.files import canonical_json
 from pipeline.mini.layouts import LAYOUTS
 from pipeline.mini.motion_plan import Take, scene, takes
 from pipeline.mini.render import render

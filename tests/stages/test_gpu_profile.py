@@ -36,7 +36,7 @@ def shrink(checkout: Checkout) -> None:
         (r"images: \d+, size_px: \d+, epochs: \d+", "images: 80, size_px: 48, epochs: 1"),
         (r"224: \d+, 256: \d+", "224: 48, 256: 56"),
         (r"    epochs: \d+\n    batch: \d+", "    epochs: 1\n    batch: 8"),
-        (r"loader_workers: \d+", "loader_workers: 0"),
+        (r"workers: \d+", "workers: 0"),
     ):
         checkout.edit(GPU, pattern, replacement)
 
@@ -67,7 +67,7 @@ def test_a_row_runs_from_generated_videos_to_its_score(work: Workspace) -> None:
 
 def test_its_data_lie_apart_from_the_miniatures_and_from_a_users(work: Workspace) -> None:
     assert sorted(path.name for path in (work.root / "data").iterdir()) == ["gpu"]
-    assert work.raw("ssv1") == work.root / "data" / "gpu" / "raw" / "ssv1"
+    assert work.raw("ssv1", generated=True) == work.root / "data" / "gpu" / "raw" / "ssv1"
     assert read_json(work.stamp("ssv1"))["subsets"] == {"train": 28, "validation": 14, "test": 14}
 
 
@@ -79,7 +79,7 @@ def test_trained_weights_are_single_precision_on_any_machine(work: Workspace) ->
 
 def test_its_report_is_of_the_size_that_was_generated(work: Workspace) -> None:
     about = json.loads(work.plan("report", "all").read_text("utf-8"))["params"]
-    twin = about["datasets"]["ssv1"]["twin"]
+    twin = json.loads(work.plan("mini", "ssv1").read_text("utf-8"))["params"]["twin"]
     assert (twin["width_px"], twin["height_px"]) == (82, 64)
     assert twin["expected"]["train"] == 28
     assert about["smoke"] is True
@@ -89,8 +89,8 @@ def test_the_profiles_networks_are_full_width_and_half_the_papers_pixels() -> No
     root = Path(__file__).resolve().parents[2]
     found = plan.resolve(Workspace(root, "gpu"), Catalogue(root))
     train = found["train", ROW]["params"]
-    assert (train["model"]["width"], train["model"]["blocks"]) == (64, [3, 4, 6, 3])
-    assert train["sizes_px"] == {"224": 112, "256": 128}
+    assert (train["network"]["width"], train["network"]["blocks"]) == (64, [3, 4, 6, 3])
+    assert train["recipe"]["crop_px"] == 112
     assert train["compute"]["precision"] == "bfloat16"
     assert found["mini", "ssv1"]["params"]["twin"]["expected"]["train"] == 2240
 
