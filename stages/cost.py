@@ -5,15 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import CostPlan, CountedNetwork
-from stages.network_cost import cost_of, input_of
-from tdn_model.build import build
-from tdn_model.contract import window_of
-from tdn_model.count_cost import measure
+from stages.network_cost import clip_cost, cost_of, input_of
 
 
 def run(work: Workspace, key: str, plan: CostPlan) -> None:
@@ -57,16 +52,12 @@ def listed(plan: CostPlan) -> dict[str, dict[str, Any]]:
 
 
 def _measure(network: CountedNetwork) -> dict[str, Any]:
-    options: dict[str, Any] = dict(network.options)
-    with torch.device("meta"):
-        model = build(
-            network.architecture,
-            backbone=network.backbone,
-            num_classes=network.num_classes,
-            num_segments=network.segments,
-            **options,
-        )
-    channels = getattr(model, "in_channels", 3)  # of flow there are two
-    size = (1, network.segments, window_of(model), channels, network.side_px, network.side_px)
-    cost = measure(model, size)
-    return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(size)}
+    keywords = {
+        "backbone": network.backbone,
+        "num_classes": network.num_classes,
+        "num_segments": network.segments,
+        **network.options,
+    }
+    clip = clip_cost(network.architecture, keywords, network.side_px)
+    cost, shape = clip.cost, clip.input_shape
+    return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(shape)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import AbsentData, UsageError
-from pipeline.core.files import read_json, write_json
+from pipeline.core.files import atomic_folder, read_json, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.plan_models import PredictPlan
 from pipeline.schema.profiles import Loader
@@ -28,6 +27,7 @@ from stages.row_clips import (
     open_index,
 )
 from stages.row_network import WEIGHTS, build_network
+from stages.tensor_files import load_tensors
 from tdn_model.contract import window_of
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
@@ -55,15 +55,12 @@ def run(
     if reason and not record_absent:
         do = advice(work, plan.data) if no_data else f"run `tdn train {key}` first"
         raise AbsentData(f"cannot predict {key}: {reason}", do=do)
-    half = out.with_name(".tmp-predict")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    if reason:
-        write_json(half / "outcome.json", {"status": "not-run", "reason": reason, "protocols": []})
-    else:
-        _predict(work, key, plan, half, loader.workers, progress)
-    shutil.rmtree(out, ignore_errors=True)
-    half.rename(out)
+    with atomic_folder(out) as folder:
+        if reason:
+            outcome = {"status": "not-run", "reason": reason, "protocols": []}
+            write_json(folder / "outcome.json", outcome)
+        else:
+            _predict(work, key, plan, folder, loader.workers, progress)
 
 
 def _untrained(work: Workspace, key: str) -> str:
@@ -81,10 +78,10 @@ def _predict(
     index = open_index(work, plan.data)
     for number in range(plan.seeds):
         suffix = seed_suffix(number)
-        weights = torch.load(
+        weights = load_tensors(
             work.run(key) / "train" / WEIGHTS.replace(".pt", f"{suffix}.pt"),
-            map_location=device,
-            weights_only=True,
+            what=f"the weights of {key}",
+            do=f"run `tdn train {key} --profile {work.profile}`",
         )
         for name, protocol in plan.protocols.items():
             # No network of a protocol with its own T has weights that depend on T.

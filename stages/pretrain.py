@@ -8,8 +8,6 @@ nothing: rows that depend on it start from random numbers. Both have the shape o
 
 from __future__ import annotations
 
-import pickle
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +20,14 @@ from torchvision.models import get_weight
 from pipeline.clips.crops import center_crop, random_crop
 from pipeline.clips.transforms import normalise, train_view
 from pipeline.core.errors import AbsentData
-from pipeline.core.files import write_json
+from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.stills import CLASSES, stills
 from pipeline.schema.plan_models import PretrainPlan, StillsTraining
 from pipeline.schema.profiles import BackboneSize
 from stages.device import precision, set_up_device
+from stages.tensor_files import UNREADABLE, save_tensors
+from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
 from tdn_model.models.tsn import tsn
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
@@ -54,38 +54,33 @@ def run(
     The outcome says which backbones are `lacking`; rows on those are not run. Raises AbsentData
     naming the files to provide when ImageNet weights of none can be had, unless `record_absent`.
     """
-    out = work.run(key) / "train"
-    half = out.with_name(".tmp-train")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    history: dict[str, Any] = {}
-    lacking: dict[str, str] = {}
-    reason = plan.reason
-    data = None if plan.stills is None else _images(plan.stills)
-    for backbone, size in plan.backbones.items():
-        if plan.stills is not None and data is not None:
-            state, history[backbone] = _from_stills(plan.stills, data, backbone, size, progress)
-        else:
-            found = _imagenet(work, backbone)
-            if isinstance(found, str):
-                lacking[backbone] = found
-                continue
-            state = found
-        torch.save(dict(state), half / f"{backbone}.pt")
-    if lacking and len(lacking) == len(plan.backbones):
-        reason = "; ".join(lacking.values())
-        if not record_absent:
-            shutil.rmtree(half)
-            raise AbsentData(
-                f"no image pre-training: {reason}",
-                where="data/weights/",
-                do="put the backbone's published state dict there as <backbone>.pth",
-            )
-    write_json(half / "history.json", history)
-    status = "not-run" if reason else "ok"
-    write_json(half / "outcome.json", {"status": status, "reason": reason, "lacking": lacking})
-    shutil.rmtree(out, ignore_errors=True)
-    half.rename(out)
+    with atomic_folder(work.run(key) / "train") as folder:
+        history: dict[str, Any] = {}
+        lacking: dict[str, str] = {}
+        reason = plan.reason
+        data = None if plan.stills is None else _images(plan.stills)
+        for backbone, size in plan.backbones.items():
+            if plan.stills is not None and data is not None:
+                state, history[backbone] = _from_stills(plan.stills, data, backbone, size, progress)
+            else:
+                found = _imagenet(work, backbone)
+                if isinstance(found, str):
+                    lacking[backbone] = found
+                    continue
+                state = found
+            save_tensors(folder / f"{backbone}.pt", dict(state))
+        if lacking and len(lacking) == len(plan.backbones):
+            reason = "; ".join(lacking.values())
+            if not record_absent:
+                raise AbsentData(
+                    f"no image pre-training: {reason}",
+                    where="data/weights/",
+                    do="put the backbone's published state dict there as <backbone>.pth",
+                )
+        write_json(folder / "history.json", history)
+        status = "not-run" if reason else "ok"
+        outcome = {"status": status, "reason": reason, "lacking": lacking}
+        write_json(folder / "outcome.json", outcome)
 
 
 def _imagenet(work: Workspace, backbone: str) -> State | str:
@@ -98,7 +93,7 @@ def _imagenet(work: Workspace, backbone: str) -> State | str:
             state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
         else:
             return f"torchvision has no {backbone}, and there is no data/weights/{backbone}.pth"
-    except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"ImageNet weights of {backbone} cannot be had: {why}"
     return dict(state)
@@ -154,11 +149,8 @@ def _from_stills(
     seed, epochs = plan.seed, plan.epochs
     batch = min(plan.batch, len(data.train))
     torch.manual_seed(seed)
-    shape = size.model_dump()
-    if backbone.startswith("res2net"):
-        model = res2net(num_classes=len(CLASSES), **shape)
-    else:
-        model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
+    shape = NetworkShape(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **size.model_dump())
+    model = res2net(shape) if backbone.startswith("res2net") else tsn(shape)
     model.to(data.device)
     optimizer = sgd(parameter_groups(model, "flat", plan.weight_decay), 0.9)
     steps = len(data.train) // batch

@@ -11,7 +11,9 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import NetworkSpec, TrainPlan
-from tdn_model.build import build
+from stages.tensor_files import load_tensors
+from tdn_model.build import build_from
+from tdn_model.contract import ClipNetwork
 from tdn_model.weights.imagenet import load_imagenet
 
 State = dict[str, Tensor]
@@ -27,7 +29,7 @@ def build_network(
     seed: int,
     segments: int | None = None,
     dropout: float = 0.0,
-) -> nn.Module:
+) -> ClipNetwork:
     """The row's network at the profile's size, initialised from `seed`.
 
     `segments` replaces the row's own T (a protocol of 25 snippets). Raises UsageError naming the
@@ -35,15 +37,17 @@ def build_network(
     """
     torch.manual_seed(seed)
     try:
-        return build(
+        return build_from(
             network.architecture,
-            backbone=network.backbone,
-            num_classes=num_classes,
-            num_segments=segments or network.segments,
-            width=network.width,
-            blocks=network.blocks,
-            dropout=dropout,
-            **network.options,
+            {
+                "backbone": network.backbone,
+                "num_classes": num_classes,
+                "num_segments": segments or network.segments,
+                "width": network.width,
+                "blocks": network.blocks,
+                "dropout": dropout,
+                **network.options,
+            },
         )
     except ValueError as error:
         raise UsageError(
@@ -102,8 +106,10 @@ def _read(work: Workspace, key: str, name: str) -> State:
     path: Path = work.run(key) / "train" / name
     if not path.is_file():
         raise ValueError(f"no {work.relative(path)}")
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    command = "pretrain" if key == "images" else "train"
+    return load_tensors(
+        path, what=f"the weights of {key}", do=f"run `tdn {command} {key} --profile {work.profile}`"
+    )
 
 
 def _fitting(model: nn.Module, trained: State, *, keep_classifier: bool) -> State:

@@ -58,7 +58,7 @@ def _protocol(
 ) -> dict[str, Any]:
     folder = work.run(key) / "predict"
     path = folder / f"{name}.parquet"
-    found = predictions.read(path, verify=True)
+    found = predictions.read(path, row=key, protocol=name, verify=True)
     videos = score_videos(found, aggregate)
     scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
     return {
@@ -80,7 +80,8 @@ def _over_seeds(folder: Path, name: str, aggregate: Aggregate, plan: ScorePlan) 
     values: list[float] = []
     for number in range(plan.seeds):
         path = folder / f"{name}{seed_suffix(number)}.parquet"
-        videos = score_videos(predictions.read(path, verify=True), aggregate)
+        found = predictions.read(path, row=plan.row, protocol=name, verify=True)
+        videos = score_videos(found, aggregate)
         value = summarise(videos, plan.metric)[metric]
         if value is not None:
             values.append(value)

@@ -16,11 +16,12 @@ ORDER = {
         "reporting", "audit",
     ],
     "tdn_model": [
-        "contract", "losses", "layers", "weights", "models", "build", "optim", "training",
-        "inference", "count_cost", "attribution", "",
+        "contract", "losses", "layers", "weights", "models", "build", "published", "optim",
+        "training", "inference", "count_cost", "attribution", "",
     ],
     "stages": [
-        "profiles", "networks", "network_cost", "graph", "row", "row_start", "figure_data",
+        "profile_graph", "networks", "network_cost", "graph", "tensor_files", "device", "row_clips",
+        "row_network", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],

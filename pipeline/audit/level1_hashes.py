@@ -24,7 +24,7 @@ from pipeline.core.errors import TdnError
 from pipeline.core.files import read_json, sha256_file, sha256_json
 from pipeline.lineage.evidence import Artefact, Run
 from pipeline.sources.ledger import sha256_frames
-from pipeline.video.ffmpeg import frame_files
+from pipeline.video.frame_folder import frame_files
 
 _BATCH = 1024
 _SMALL = ("reports/", "manifests/")

@@ -30,6 +30,7 @@ from pipeline.clips.sampling import (
     windows,
 )
 from pipeline.clips.transforms import (
+    FLOW_CHANNELS,
     Flip,
     Frames,
     colour_jitter,
@@ -209,7 +210,8 @@ class ClipDataset(TorchDataset[Sample]):
         """Frames (C, H, W) of T windows, each distinct one decoded once."""
         wanted = [int(frame) for frame in chosen.reshape(-1)]
         cached = self._cache.get(video.video_id)
-        size = 3 * video.n_frames * video.width_px * video.height_px
+        channels = FLOW_CHANNELS if self.store.kind == "flow" else 3
+        size = channels * video.n_frames * video.width_px * video.height_px
         if cached is None and self._cached_bytes + size <= self.cache_mb << 20:
             every = self._read(video, range(video.n_frames))
             cached = torch.stack([frame.permute(1, 2, 0) for frame in every])

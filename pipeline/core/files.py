@@ -6,6 +6,7 @@ import filecmp
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _CHUNK_BYTES = 1 << 20
+
+
+def _mode_of_new_files() -> int:
+    """What `open` would give a file. The system tells its mask only when it is changed."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_MODE = _mode_of_new_files()
+"""Asked once, before there are threads: files that those create meanwhile would get mode 666."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -66,11 +78,29 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         if path.is_file() and filecmp.cmp(name, path, shallow=False):
             os.unlink(name)
             return
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, _MODE)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new, empty folder beside `path`, which replaces it when the block ends.
+
+    When the block fails the folder is removed and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".tmp-{path.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+        shutil.rmtree(path, ignore_errors=True)
+        folder.rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def json_bytes(value: Any) -> bytes:
@@ -87,9 +117,3 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value a file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,14 +20,12 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import canonical_json, read_json, sha256_json, write_json
 from pipeline.core.parquet import write_groups
+from pipeline.schema.status import USABLE
 from pipeline.store.lmdb_store import FrameStore, ShardFile
 
 SCHEMA = "tdn.frames/1"
 _BATCH = 512
 _GROUP = 1 << 14
-USABLE = ("ok", "partial")
-"""Statuses of videos that have frames. The others: `short` (fewer frames than the manifest's
-minimum), `empty` (no frames), `error` (cannot be decoded), `missing`, `refused`, `skipped`."""
 
 COLUMNS = pa.schema(
     [

@@ -24,6 +24,7 @@ from stages.device import set_up_device
 from stages.figure_data.truth import Truth
 from stages.row_clips import absent_data, eval_clips, open_index
 from stages.row_network import build_network
+from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import window_of
 
@@ -80,10 +81,11 @@ def open_row(work: Workspace, row: str, plan: PredictPlan) -> Opened:
         raise AbsentData(f"cannot look into {row}: {reason}", do=do)
     device = set_up_device(plan.compute)
     index = open_index(work, plan.data)
-    model = build_network(row, plan.network, len(index.classes), seed=plan.seed).to(device)
+    model = build_network(row, plan.network, len(index.classes), seed=plan.seed)
     weights = work.run(row) / "train" / "weights.pt"
-    model.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    return Opened(row, plan, model.eval(), index, device)
+    do = f"run `tdn train {row} --profile {work.profile}`"
+    model.load_state_dict(load_tensors(weights, what=f"the weights of {row}", do=do))
+    return Opened(row, plan, model.to(device).eval(), index, device)
 
 
 def clip_rule(opened: Opened, protocol: str) -> EvalRule:

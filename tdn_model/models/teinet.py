@@ -12,13 +12,11 @@ multiply-adds (printed 33).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least
-from tdn_model.layers.resnet2d import SegmentResNet, Site, Slots, geometry
+from tdn_model.contract import NetworkShape, check_at_least
+from tdn_model.layers.resnet2d import BlockPosition, SegmentResNet, Slots
 from tdn_model.layers.temporal import TemporalConv, split_time
 
 
@@ -48,39 +46,28 @@ class MotionEnhanced(nn.Module):
 
 
 def teinet(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     reduction: int = 8,
     motion: bool = True,
     interaction: bool = True,
-) -> nn.Module:
+) -> SegmentResNet:
     """MEM then TIM before the first 1×1 of every block; either part can be left out.
 
     TIM is a depthwise 3-tap convolution over segments that begins as TSM's shift.
     """
-    shape = geometry(backbone, width, blocks)
+    num_segments = shape.num_segments
     check_at_least("num_segments", num_segments, 2 if motion else 1)
     check_at_least("reduction", reduction, 1)
 
-    def slots(site: Site) -> Slots:
+    def slots(position: BlockPosition) -> Slots:
         parts = nn.Sequential()
         if motion:
-            parts.add_module("motion", MotionEnhanced(site.in_channels, num_segments, reduction))
+            parts.add_module(
+                "motion", MotionEnhanced(position.in_channels, num_segments, reduction)
+            )
         if interaction:
-            parts.add_module("interaction", TemporalConv(site.in_channels, num_segments))
+            parts.add_module("interaction", TemporalConv(position.in_channels, num_segments))
         return {"before_conv1": parts} if len(parts) else {}
 
-    return SegmentResNet(
-        shape,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        slots=slots,
-    )
+    return SegmentResNet(shape, slots=slots)

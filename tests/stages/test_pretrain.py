@@ -12,9 +12,9 @@ from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import PretrainPlan, TrainPlan
 from stages import predict, pretrain, score, train
 from stages.row_network import absent_start
-from tdn_model.build import build
 from tdn_model.weights.imagenet import torchvision_names
 from tests.stages.conftest import COMPUTE, predict_plan, score_plan, train_plan
+from tests.tdn_model.helpers import make
 
 SHAPE = {"width": 4, "blocks": [1, 1, 1, 1]}
 
@@ -77,7 +77,7 @@ def test_pretraining_twice_gives_the_same_weights(tmp_path: Path) -> None:
 def test_names_are_torchvisions() -> None:
     import torchvision
 
-    ours = build("tsn", num_classes=1000, num_segments=1)
+    ours = make("tsn", num_classes=1000, num_segments=1)
     theirs = torchvision.models.resnet50().state_dict()
     named = torchvision_names(ours.state_dict())
     assert {k: v.shape for k, v in named.items()} == {k: v.shape for k, v in theirs.items()}
@@ -152,7 +152,7 @@ def test_tea_finds_a_res2net_among_the_images(work: Workspace) -> None:
 def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     (tmp_path / "data" / "weights").mkdir(parents=True)
-    given = torchvision_names(build("tsn", num_classes=7, num_segments=1, width=4).state_dict())
+    given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, tmp_path / "data" / "weights" / "resnet50.pth")
     pretrain.run(work, "images", imagenet("resnet50"))
     found = state(work, "images", "resnet50.pt")
@@ -215,7 +215,7 @@ def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:
 
 def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
     (work.root / "data" / "weights").mkdir(parents=True)
-    given = torchvision_names(build("tsn", num_classes=7, num_segments=1, width=4).state_dict())
+    given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, work.root / "data" / "weights" / "resnet50.pth")
     plan = imagenet("resnet50", "res2net50")
     pretrain.run(work, "images", plan, record_absent=True)

@@ -52,7 +52,7 @@ def test_a_profile_of_some_rows_has_those_in_its_graph_and_the_generator(checkou
     body = yaml.safe_load((checkout / profile_graph.use(work)).read_text())
     file, rows = body["vars"]
     assert file == "../gpu.yaml"
-    chosen = profile_graph.load_profile(work.manifests, "gpu").rows
+    chosen = load_profile(work.manifests, "gpu").rows
     assert chosen is not None
     assert set(rows["experiments"]) == set(chosen)
     assert rows["experiments"]["tdn_r50_8f_ssv1"] == {
@@ -79,8 +79,8 @@ def test_switching_on_and_off_touches_only_the_untracked_switch(checkout: Path) 
 def test_the_committed_graphs_are_the_derived_ones() -> None:
     for path in sorted((ROOT / "manifests" / "profiles").glob("*/dvc.yaml")):
         name = path.parent.name
-        profile = profile_graph.load_profile(ROOT / "manifests", name)
-        rows = profile_graph.load_experiments(ROOT / "manifests", profile)
+        profile = load_profile(ROOT / "manifests", name)
+        rows = load_experiments(ROOT / "manifests", profile)
         text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
         derived = profile_graph.derive(text, profile, rows)
         assert path.read_text(encoding="utf-8") == derived, f"run `tdn profile use {name}`"
@@ -126,7 +126,7 @@ def test_a_profile_without_a_graph_is_planned(tmp_path: Path) -> None:
 def test_a_derived_graph_names_every_file_it_comes_from(checkout: Path, name: str) -> None:
     work = Workspace(checkout, name)
     header = (checkout / profile_graph.use(work)).read_text("utf-8").partition("vars:")[0]
-    experiments = profile_graph.load_profile(work.manifests, name).experiments_file
+    experiments = load_profile(work.manifests, name).experiments_file
     for source in ("dvc.yaml", f"manifests/profiles/{name}.yaml", f"manifests/{experiments}"):
         assert source in header
 
