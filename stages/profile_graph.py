@@ -18,7 +18,7 @@ from pipeline.schema.experiments import Experiment, load_experiments
 from pipeline.schema.profiles import Profile, load_profile
 
 DEFAULT = "mini"
-_SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
+_SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = (
     "# Derived from the root's dvc.yaml, manifests/profiles/{name}.yaml and\n"
     "# manifests/{experiments}: edit those, then run `tdn profile use {name}`.\n"

@@ -94,7 +94,7 @@ class _Ledger:
                 raise StoreError(
                     f"the ledger is not sorted: '{row.video_id}' comes after '{last}'",
                     where=self._path.name,
-                    do="run `tdn check` again",
+                    do=f"run `tdn check {self._path.stem}` again",
                 )
             last = row.video_id
             yield row

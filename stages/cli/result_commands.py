@@ -58,9 +58,9 @@ def tables(
 ) -> None:
     """Regenerate the papers' tables from the metrics at hand."""
     if check:
-        from stages.tables import check as check_claims
+        import stages.tables
 
-        typer.echo(f"{check_claims(workspace(profile))} claims, each in exactly one cell")
+        typer.echo(f"{stages.tables.check(workspace(profile))} claims, each in exactly one cell")
         return
     run_stage("tables", "all", profile, graph)
 

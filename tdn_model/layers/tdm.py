@@ -1,4 +1,8 @@
-"""The two temporal difference modules of TDN (Wang et al. 2021, sections 3.2 and 3.3).
+"""The two temporal difference modules of TDN.
+
+Limin Wang, Zhan Tong, Bin Ji and Gangshan Wu, "TDN: Temporal Difference Networks for Efficient
+Action Recognition", CVPR 2021, arXiv:2012.10071, sections 3.2 and 3.3 of its first version (see
+`tdn_model.models.tdn`).
 
 Shapes: B videos, T segments, N = B·T rows with the segment index fastest, F = 5 frames in a
 segment's window, C channels, c = C/r channels after the reduction, H, W.

@@ -1,9 +1,11 @@
-"""ARTNet-R18: appearance and relation side by side (Wang et al. 2018, "Appearance-and-Relation
-Networks for Video Classification", table 1).
+"""ARTNet-R18: appearance and relation side by side.
+
+Limin Wang, Wei Li, Wen Li and Luc Van Gool, "Appearance-and-Relation Networks for Video
+Classification", CVPR 2018, arXiv:1711.09125, table 1.
 
 Shapes: B videos, T frames, C channels, H, W pixels. As in the authors' network file: the stem is a
 SMART unit with stride 2 in time and space, the second convolution of every block of res2 to res4 is
-a SMART unit, res5 is plain. Their inert convolution biases are left out.
+a SMART unit, res5 is plain. Their convolution biases, which batch norm cancels, are left out.
 """
 
 from __future__ import annotations

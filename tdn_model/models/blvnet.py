@@ -1,6 +1,8 @@
-"""bLVNet-TAM: big-little pairs of frames with temporal aggregation (Fan et al., "More Is Less:
+"""bLVNet-TAM: big-little pairs of frames with temporal aggregation.
+
+Quanfu Fan, Chun-Fu (Richard) Chen, Hilde Kuehne, Marco Pistoia and David Cox, "More Is Less:
 Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal Aggregation",
-NeurIPS 2019; details as released).
+NeurIPS 2019, arXiv:1912.00869; details as released.
 
 Shapes: clips `(B, T, 1, C, H, W)` with T = 2n frames, named "n×2" in the tables; P = B·n pairs with
 the pair index fastest, logits `(B, K)`. The frames 0, 2, … are "little": full resolution, half the

@@ -1,5 +1,8 @@
-"""BN-Inception over the segments of a video (Ioffe and Szegedy 2015, figure 5; channel counts of
-the ImageNet network that TSN and TRN started from), with mean consensus as in TSN.
+"""BN-Inception over the segments of a video, with mean consensus as in TSN.
+
+Sergey Ioffe and Christian Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+Reducing Internal Covariate Shift", ICML 2015, arXiv:1502.03167, figure 5; channel counts of the
+ImageNet network that TSN and TRN started from. TSN: see `tdn_model.models.tsn`.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 

@@ -1,4 +1,7 @@
-"""C3D: eight 3×3×3 convolutions and two hidden layers (Tran et al. 2015, section 3.3).
+"""C3D: eight 3×3×3 convolutions and two hidden layers.
+
+Du Tran, Lubomir Bourdev, Rob Fergus, Lorenzo Torresani and Manohar Paluri, "Learning Spatiotemporal
+Features with 3D Convolutional Networks", ICCV 2015, arXiv:1412.0767, section 3.3.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The hidden layers fix T and the side.
 """

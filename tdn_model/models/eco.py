@@ -1,10 +1,13 @@
-"""ECO and ECO-EnLite: a 2-D network per frame, a 3-D one over its maps (Zolfaghari et al. 2018).
+"""ECO and ECO-EnLite: a 2-D network per frame, a 3-D one over its maps.
+
+Mohammadreza Zolfaghari, Kamaljeet Singh and Thomas Brox, "ECO: Efficient Convolutional Network for
+Online Video Understanding", ECCV 2018, arXiv:1804.09066.
 
 Shapes: B videos, T frames, N = B·T rows, C channels, H, W pixels, K classes. BN-Inception runs on
 every frame up to the middle of unit 3c (96×28×28 of 224²); those maps, stacked over time, go
 through res3 to res5 of a 3-D ResNet-18. ECO-Full lets BN-Inception go on as well and classifies
 both pooled features; ECO-Lite stops there. The shortcuts and the pre-activation form are those of
-the authors' network files, whose inert 3-D convolution biases are left out.
+the authors' network files, whose 3-D convolution biases, which batch norm cancels, are left out.
 """
 
 from __future__ import annotations

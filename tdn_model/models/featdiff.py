@@ -1,5 +1,7 @@
-"""TDN of Ng and Davis: an image network and a difference network fed by its feature differences (Ng
-and Davis, "Temporal Difference Networks for Video Action Recognition", WACV 2018, section 3).
+"""TDN of Ng and Davis: an image network and a difference network fed by its feature differences.
+
+Joe Yue-Hei Ng and Larry S. Davis, "Temporal Difference Networks for Video Action Recognition",
+WACV 2018, section 3.
 
 Shapes: clips `(B, T, F, C, H, W)`, T snippets of F consecutive frames (RGB: F = 1, C = 3; flow
 stack: F = 5, C = 2), N = B·T image rows and B·(T-1) pair rows with the segment index fastest,
@@ -8,7 +10,7 @@ logits `(B, K)`.
     v[k] = I[k+1] - I[k]
     g_l[k] = block_l(g_{l-1}[k] + d),   d = f_{l-1}(I[k+1]) - f_{l-1}(I[k]) where l-1 ∈ layers
 
-Read where the text leaves it open: differences are taken after a stage's last ReLU; "conv1" is the
+Where the text leaves it open: differences are taken after a stage's last ReLU; "conv1" is the
 pooled 56 × 56 map (the text lists 224, 56, 28, 14 and no 112); "input – res4" is all five layers,
 as in table 4, though section 3.2 names only four resolutions.
 

@@ -1,5 +1,15 @@
 """I3D-ResNet, its 3×1×1 baseline, NL-I3D and SlowOnly: which `ResNet3d` each of them is.
 
+I3D: Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the
+Kinetics Dataset", CVPR 2017, arXiv:1705.07750; on a ResNet as in Xiaolong Wang and Abhinav Gupta,
+"Videos as Space-Time Region Graphs", ECCV 2018, arXiv:1806.01810, section 3.1.
+I3D 3×1×1: the baseline of "TAM: Temporal Adaptive Module for Video Recognition" (see
+`tdn_model.models.tanet`).
+NL-I3D: Xiaolong Wang, Ross Girshick, Abhinav Gupta and Kaiming He, "Non-local Neural Networks",
+CVPR 2018, arXiv:1711.07971.
+SlowOnly: Christoph Feichtenhofer, Haoqi Fan, Jitendra Malik and Kaiming He, "SlowFast Networks for
+Video Recognition", ICCV 2019, arXiv:1812.03982.
+
 Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; `num_segments` is the number of frames T.
 """
 

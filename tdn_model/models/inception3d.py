@@ -1,8 +1,15 @@
 """Inception-v1 over volumes: I3D-InceptionV1, S3D and S3D-G.
 
-Carreira & Zisserman 2017 ("Quo Vadis"); Xie et al. 2018 ("Rethinking Spatiotemporal Feature
-Learning"). Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions
-are padded alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
+I3D: Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the
+Kinetics Dataset", CVPR 2017, arXiv:1705.07750.
+S3D, S3D-G: Saining Xie, Chen Sun, Jonathan Huang, Zhuowen Tu and Kevin Murphy, "Rethinking
+Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video Classification", ECCV 2018,
+arXiv:1712.04851.
+Inception-v1: Christian Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
+arXiv:1409.4842.
+
+Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions are padded
+alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
-"""TSN on Inception-v3 (Wang et al. 2016; Szegedy et al. 2016), of torchvision's blocks.
+"""TSN on Inception-v3, made of torchvision's blocks.
+
+Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, "Rethinking
+the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567. TSN: see
+`tdn_model.models.tsn`. The published network is torchvision's `inception_v3` without its auxiliary
+classifier.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
-The published network is torchvision's `inception_v3` without its auxiliary classifier.
 
 The TDN text prints 3.2 G per frame. The network costs 5.71 G at its own 299² and, its convolutions
 being unpadded, 2.84 G at TSN's 224²; 3.2 is 5.71 scaled by the area, (224/299)² · 5.71.

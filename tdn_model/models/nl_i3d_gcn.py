@@ -1,4 +1,6 @@
-"""NL-I3D+GCN: the regions of a video as a graph (Wang & Gupta 2018, ECCV).
+"""NL-I3D+GCN: the regions of a video as a graph.
+
+Xiaolong Wang and Abhinav Gupta, "Videos as Space-Time Region Graphs", ECCV 2018, arXiv:1806.01810.
 
 Shapes: B videos, T' frames of the last maps, R regions per frame, N = T'·R nodes, D features of a
 node, K classes. Boxes `(B, T', R, 4)` are x0, y0, x1, y1 as fractions of the frame.

@@ -1,11 +1,15 @@
-"""Pseudo-3D ResNet (Qiu et al. 2017, "Learning Spatio-Temporal Representation with Pseudo-3D").
+"""Pseudo-3D ResNet.
+
+Zhaofan Qiu, Ting Yao and Tao Mei, "Learning Spatio-Temporal Representation with Pseudo-3D Residual
+Networks", ICCV 2017, arXiv:1711.10305; strides and pools are placed as in a port of the released
+network.
 
 Shapes: B videos, T frames, C channels, H, W pixels. In res2 to res4 a bottleneck's 3×3 becomes a
 spatial S (1×3×3) and a temporal T (3×1×1) convolution, joined in three ways that take turns:
 
     P3D-A   T(S(x))        P3D-B   S(x) + T(x)        P3D-C   S(x) + T(S(x))
 
-res5 is two-dimensional. Placement of strides and pools as in the port of the released network.
+res5 is two-dimensional.
 """
 
 from __future__ import annotations

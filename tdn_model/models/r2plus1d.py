@@ -1,4 +1,9 @@
-"""Basic-block 3-D ResNets: R(2+1)D-34 and Res3D-18 (Tran et al. 2018, Tran et al. 2017).
+"""Basic-block 3-D ResNets: R(2+1)D-34 and Res3D-18.
+
+R(2+1)D: Du Tran, Heng Wang, Lorenzo Torresani, Jamie Ray, Yann LeCun and Manohar Paluri, "A Closer
+Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, arXiv:1711.11248.
+Res3D: Du Tran, Jamie Ray, Zheng Shou, Shih-Fu Chang and Manohar Paluri, "ConvNet Architecture
+Search for Spatiotemporal Feature Learning", 2017, arXiv:1708.05038.
 
 Shapes: B videos, T frames, C channels, H, W pixels. Stages res3 to res5 halve time and space.
 Res3D-18 is torchvision's `r3d_18`; R(2+1)D-34 is not among torchvision's models.

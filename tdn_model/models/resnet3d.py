@@ -1,4 +1,8 @@
-"""3-D bottleneck ResNets: I3D, I3D 3×1×1, NL-I3D and SlowOnly.
+"""3-D bottleneck ResNets, which I3D, NL-I3D, SlowOnly and SlowFast are made of.
+
+Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics
+Dataset", CVPR 2017, arXiv:1705.07750; on a ResNet as in Xiaolong Wang, Ross Girshick, Abhinav Gupta
+and Kaiming He, "Non-local Neural Networks", CVPR 2018, arXiv:1711.07971.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The network is the 2-D ResNet with a time axis:
 the first 1×1 convolution of a block may become k×1×1 (never the 3×3, which stays 1×3×3), and so

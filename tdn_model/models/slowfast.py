@@ -1,4 +1,7 @@
-"""SlowFast (Feichtenhofer et al. 2019): few frames in many channels, many frames in few.
+"""SlowFast: few frames in many channels, many frames in few.
+
+Christoph Feichtenhofer, Haoqi Fan, Jitendra Malik and Kaiming He, "SlowFast Networks for Video
+Recognition", ICCV 2019, arXiv:1812.03982; details of the authors' configuration files.
 
 Shapes: B videos, T frames (the fast pathway's), C channels, H, W pixels, K classes. The slow
 pathway sees T/α of the frames, the fast one has 1/β of the channels. After pool1, res2, res3 and

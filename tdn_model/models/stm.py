@@ -1,5 +1,7 @@
-"""STM: channel-wise spatio-temporal and channel-wise motion features side by side (Jiang et al.,
-"STM: SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019).
+"""STM: channel-wise spatio-temporal and channel-wise motion features side by side.
+
+Boyuan Jiang, Mengmeng Wang, Weihao Gan, Wei Wu and Junjie Yan, "STM: SpatioTemporal and Motion
+Encoding for Action Recognition", ICCV 2019, arXiv:1908.02486.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 

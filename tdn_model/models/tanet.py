@@ -1,5 +1,8 @@
-"""TANet: the Temporal Adaptive Module in a ResNet (Liu et al., "TAM: Temporal Adaptive Module for
-Video Recognition", ICCV 2021; its supplement for the four positions).
+"""TANet: the Temporal Adaptive Module in a ResNet.
+
+Zhaoyang Liu, Limin Wang, Wayne Wu, Chen Qian and Tong Lu, "TAM: Temporal Adaptive Module for Video
+Recognition", ICCV 2021, arXiv:2005.06803; its supplement for the four positions. Reductions and
+initial values are those of the authors' release.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 

@@ -1,10 +1,14 @@
-"""Temporal Difference Network (Wang et al., "TDN: Temporal Difference Networks for Efficient Action
-Recognition", 2021), as its authors released it and as the paper prints it.
+"""Temporal Difference Network, as its authors released it and as the paper prints it.
+
+Limin Wang, Zhan Tong, Bin Ji and Gangshan Wu, "TDN: Temporal Difference Networks for Efficient
+Action Recognition", CVPR 2021, arXiv:2012.10071. Sections, equations and tables are cited from its
+first version, "Temporal Difference Networks for Action Recognition", submitted to ICLR 2021.
 
 Shapes: clips `(B, T, 5, C, H, W)`, of whose five consecutive frames the third is the segment's RGB
 frame; N = B·T rows with the segment index fastest; logits `(B, K)`.
 
-Full size (ResNet-50, T = 8, 224², 174 classes): 24.42 M parameters, 35.6 G multiply-adds.
+Full size (ResNet-50, T = 8, 224², 174 classes): 24.42 M parameters, 35.6 G multiply-adds. Where
+text and release disagree, `tdm.Variant` lists the points.
 """
 
 from __future__ import annotations

@@ -1,5 +1,9 @@
-"""TEA: motion excitation and multiple temporal aggregation in a Res2Net (Li et al., "TEA: Temporal
-Excitation and Aggregation for Action Recognition", CVPR 2020; details as released).
+"""TEA: motion excitation and multiple temporal aggregation in a Res2Net.
+
+Yan Li, Bin Ji, Xintian Shi, Jianguo Zhang, Bin Kang and Limin Wang, "TEA: Temporal Excitation and
+Aggregation for Action Recognition", CVPR 2020, arXiv:2004.01398; details as released. The backbone
+is that of Shang-Hua Gao et al., "Res2Net: A New Multi-scale Backbone Architecture", TPAMI,
+arXiv:1904.01169.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, w channels in each
 of the four chunks of a block, logits `(B, K)`.

@@ -1,10 +1,12 @@
-"""TEINet: motion enhancement, then temporal interaction (Liu et al., "TEINet: Towards an Efficient
-Architecture for Video Recognition", AAAI 2020).
+"""TEINet: motion enhancement, then temporal interaction.
+
+Zhaoyang Liu, Donghao Luo, Yabiao Wang, Limin Wang, Ying Tai, Chengjie Wang, Jilin Li, Feiyue Huang
+and Tong Lu, "TEINet: Towards an Efficient Architecture for Video Recognition", AAAI 2020,
+arXiv:1911.09435. No release by the authors is known. The paper's parameter count fixes what its
+text leaves open: the module works at each block's input width, so it stands before the first 1×1
+of the residual branch.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
-
-No release by the authors is known. The paper's parameter count fixes what its text leaves open: the
-module works at each block's input width, so it stands before the first 1×1 of the residual branch.
 
 Full size (ResNet-50, T = 8, 224², 400 classes): 30.34 M parameters (printed 30.4), 32.9 G
 multiply-adds (printed 33).

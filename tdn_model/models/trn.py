@@ -1,5 +1,7 @@
-"""TRN-multiscale: temporal relations among 2 to T frames (Zhou et al., "Temporal Relational
-Reasoning in Videos", ECCV 2018; details of the released relation module).
+"""TRN-multiscale: temporal relations among 2 to T frames.
+
+Bolei Zhou, Alex Andonian, Aude Oliva and Antonio Torralba, "Temporal Relational Reasoning in
+Videos", ECCV 2018, arXiv:1711.08496; details of the released relation module.
 
 Shapes: clips `(B, T, 1, C, H, W)`, D features per frame, M subsets of k frames, logits `(B, K)`.
 

@@ -1,6 +1,13 @@
-"""Networks that read one frame per segment: TSN, T-Conv, TSM.
+"""Networks that read one frame per segment of a plain ResNet: TSN, T-Conv, TSM.
 
-Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; see `backbones` for the rest.
+TSN: Limin Wang, Yuanjun Xiong, Zhe Wang, Yu Qiao, Dahua Lin, Xiaoou Tang and Luc Van Gool,
+"Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016,
+arXiv:1608.00859; here on a ResNet, as in TDN's tables.
+T-Conv: the baseline of table 1d in TDN's paper (see `tdn_model.models.tdn`).
+TSM: Ji Lin, Chuang Gan and Song Han, "TSM: Temporal Shift Module for Efficient Video
+Understanding", ICCV 2019, arXiv:1811.08383.
+
+Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; see `tdn_model.layers.resnet2d` for the rest.
 """
 
 from __future__ import annotations

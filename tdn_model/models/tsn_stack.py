@@ -1,5 +1,9 @@
 """TSN on stacks: the F frames of a segment's window enter the stem side by side (optical flow).
 
+Limin Wang, Yuanjun Xiong, Zhe Wang, Yu Qiao, Dahua Lin, Xiaoou Tang and Luc Van Gool, "Temporal
+Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016, arXiv:1608.00859;
+here on a ResNet, as in Ng and Davis (see `tdn_model.models.featdiff`).
+
 Shapes: clips `(B, T, F, C, H, W)`, stem input `(N, F·C, H, W)` with the frame index slowest; N =
 B·T rows with the segment index fastest; logits `(B, K)`.
 """
