@@ -8,7 +8,9 @@ import yaml
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from stages import plan
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
+from stages import plan, profile_graph
 from tests.checkout import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
