@@ -194,10 +194,10 @@ def _reversal(context: Context, key: str, spec: Reversal) -> list[Figure]:
     first = next(iter(found))
     classes = context.classes(first)
     dataset = context.plan.rows[first].data.name
-    twin = context.plan.datasets[dataset].twin
+    miniature = context.plan.datasets[dataset].miniature
     pairs = [(a, b) for a, b in spec.pairs]
-    if twin is not None:
-        pairs = Truth(dataset, twin).reversed_pairs
+    if miniature is not None:
+        pairs = Truth(dataset, miniature).reversed_pairs
     pairs = [pair for pair in pairs if set(pair) <= set(classes)]
     if not pairs:
         return [context.nothing(key, spec, absent, "the data set has none of these classes")]

@@ -107,11 +107,11 @@ def _figures_inputs(work: Workspace, key: str, plan: FiguresPlan) -> Files:
 STAGES: dict[str, Stage] = {
     "mini": Stage(
         inputs=lambda work, key, plan: {},
-        outputs=lambda work, key, plan: {"stamp": work.stamp(key)},
+        outputs=lambda work, key, plan: {"generated": work.generated(key)},
         takes=frozenset({"workers", "progress"}),
     ),
     "check": Stage(
-        inputs=lambda work, key, plan: {"stamp": work.stamp(key)} if plan.generated else {},
+        inputs=lambda work, key, plan: {"generated": work.generated(key)} if plan.generated else {},
         outputs=lambda work, key, plan: {
             "summary": work.sources(key),
             "ledger": _ledger(work, key),

@@ -19,9 +19,9 @@ def run(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `data/P/raw/DS/` and, when it is complete, the stamp that says what it holds."""
+    """Write `data/P/raw/DS/` and, when it is complete, `DS.generated.json`: what it holds."""
     if workers is None:
         workers = cores()
-    stamp = work.stamp(key)
-    stamp.unlink(missing_ok=True)
-    write_json(stamp, generate(key, plan.twin, work.raw(key, generated=True), workers, progress))
+    raw, summary = work.raw(key, generated=True), work.generated(key)
+    summary.unlink(missing_ok=True)
+    write_json(summary, generate(key, plan.miniature, raw, workers, progress))

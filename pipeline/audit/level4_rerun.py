@@ -17,7 +17,7 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence, Run
 
-EVERYWHERE = ("costs", "ledger", "stamp")
+EVERYWHERE = ("costs", "ledger", "generated")
 """Roles of files that are the same on every machine: counted, listed or drawn, never trained."""
 
 

@@ -32,9 +32,9 @@ class Workspace:
         the user puts it, for all profiles."""
         return (self.data if generated else self.root / "data") / "raw" / dataset
 
-    def stamp(self, dataset: str) -> Path:
+    def generated(self, dataset: str) -> Path:
         """What the miniature generator leaves when the raw folder is complete."""
-        return self.data / "raw" / f"{dataset}.stamp.json"
+        return self.data / "raw" / f"{dataset}.generated.json"
 
     def plan(self, stage: str, key: str) -> Path:
         return self.data / "plan" / f"{stage}.{key}.json"

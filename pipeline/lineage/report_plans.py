@@ -11,7 +11,7 @@ from pipeline.lineage.row_plans import Plans
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
 from pipeline.schema.figure_list import load_figures
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 from pipeline.schema.network_list import load_models
 from pipeline.schema.plan_models import (
     Bound,
@@ -75,7 +75,7 @@ def figures_plan(
     profile: Profile,
     plans: Plans,
     datasets: Mapping[str, Dataset],
-    twins: Mapping[str, Twin],
+    miniatures: Mapping[str, Miniature],
 ) -> FiguresPlan:
     """The figures of the profile's experiments file; the rows that they name come with their
     predict plans, found in `plans`."""
@@ -96,7 +96,8 @@ def figures_plan(
         figures=figures,
         rows=rows,
         datasets={
-            name: FigureData(title=datasets[name].title, twin=twins.get(name)) for name in names
+            name: FigureData(title=datasets[name].title, miniature=miniatures.get(name))
+            for name in names
         },
     )
 
@@ -105,22 +106,22 @@ def report_plan(
     profile: Profile,
     rows: Mapping[str, Experiment],
     datasets: Mapping[str, Dataset],
-    twins: Mapping[str, Twin],
+    miniatures: Mapping[str, Miniature],
 ) -> ReportPlan:
     """What the report page is about."""
     bounds = {
         name: Bound(
-            order_blind_bound_pct=twin.order_blind_bound_pct,
-            order_blind_reason=twin.order_blind_reason,
+            order_blind_bound_pct=miniature.order_blind_bound_pct,
+            order_blind_reason=miniature.order_blind_reason,
         )
-        for name, twin in twins.items()
+        for name, miniature in miniatures.items()
     }
     return ReportPlan(
         profile=profile.profile,
         title=profile.title,
         smoke=profile.smoke,
         datasets={
-            name: ReportData(title=dataset.title, twin=bounds.get(name))
+            name: ReportData(title=dataset.title, miniature=bounds.get(name))
             for name, dataset in datasets.items()
         },
         rows={

@@ -20,7 +20,7 @@ from pipeline.lineage.row_plans import Plans, row_plans, start_plans
 from pipeline.schema.base import load, nearest
 from pipeline.schema.dataset import Dataset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
-from pipeline.schema.miniature import Twin, grown
+from pipeline.schema.miniature import Miniature, grown
 from pipeline.schema.plan_models import (
     CheckPlan,
     CostPlan,
@@ -83,12 +83,12 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     rows = load_experiments(manifests, profile)
     official = {name: load_dataset(manifests, name) for name in profile.datasets}
     made = profile.datasets if profile.generated else []
-    twins = {name: _twin(manifests, profile, name) for name in made}
+    miniatures = {name: _miniature(manifests, profile, name) for name in made}
     datasets = {
-        name: _as_twin(dataset, twins[name]) if name in twins else dataset
+        name: _as_miniature(dataset, miniatures[name]) if name in miniatures else dataset
         for name, dataset in official.items()
     }
-    plans = _dataset_plans(work, profile, datasets, twins)
+    plans = _dataset_plans(work, profile, datasets, miniatures)
     recipes, protocols = load_recipes(manifests), load_protocols(manifests)
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
@@ -102,18 +102,21 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     num_classes = {name: dataset.num_classes for name, dataset in official.items()}
     plans["cost", ALL] = cost_plan(manifests, rows, num_classes)
     plans["tables", ALL] = tables_plan(manifests, profile, rows)
-    plans["figures", ALL] = figures_plan(manifests, profile, plans, datasets, twins)
-    plans["report", ALL] = report_plan(profile, rows, datasets, twins)
+    plans["figures", ALL] = figures_plan(manifests, profile, plans, datasets, miniatures)
+    plans["report", ALL] = report_plan(profile, rows, datasets, miniatures)
     return plans
 
 
 def _dataset_plans(
-    work: Workspace, profile: Profile, datasets: dict[str, Dataset], twins: dict[str, Twin]
+    work: Workspace,
+    profile: Profile,
+    datasets: dict[str, Dataset],
+    miniatures: dict[str, Miniature],
 ) -> Plans:
     plans: Plans = {}
     for name, dataset in datasets.items():
-        if name in twins:
-            plans["mini", name] = MiniPlan(twin=twins[name])
+        if name in miniatures:
+            plans["mini", name] = MiniPlan(miniature=miniatures[name])
         raw = work.raw(name, generated=profile.generated)
         plans["check", name] = CheckPlan(
             dataset=dataset,
@@ -165,20 +168,20 @@ def _digest_of_listing(raw: Path) -> str | None:
     return sha256_json([(e.name, e.stat().st_size if e.is_file() else None) for e in entries])
 
 
-def _twin(manifests: Path, profile: Profile, name: str) -> Twin:
-    """The data set's twin at the profile's size."""
-    twin = load(Twin, manifests / "twins" / f"{name}.yaml")
-    if name not in profile.twins:
-        return twin
-    return grown(twin, profile.twins[name], where=f"{profile.where}, twins.{name}")
+def _miniature(manifests: Path, profile: Profile, name: str) -> Miniature:
+    """The data set's miniature at the profile's size."""
+    miniature = load(Miniature, manifests / "miniatures" / f"{name}.yaml")
+    if name not in profile.miniatures:
+        return miniature
+    return grown(miniature, profile.miniatures[name], where=f"{profile.where}, miniatures.{name}")
 
 
-def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
+def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
     """The data set's manifest with the miniature's own counts, classes and flip map."""
     changes = {
-        "num_classes": len(twin.classes),
-        "expected": dict(twin.expected),
-        "flip_pairs": [list(pair) for pair in twin.flip_pairs],
+        "num_classes": len(miniature.classes),
+        "expected": dict(miniature.expected),
+        "flip_pairs": [list(pair) for pair in miniature.flip_pairs],
     }
     return dataset.model_copy(update=changes)
 

@@ -16,7 +16,7 @@ from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Option
 from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 from pipeline.schema.network_list import Ensemble, Network
 from pipeline.schema.profiles import BackboneSize, Compute, Stills, TrainingCompute
 from pipeline.schema.protocols import Aggregate, EvalViews
@@ -28,7 +28,7 @@ Input = Literal["frames", "flow"]
 class MiniPlan(Strict):
     """A miniature data set to generate."""
 
-    twin: Twin
+    miniature: Miniature
 
 
 class CheckPlan(Strict):
@@ -188,7 +188,7 @@ class FigureData(Strict):
     """A data set in a figure."""
 
     title: str
-    twin: Twin | None
+    miniature: Miniature | None
 
 
 class FiguresPlan(Strict):
@@ -212,7 +212,7 @@ class ReportData(Strict):
     """A data set in the report."""
 
     title: str
-    twin: Bound | None = None
+    miniature: Bound | None = None
 
 
 class ReportRow(Strict):

@@ -82,8 +82,8 @@ class Profile(Strict):
     """Data sets whose optical flow is computed and stored; may be empty."""
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
-    twins: dict[Identifier, Growth] = Field(default_factory=dict)
-    """Data sets whose miniature is generated at another size than its twin states."""
+    miniatures: dict[Identifier, Growth] = Field(default_factory=dict)
+    """Data sets whose miniature is generated at another size than its manifest states."""
     sizes_px: dict[int, int]
     """The pixels that stand for each size of the papers."""
     schedules: Schedules | None
@@ -94,9 +94,9 @@ class Profile(Strict):
     def _keeps_apart_from_the_users_data(self) -> Profile:
         if self.profile in RESERVED:
             raise ValueError(f"no profile is called {' or '.join(RESERVED)}")
-        for name in self.twins:
+        for name in self.miniatures:
             if not self.generated or name not in self.datasets:
-                raise ValueError(f"twins names '{name}', which this profile does not generate")
+                raise ValueError(f"miniatures names '{name}', which this profile does not generate")
         return self
 
     @model_validator(mode="after")

@@ -51,11 +51,11 @@ class Context:
 
     def truth(self, dataset: str) -> Truth | None:
         """The true objects of a generated data set."""
-        twin = self.plan.datasets[dataset].twin
-        if twin is None:
+        miniature = self.plan.datasets[dataset].miniature
+        if miniature is None:
             return None
         if dataset not in self._truths:
-            self._truths[dataset] = Truth(dataset, twin)
+            self._truths[dataset] = Truth(dataset, miniature)
         return self._truths[dataset]
 
     def metrics(self, row: str, protocol: str) -> Params | str:
@@ -95,7 +95,7 @@ class Context:
         """A row's data set as captions name it."""
         name = self.plan.rows[row].data.name
         about = self.plan.datasets[name]
-        return f"{about.title}{', generated miniature' if about.twin is not None else ''}"
+        return f"{about.title}{', generated miniature' if about.miniature is not None else ''}"
 
     def caption(
         self,

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.sources.findings import read_findings
+from pipeline.sources.problems import read_problems
 from stages import check
 from tests.pipeline.samples import clip_bytes
 from tests.stages.commands.test_estimate_decode import check_plan, own
 
 
 def statuses(path: Path) -> list[str]:
-    return [finding.status for finding in read_findings(path)]
+    return [finding.status for finding in read_problems(path)]
 
 
 def test_the_list_is_there_when_too_much_is_wrong(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import torch
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import canonical_json, read_json, write_json
 from pipeline.core.workspace import Workspace
-from pipeline.mini.motion_plan import scene, takes
+from pipeline.mini.motion_plan import draw_scene, plan_scenes
 from pipeline.mini.render import render
 from pipeline.schema.base import load
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import FiguresPlan, PredictPlan
 from pipeline.scores import video_scores as scores
 from pipeline.scores.video_scores import Outcomes
@@ -86,7 +86,7 @@ def plan(work: Workspace, **chosen: dict[str, Any]) -> FiguresPlan:
             "smoke": True,
             "figures": wanted,
             "rows": {**rows, "untrained": predicted("untrained")},
-            "datasets": {"ssv1": {"title": "Toys", "twin": None}},
+            "datasets": {"ssv1": {"title": "Toys", "miniature": None}},
         }
     )
 
@@ -218,18 +218,20 @@ def test_named_videos_are_shown(trained: Workspace) -> None:
 
 
 def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
-    twin = load(Twin, ROOT / "manifests" / "twins" / "ssv1.yaml")
-    dump = twin.model_dump(mode="json")
+    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml")
+    dump = miniature.model_dump(mode="json")
     truth = Truth("ssv1", dump)
     # As the generator sees it: from a plan, whose keys are sorted.
-    ordered = Twin.model_validate(json.loads(canonical_json(dump)))
-    take = next(t for t in takes("ssv1", ordered) if len(t.clips) == 2)
-    frames = render(scene(ordered, take), twin.width_px, twin.height_px).astype(float)
-    forwards, backwards = (truth.masks(clip.clip_id) for clip in take.clips)
+    ordered = Miniature.model_validate(json.loads(canonical_json(dump)))
+    plan = next(t for t in plan_scenes("ssv1", ordered) if len(t.clips) == 2)
+    frames = render(draw_scene(ordered, plan), miniature.width_px, miniature.height_px).astype(
+        float
+    )
+    forwards, backwards = (truth.masks(clip.clip_id) for clip in plan.clips)
     assert forwards is not None
     assert backwards is not None
     assert np.array_equal(backwards, forwards[::-1])
-    actor = scene(ordered, take).action.actors[0]
+    actor = draw_scene(ordered, plan).action.actors[0]
     for t in (0, len(frames) - 1):
         ys, xs = np.nonzero(forwards[t])
         assert abs(xs.mean() - actor.x_px[t]) < 4
@@ -238,8 +240,10 @@ def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
 
 
 def test_a_video_the_generator_did_not_make_has_no_truth() -> None:
-    twin = load(Twin, ROOT / "manifests" / "twins" / "ssv1.yaml").model_dump(mode="json")
-    assert Truth("ssv1", twin).masks("holiday") is None
+    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml").model_dump(
+        mode="json"
+    )
+    assert Truth("ssv1", miniature).masks("holiday") is None
 
 
 def test_the_store_of_the_tests_is_what_these_figures_expect(work: Workspace) -> None:

@@ -30,7 +30,7 @@ def test_only_named_rows_and_their_data_sets_are_planned(tmp_path: Path) -> None
     found = figures_plan(write(tmp_path), MINI, PLANS, DATASETS, {})
     assert found.rows == {"tsn": PLANS["predict", "tsn"]}
     assert list(found.datasets) == ["ssv1"]
-    assert found.datasets["ssv1"].twin is None
+    assert found.datasets["ssv1"].miniature is None
 
 
 def test_figures_of_other_experiments_are_left_out(tmp_path: Path) -> None:

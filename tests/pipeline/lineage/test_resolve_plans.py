@@ -132,7 +132,7 @@ def test_a_profile_of_some_rows_plans_those_alone(checkout: Checkout) -> None:
     ]
 
 
-def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> None:
+def test_a_profiles_miniature_size_reaches_that_profile_alone(checkout: Checkout) -> None:
     mini, gpu = plans(checkout), plans(checkout, "gpu")
     checkout.edit(GPU, r"clips_per_class: \d+", "clips_per_class: 7")
     assert changed(mini, plans(checkout)) == set()

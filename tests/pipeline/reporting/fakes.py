@@ -170,8 +170,8 @@ def make_tables(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = Tr
 
 
 def make_report(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = True) -> str:
-    twin = {"order_blind_bound_pct": 50.0, "order_blind_reason": "Pairs."} if smoke else None
-    about: dict[str, Any] = {"title": "Toys"} | ({"twin": twin} if twin else {})
+    miniature = {"order_blind_bound_pct": 50.0, "order_blind_reason": "Pairs."} if smoke else None
+    about: dict[str, Any] = {"title": "Toys"} | ({"miniature": miniature} if miniature else {})
     params = {
         "profile": work.profile,
         "title": "a small project",
