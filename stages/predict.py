@@ -28,7 +28,6 @@ from stages.row_clips import (
 )
 from stages.row_network import WEIGHTS, build_network
 from stages.tensor_files import load_tensors
-from tdn_model.contract import window_of
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
 
@@ -101,7 +100,7 @@ def _predict(
                     do=f"run `tdn train {key}` again",
                 ) from None
             model.to(device).eval()
-            clips = eval_clips(plan, index, window_of(model), name)
+            clips = eval_clips(plan, index, model.window, name)
             folded = inference_copy(model, dtype=precision(plan.compute))
             network = _stream(folded, protocol, plan)
             views = _views(network, clips, plan, device, loader_workers, progress)

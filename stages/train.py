@@ -39,7 +39,7 @@ from stages.row_clips import (
 )
 from stages.row_network import WEIGHTS, absent_start, build_network, load_start
 from stages.tensor_files import UNREADABLE, save_tensors
-from tdn_model.contract import ClipNetwork, window_of
+from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
 
@@ -118,7 +118,7 @@ def _train_seed(
         plan.row, plan.network, len(index.classes), seed=seed, dropout=plan.recipe.dropout
     )
     load_start(work, plan, model)
-    clips = train_clips(plan, index, window_of(model), seed, cache_mb=loader.cache_mb)
+    clips = train_clips(plan, index, model.window, seed, cache_mb=loader.cache_mb)
     training = _prepare(plan, clips, model, device, loader.workers, progress, seed)
     checkpoint = resume / "checkpoint.pt"
     training.restore(checkpoint, f"{identity} {seed}")
@@ -127,7 +127,7 @@ def _train_seed(
     for epoch in range(len(training.history), epochs):
         training.epoch(epoch, stream)
         if plan.recipe.decay == "plateau":
-            training.validate(validation_clips(plan, index, window_of(model)).dataset)
+            training.validate(validation_clips(plan, index, model.window).dataset)
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}

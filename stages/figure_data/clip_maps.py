@@ -26,7 +26,7 @@ from stages.row_clips import absent_data, eval_clips, open_index
 from stages.row_network import build_network
 from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
-from tdn_model.contract import window_of
+from tdn_model.contract import ClipNetwork
 
 Params = dict[str, Any]
 Frames = Callable[[Sequence[int]], list[Tensor]]
@@ -39,7 +39,7 @@ class Opened:
 
     row: str
     plan: PredictPlan
-    model: nn.Module
+    model: ClipNetwork
     index: FrameIndex
     device: torch.device
 
@@ -97,7 +97,7 @@ def clip_rule(opened: Opened, protocol: str) -> EvalRule:
             where="manifests/",
             do=f"its protocols: {', '.join(known)}",
         )
-    row = eval_clips(opened.plan, opened.index, window_of(opened.model), protocol)
+    row = eval_clips(opened.plan, opened.index, opened.model.window, protocol)
     rule = row.dataset.rule
     assert isinstance(rule, EvalRule)
     crops = "full" if rule.protocol.crops == "full" else "center"
