@@ -179,6 +179,7 @@ def test_folds_are_pooled_only_when_disjoint() -> None:
 def test_a_partial_video_is_scored_and_counted(tmp_path: Path) -> None:
     views = [
         ViewLogits("a", (0,), 0, 0, [2.0, 1.0]),
+        ViewLogits("a", (0,), 1, 0, [2.0, 1.0]),
         ViewLogits("b", (0,), 0, 0, [2.0, 1.0], "partial"),
         ViewLogits("b", (0,), 1, 0, [3.0, 1.0], "partial"),
         ViewLogits("gone", (1,), status="error"),
