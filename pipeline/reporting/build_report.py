@@ -18,6 +18,7 @@ from pipeline.reporting.view import (
     run_views,
     status_counts,
     table_view,
+    tolerances,
 )
 from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
 
@@ -53,6 +54,7 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         documents=documents,
         prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(found)),
         about=found["documents"],
+        tolerances=tolerances(found["tables"]),
         datasets=datasets,
         figures=section.figures_section(work, scored),
         cells_digest=sha256_file(cells_path),
