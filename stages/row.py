@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -26,7 +25,8 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.protocols import CROP_COUNTS, Protocol
 from pipeline.store.index import FrameIndex, Video, read_index
-from tdn_model.build import build
+from tdn_model.build import build_from
+from tdn_model.contract import ClipNetwork
 
 Params = dict[str, Any]
 
@@ -87,7 +87,7 @@ def precision(params: Params) -> torch.dtype:
 
 def build_network(
     params: Params, num_classes: int, *, seed: int, segments: int | None = None
-) -> nn.Module:
+) -> ClipNetwork:
     """The row's network at the profile's scale, initialised from `seed`.
 
     `segments` replaces the row's own T (a protocol of 25 snippets). Raises UsageError naming the
@@ -96,15 +96,17 @@ def build_network(
     model = params["model"]
     torch.manual_seed(seed)
     try:
-        return build(
+        return build_from(
             model["architecture"],
-            backbone=model["backbone"],
-            num_classes=num_classes,
-            num_segments=segments or model["segments"],
-            width=model["width"],
-            blocks=model["blocks"],
-            dropout=params.get("recipe", {}).get("dropout", 0.0),
-            **model["options"],
+            {
+                "backbone": model["backbone"],
+                "num_classes": num_classes,
+                "num_segments": segments or model["segments"],
+                "width": model["width"],
+                "blocks": model["blocks"],
+                "dropout": params.get("recipe", {}).get("dropout", 0.0),
+                **model["options"],
+            },
         )
     except ValueError as error:
         raise UsageError(

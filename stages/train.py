@@ -39,7 +39,7 @@ from stages.row import (
 )
 from stages.row_start import WEIGHTS, absent_start, load_start
 from stages.tensor_files import UNREADABLE, save_tensors
-from tdn_model.contract import window_of
+from tdn_model.contract import ClipNetwork, window_of
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
 
@@ -268,7 +268,7 @@ def saturated(history: list[dict[str, float]]) -> int:
 def _prepare(
     params: Params,
     row: Row,
-    model: nn.Module,
+    model: ClipNetwork,
     device: torch.device,
     progress: Progress,
     seed: int,

@@ -16,8 +16,8 @@ ORDER = {
         "reporting", "audit",
     ],
     "tdn_model": [
-        "contract", "losses", "layers", "weights", "models", "build", "optim", "training",
-        "inference", "count_cost", "attribution", "",
+        "contract", "losses", "layers", "weights", "models", "build", "published", "optim",
+        "training", "inference", "count_cost", "attribution", "",
     ],
     "stages": [
         "profiles", "networks", "network_cost", "graph", "tensor_files", "row", "row_start", "figure_data",

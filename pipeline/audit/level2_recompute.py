@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
-from pipeline.core.errors import TdnError
-from pipeline.core.files import read_json
+from pipeline.core.errors import TdnError, stage_command
+from pipeline.core.files import files_below, read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
+from pipeline.schema.status import USABLE
 from pipeline.scores import predictions
-from pipeline.store.index import USABLE
 
 TOLERANCE = 1e-6
 """How far a float may move between processors; everything else is the same byte for byte."""
@@ -72,7 +72,7 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
     except Exception as error:  # a stage may stumble in any way over what was forged
         where = getattr(error, "where", "") or run.path
         what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
-        do = f"run `tdn {run.stage} {run.key}` again"
+        do = f"run {stage_command(run.stage, run.key)} again"
         yield Link(
             Level.RECOMPUTE, source, "recomputed", where, Status.UNREADABLE, detail=what, do=do
         )
@@ -128,11 +128,6 @@ def _compare(context: Context, shadow: Workspace, source: str, path: str) -> Ite
     if not bad:
         words = f"equal within {TOLERANCE:g}" if moved else "equal byte for byte"
         yield Link(Level.RECOMPUTE, source, "recomputed", path, Status.OK, detail=words)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every whole file in a folder and below it."""
-    return (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
 
 
 def _same(ours: Path, again: Path) -> tuple[Status, str]:
@@ -198,13 +193,21 @@ def _bound(source: str, path: str, rows: Path, ledger: Path) -> Link:
         known = _videos(ledger, "sha256")
         total = 0
         for video, digest in _videos(rows, "source_sha256"):
-            said = next((sha for name, sha in known if name == video), None)
-            if said != digest:
-                detail = f"{video}: made from {digest}, the ledger has {said}"
+            listed_digest = next((sha for name, sha in known if name == video), None)
+            if listed_digest != digest:
+                detail = f"{video}: made from {digest}, the ledger has {listed_digest}"
                 status = Status.STALE_INPUT
                 do = "decode the data set again"
                 return Link(
-                    Level.RECOMPUTE, source, "made from", path, status, said, digest, detail, do
+                    Level.RECOMPUTE,
+                    source,
+                    "made from",
+                    path,
+                    status,
+                    listed_digest,
+                    digest,
+                    detail,
+                    do,
                 )
             total += 1
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -235,7 +238,7 @@ def _tested_videos(context: Context) -> Iterator[Link]:
                     status, detail = Status.RECOMPUTE_MISMATCH, some(wrong, _SHOWN)
             except (TdnError, pa.ArrowException, OSError, KeyError) as error:
                 status, detail = Status.UNREADABLE, f"does not parse: {str(error).splitlines()[0]}"
-            do = f"run `tdn {run.stage} {run.key}` again" if detail else ""
+            do = f"run {stage_command(run.stage, run.key)} again" if detail else ""
             yield Link(
                 Level.RECOMPUTE, f"record:{run.name}", "tested on", path, status,
                 detail=detail or f"{len(listed)} videos as {store.path} lists them", do=do,

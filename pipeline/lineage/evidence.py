@@ -148,7 +148,7 @@ def _read(work: Workspace, path: Path, known: dict[str, tuple[Parts, str]]) -> R
     place = work.relative(path)
     try:
         value = read_json(path)
-        said = value.pop("record_sha256")
+        stated = value.pop("record_sha256")
         identity = value["identity"]
         digest = str(identity["code"]["digest"])
         if digest not in known:
@@ -163,12 +163,12 @@ def _read(work: Workspace, path: Path, known: dict[str, tuple[Parts, str]]) -> R
             code_problem=known[digest][1],
             inputs=tuple(_artefacts(identity["inputs"])),
             outputs=tuple(_artefacts(value["outputs"])),
-            sha256=str(said),
+            sha256=str(stated),
             plan={"params": identity["params"], "code": identity["code"]},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Run(stage, key, place, problem=f"does not parse as a run record: {error!r}")
-    wrong = _contradictions(value, said)
+    wrong = _contradictions(value, stated)
     if (run.stage, run.key) != (stage, key):
         wrong.append(f"it is the record of {run.name}")
     if wrong:
@@ -188,11 +188,11 @@ def _parts(work: Workspace, digest: str) -> tuple[Parts, str]:
         return {}, "damaged"
 
 
-def _contradictions(value: Mapping[str, Any], said: str) -> list[str]:
+def _contradictions(value: Mapping[str, Any], stated: str) -> list[str]:
     """In which of its own digests a record is wrong."""
     identity = value["identity"]
     checks = {
-        "record_sha256": said == sha256_json(value),
+        "record_sha256": stated == sha256_json(value),
         "identity_sha256": value.get("identity_sha256") == sha256_json(identity),
         "params_sha256": identity.get("params_sha256") == sha256_json(identity["params"]),
         "schema": value.get("schema") == SCHEMA,

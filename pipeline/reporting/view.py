@@ -189,8 +189,8 @@ def _ordering_view(ordering: Mapping[str, Any], table: Mapping[str, Any]) -> dic
         for pair in ordering["pairs"]
     ]
     label = titles[ordering["column"]]
-    said = linked(ordering["in_words"], f"{TRACE}{table_page(table_id)}")
-    return {**ordering, "pairs": pairs, "label": label, "said": said}
+    linked_words = linked(ordering["in_words"], f"{TRACE}{table_page(table_id)}")
+    return {**ordering, "pairs": pairs, "label": label, "linked_words": linked_words}
 
 
 def _full_label(row: Mapping[str, Any], table: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Logits per view, one Parquet file per (row, protocol): what a network said, untouched.
+"""Logits per view, one Parquet file per (row, protocol): a network's output, untouched.
 
-No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`, without
-the network. A video that was expected but could not be scored keeps a row with its status and no
-logits, so that a score can say how many were expected, scored and failed.
+No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`,
+without the network. A video that was expected but could not be scored keeps a row with its status
+and no logits, so that a score can say how many were expected, scored and failed.
 
     N   rows of the file: one per (video, clip, crop), one per failed video
     K   classes
@@ -191,20 +191,18 @@ def read(
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise RecordError(
-            f"there is no {path.name}", where=_place(path), do="run `tdn predict` for the row"
-        ) from None
+        raise RecordError(f"there is no {path.name}", where=_place(path), do=_again(path)) from None
     except (pa.ArrowException, OSError) as error:
         raise RecordError(
             f"unreadable: {str(error).splitlines()[0]}",
             where=_place(path),
-            do="remove the file and run `tdn predict` for the row again",
+            do=f"remove the file; {_again(path)}",
         ) from None
     metadata = table.schema.metadata or {}
     found = metadata.get(b"tdn.schema", b"none").decode()
     if found != SCHEMA or not table.schema.equals(_ARROW):
         raise RecordError(
-            f"schema '{found}', expected '{SCHEMA}'", where=_place(path), do="predict the row again"
+            f"schema '{found}', expected '{SCHEMA}'", where=_place(path), do=_again(path)
         )
     predictions = _from_table(table)
     wrong = ""
@@ -217,8 +215,13 @@ def read(
     if verify and not wrong:
         wrong = _contradiction(predictions, metadata.get(b"tdn.content", b"").decode())
     if wrong:
-        raise RecordError(wrong, where=_place(path), do="predict the row again")
+        raise RecordError(wrong, where=_place(path), do=_again(path))
     return predictions
+
+
+def _again(path: Path) -> str:
+    """The command that makes the predictions in `path` (runs/P/ROW/predict/PROTOCOL.parquet)."""
+    return f"run `tdn predict {path.absolute().parent.parent.name}`"
 
 
 def _contradiction(predictions: Predictions, content: str) -> str:

@@ -15,15 +15,14 @@ from pipeline.core.files import read_json
 from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.schema.dataset import Dataset
+from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import Source, refuse_if_bad, stream_ledger
-from pipeline.store.index import USABLE, Video, write_absent, write_index, write_rows
+from pipeline.store.index import Video, write_absent, write_index, write_rows
 from pipeline.store.nodes import refuse_blind_nodes
 from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards
 from pipeline.store.shard_worker import Outcome, ShardRecord, ShardTask, try_videos, write_shard
 from pipeline.store.shards import Shard, cut, identity, in_a_shard, recipe
 from pipeline.video.ffmpeg import binary, build
-
-BAD = ("missing", "refused", "short", "empty", "error")
 
 
 def decode(
@@ -67,7 +66,7 @@ def decode(
         clear(folder, shards)  # what workers that were killed meanwhile left
         rows = write_rows(folder, ledger.videos(records))
         ends = ((v.video_id, v.status, v.reason) for v in ledger.videos(records))
-        refuse_if_bad(dataset, "decode", ends, BAD)
+        refuse_if_bad(dataset, "decode", ends)
         facts = {
             "dataset": dataset.name,
             "classes": checked["classes"],
@@ -95,7 +94,7 @@ class _Ledger:
                 raise StoreError(
                     f"the ledger is not sorted: '{row.video_id}' comes after '{last}'",
                     where=self._path.name,
-                    do="run `tdn check` again",
+                    do=f"run `tdn check {self._path.stem}` again",
                 )
             last = row.video_id
             yield row

@@ -15,7 +15,8 @@ from pipeline.sources.ledger import Source
 from pipeline.sources.readers import Item, read
 from pipeline.store.shard_worker import read_record
 from pipeline.store.shards import identity, plan, recipe
-from pipeline.video.ffmpeg import binary, build, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build
 
 _PAGE_BYTES = 4096
 _OVERHEAD_BYTES = 2560  # half a page of rounding, the tree, the table of offsets
@@ -116,7 +117,7 @@ def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
 
 def _row(item: Item, raw: Path) -> Source:
     facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "listed" or item.source is None:
+    if item.status != "ok" or item.source is None:
         return Source(*facts, 0, 0, None, item.status, item.reason)
     try:
         size = (raw / item.source).stat().st_size

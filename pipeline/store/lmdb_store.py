@@ -312,7 +312,7 @@ class FrameStore:
                 raise StoreError(
                     f"the index places '{video_id}' in a shard that does not hold it",
                     where=where,
-                    do="run `tdn store verify`, or decode the data set again",
+                    do=f"run `tdn store verify {self.folder.name}`, or decode the data set again",
                 )
             yield memoryview(value)
 

@@ -19,7 +19,8 @@ from pipeline.sources.ledger import Source
 from pipeline.store.blob import pack
 from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter, writing
 from pipeline.store.shards import Shard
-from pipeline.video.ffmpeg import Decoded, binary, build, decode, failed
+from pipeline.video.decode_video import Decoded, decode, failed
+from pipeline.video.ffmpeg import binary, build
 
 SCHEMA = "tdn.shard/1"
 

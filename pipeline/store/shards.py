@@ -14,7 +14,8 @@ from pipeline.core.files import sha256_json
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.ledger import Source
 from pipeline.store import blob as blobs
-from pipeline.video import ffmpeg as video
+from pipeline.video import decode_video as video
+from pipeline.video import ffmpeg
 from pipeline.video import jpeg_split as jpegs
 
 
@@ -68,7 +69,7 @@ def recipe(dataset: Dataset, ffmpeg_build: str) -> str:
     policy = dataset.decode.model_dump(mode="json")
     del policy["timeout_s"], policy["videos_per_shard"]
     unlimited = dataset.decode.model_copy(update={"timeout_s": 1.0})
-    arguments = video.command(Path("/source"), unlimited, "ffmpeg")
+    arguments = ffmpeg.command(Path("/source"), unlimited, "ffmpeg")
     formats = [blobs.FORMAT, jpegs.FORMAT, video.FORMAT]
     return sha256_json([policy, dataset.options.frame_prefix, ffmpeg_build, arguments, formats])
 

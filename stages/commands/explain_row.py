@@ -20,7 +20,8 @@ from pipeline.reporting.figures.focus import moving, video_overlap
 from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
 from pipeline.schema.base import nearest
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.video.ffmpeg import binary, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary
 from stages.figure_data.clip_maps import (
     Clip,
     Opened,

@@ -18,8 +18,9 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.store.index import Video, read_index
 from pipeline.store.inspect_store import export_frames, verify
-from pipeline.video.ffmpeg import Decoded, binary, build
-from pipeline.video.ffmpeg import decode as decode_video
+from pipeline.video.decode_video import Decoded
+from pipeline.video.decode_video import decode as decode_video
+from pipeline.video.ffmpeg import binary, build
 from tests.pipeline.samples import (
     Made,
     clip_bytes,
@@ -438,7 +439,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.store.build_frames import decode
-from pipeline.errors import StoreError
+from pipeline.core.errors import StoreError
 from pipeline.schema.dataset import Dataset
 root = Path(sys.argv[1])
 dataset = Dataset.model_validate_json((root / "dataset.json").read_text())

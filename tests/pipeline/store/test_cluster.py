@@ -34,7 +34,7 @@ os.environ |= {
 from ray.cluster_utils import Cluster
 
 from pipeline.store.build_frames import decode
-from pipeline.errors import UsageError
+from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import Dataset
 from pipeline.workers import Pool
 from tests.pipeline.store.test_cluster import where
