@@ -28,6 +28,7 @@ from pipeline.reporting.trace_items import (
     run_section,
 )
 from pipeline.reporting.view import SHORT_DIGEST
+from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"
 
@@ -45,7 +46,7 @@ FIGURES_READ = (
 )
 
 
-def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
+def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, PROSE where a
     sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
@@ -55,7 +56,7 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
     stated = read_root(work)
     shared = {
         "short": SHORT_DIGEST,
-        "profile": params["profile"],
+        "profile": plan.profile,
         "root": stated["root"] if stated is not None else "none",
     }
 
@@ -71,14 +72,14 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
         own = [f"{name}/{row['row']}/{column}" for row in table["rows"] for column in row["cells"]]
         cells = (cell_section(evidence, found["cells"][c], texts, found["documents"]) for c in own)
         pages[table_page(name)] = page(name, cells, **above)
-    results = load_results(work, list(params["rows"]))
+    results = load_results(work, list(plan.rows))
     combined = read_json(folder / "combinations.json")
     measured = _measured(results, combined)
     runs = [
         run_section(key, text, evidence, _sources(results, combined, key))
         for key, text in measured.items()
     ]
-    datasets = [dataset_section(name, evidence) for name in params["datasets"]]
+    datasets = [dataset_section(name, evidence) for name in plan.datasets]
     pages[RUNS] = page("runs and data sets", [*runs, *datasets])
     verdicts = read_json(folder / "prose.json")["verdicts"]
     ruled = [verdict for verdict in verdicts if verdict["rule"] or verdict["ours_rule"]]

@@ -25,9 +25,10 @@ from pipeline.lineage.trace import Walks, walks
 from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.trace_items import Section, cell_section, figure_section, prose_section
 from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import parse_plan
 from stages.graph import STAGES
 from stages.networks import Catalogue
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 
 
 def tools(work: Workspace) -> Tools:
@@ -199,14 +200,15 @@ def put_back(work: Workspace) -> int:
         )
         if run.plan == plan and not follows and not saw_others:
             continue
-        stage, params = STAGES[run.stage], plan["params"]
+        stage = STAGES[run.stage]
+        typed = parse_plan(run.stage, plan["params"], where=work.relative(plan_path))
         if records.put_back(
             work,
             run.stage,
             run.key,
             plan=plan,
-            inputs=stage.inputs(work, run.key, params),
-            outputs=stage.outputs(work, run.key, params),
+            inputs=stage.inputs(work, run.key, typed),
+            outputs=stage.outputs(work, run.key, typed),
         ):
             moved.add(name)
     return len(moved)
@@ -238,4 +240,5 @@ def _plans(work: Workspace) -> Plans:
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
-    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)
+    plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
+    importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)
