@@ -1,8 +1,8 @@
 """Profiles and their graphs: one text, the root's `dvc.yaml`, and one file of values per profile.
 
 `manifests/profiles/<profile>/graph.yaml` holds what the graph runs over: the profile's data sets
-and rows, resolved from the manifests. Profile `mini` is the root's graph; any other has a copy of the
-text beside its values, with its own `dvc.lock`. DVC ignores it until it is switched on by an
+and rows, resolved from the manifests. Profile `mini` is the root's graph; any other has a copy of
+the text beside its values, with its own `dvc.lock`. DVC ignores it until it is switched on by an
 untracked `.dvcignore` there: switching changes no tracked file and `dvc status` never reports a
 profile that is not in use.
 """
