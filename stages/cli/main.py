@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.core.errors import TdnError
-from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace, find_root
 from pipeline.schema.settings import settings
 from stages.cli import audit_commands as cli_audit
@@ -69,15 +67,12 @@ def _execute(name: str, key: str, profile: str, graph: bool, **switches: Any) ->
 
         plan.run(work, wanted=(name, key))
     with _bar(f"{name} {key}" if key != "all" else name) as progress:
-        harness.execute(work, name, key, record_absent=graph, progress=progress, **switches)
+        harness.execute(work, name, key, in_graph=graph, progress=progress, **switches)
 
 
 @contextmanager
 def _bar(title: str) -> Iterator[Any]:
     """A progress bar with an ETA on a terminal; silence elsewhere (logs stay readable)."""
-    if note := os.environ.get("TDN_PROGRESS"):
-        yield _noting(Path(note), title)  # the driver shows it
-        return
     if not sys.stderr.isatty():
         yield None
         return
@@ -101,19 +96,6 @@ def _bar(title: str) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _noting(path: Path, title: str) -> Any:
-    """A progress callback that leaves a line in a file, at most twice a second."""
-    last = 0.0
-
-    def note(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > 0.5 or done == total:
-            last = time.monotonic()
-            write_atomic(path, f"{title} {done}/{total}".encode())
-
-    return note
 
 
 @app.command()
@@ -250,18 +232,19 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 
 @app.command()
 def repro(
-    profile: Profile = "mini",
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="rows, data sets or tables; default: all"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
+    profile: Profile = "mini",
 ) -> None:
-    """Bring a whole profile up to date with DVC, rows side by side."""
-    from pipeline.core.machine import cores
-    from pipeline.schema.experiments import load_profile
+    """Bring a profile, or what the targets rest on, up to date: many rows side by side."""
     from stages.driver import repro as driver
 
     work = _workspace(profile)
-    # Rows that may use an accelerator share it badly.
-    alone = load_profile(work.manifests, profile).compute.device == "auto"
-    driver.run(work, jobs or settings(work).jobs or (1 if alone else cores()))
+    driver.run(work, driver.choice(work, jobs, targets or [], dry_run))
 
 
 @profile_app.command("list")
