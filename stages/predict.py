@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from pipeline.clips.clip_dataset import on_device
 from pipeline.core.errors import AbsentData, UsageError
-from pipeline.core.files import read_json, write_json
+from pipeline.core.files import atomic_folder, read_json, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.scores.predictions import ViewLogits, write_predictions
 from stages.row import (
@@ -29,6 +28,7 @@ from stages.row import (
     test_clips,
 )
 from stages.row_start import WEIGHTS
+from stages.tensor_files import load_tensors
 from tdn_model.contract import window_of
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
@@ -56,15 +56,12 @@ def run(
     if reason and not record_absent:
         do = how_to_get(work, params["data"]) if absent else f"run `tdn train {key}` first"
         raise AbsentData(f"cannot predict {key}: {reason}", do=do)
-    half = out.with_name(".tmp-predict")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    if reason:
-        write_json(half / "outcome.json", {"status": "not-run", "reason": reason, "protocols": []})
-    else:
-        _predict(work, key, params, half, progress)
-    shutil.rmtree(out, ignore_errors=True)
-    half.rename(out)
+    with atomic_folder(out) as folder:
+        if reason:
+            outcome = {"status": "not-run", "reason": reason, "protocols": []}
+            write_json(folder / "outcome.json", outcome)
+        else:
+            _predict(work, key, params, folder, progress)
 
 
 def _untrained(work: Workspace, key: str) -> str:
@@ -80,10 +77,10 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
     index = open_index(work, params)
     for number in range(params["seeds"]):
         suffix = seed_suffix(number)
-        weights = torch.load(
+        weights = load_tensors(
             work.run(key) / "train" / WEIGHTS.replace(".pt", f"{suffix}.pt"),
-            map_location=device,
-            weights_only=True,
+            what=f"the weights of {key}",
+            do=f"run `tdn train {key} --profile {work.profile}`",
         )
         for name, protocol in params["protocols"].items():
             # No network of a protocol with its own T has weights that depend on T.

@@ -8,8 +8,6 @@ nothing: rows that depend on it start from random numbers. Both have the shape o
 
 from __future__ import annotations
 
-import pickle
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +21,11 @@ from pipeline.clips.clip_dataset import normalise
 from pipeline.clips.crops import center_crop, random_crop
 from pipeline.clips.transforms import train_view
 from pipeline.core.errors import AbsentData
-from pipeline.core.files import write_json
+from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.stills import CLASSES, stills
 from stages.row import precision, start
+from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.models.tea import res2net
 from tdn_model.models.tsn import tsn
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
@@ -54,38 +53,33 @@ def run(
     The outcome says which backbones are `lacking`; rows on those are not run. Raises AbsentData
     naming the files to provide when ImageNet weights of none can be had, unless `record_absent`.
     """
-    out = work.run(key) / "train"
-    half = out.with_name(".tmp-train")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    history: dict[str, Any] = {}
-    lacking: dict[str, str] = {}
-    reason = params.get("reason", "")
-    data = _make(params) if params["kind"] == "stills" else None
-    for backbone in params["backbones"]:
-        if data is not None:
-            state, history[backbone] = _from_stills(params, data, backbone, progress)
-        else:
-            found = _imagenet(work, backbone)
-            if isinstance(found, str):
-                lacking[backbone] = found
-                continue
-            state = found
-        torch.save(dict(state), half / f"{backbone}.pt")
-    if lacking and len(lacking) == len(params["backbones"]):
-        reason = "; ".join(lacking.values())
-        if not record_absent:
-            shutil.rmtree(half)
-            raise AbsentData(
-                f"no image pre-training: {reason}",
-                where="data/weights/",
-                do="put the backbone's published state dict there as <backbone>.pth",
-            )
-    write_json(half / "history.json", history)
-    status = "not-run" if reason else "ok"
-    write_json(half / "outcome.json", {"status": status, "reason": reason, "lacking": lacking})
-    shutil.rmtree(out, ignore_errors=True)
-    half.rename(out)
+    with atomic_folder(work.run(key) / "train") as folder:
+        history: dict[str, Any] = {}
+        lacking: dict[str, str] = {}
+        reason = params.get("reason", "")
+        data = _make(params) if params["kind"] == "stills" else None
+        for backbone in params["backbones"]:
+            if data is not None:
+                state, history[backbone] = _from_stills(params, data, backbone, progress)
+            else:
+                found = _imagenet(work, backbone)
+                if isinstance(found, str):
+                    lacking[backbone] = found
+                    continue
+                state = found
+            save_tensors(folder / f"{backbone}.pt", dict(state))
+        if lacking and len(lacking) == len(params["backbones"]):
+            reason = "; ".join(lacking.values())
+            if not record_absent:
+                raise AbsentData(
+                    f"no image pre-training: {reason}",
+                    where="data/weights/",
+                    do="put the backbone's published state dict there as <backbone>.pth",
+                )
+        write_json(folder / "history.json", history)
+        status = "not-run" if reason else "ok"
+        outcome = {"status": status, "reason": reason, "lacking": lacking}
+        write_json(folder / "outcome.json", outcome)
 
 
 def _imagenet(work: Workspace, backbone: str) -> State | str:
@@ -98,7 +92,7 @@ def _imagenet(work: Workspace, backbone: str) -> State | str:
             state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
         else:
             return f"torchvision has no {backbone}, and there is no data/weights/{backbone}.pth"
-    except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"ImageNet weights of {backbone} cannot be had: {why}"
     return dict(state)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
+from stages.tensor_files import load_tensors
 from tdn_model.weights.imagenet import load_imagenet
 
 Params = dict[str, Any]
@@ -73,8 +73,10 @@ def _read(work: Workspace, key: str, name: str) -> State:
     path: Path = work.run(key) / "train" / name
     if not path.is_file():
         raise ValueError(f"no {work.relative(path)}")
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    command = "pretrain" if key == "images" else "train"
+    return load_tensors(
+        path, what=f"the weights of {key}", do=f"run `tdn {command} {key} --profile {work.profile}`"
+    )
 
 
 def _fitting(model: nn.Module, trained: State) -> State:

@@ -8,7 +8,6 @@ that was never stopped.
 from __future__ import annotations
 
 import math
-import pickle
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from stages.row import (
     train_clips,
 )
 from stages.row_start import WEIGHTS, absent_start, load_start
+from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import window_of
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
@@ -131,7 +131,7 @@ def _train_seed(
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
-    torch.save(weights, done / WEIGHTS.replace(".pt", f"{suffix}.pt"))
+    save_tensors(done / WEIGHTS.replace(".pt", f"{suffix}.pt"), weights)
     write_json(done / f"history{suffix}.json", training.history)
 
 
@@ -225,16 +225,13 @@ class _Training:
 
     def save(self, path: Path, identity: str) -> None:
         """Leave what a killed training needs to go on, in one file outside the stage's outputs."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(".tmp-checkpoint.pt")
         state = {
             "identity": identity,
             "history": self.history,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, half)
-        half.replace(path)
+        save_tensors(path, state)
 
     def restore(self, path: Path, identity: str) -> None:
         """Take up a checkpoint of the very same training, if there is one."""
@@ -242,8 +239,8 @@ class _Training:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-            return  # torn by a full disk: train from the start
+        except UNREADABLE:
+            return  # damaged: train from the start
         if state["identity"] != identity:
             return
         self.model.load_state_dict(state["model"])

@@ -20,7 +20,7 @@ ORDER = {
         "inference", "count_cost", "attribution", "",
     ],
     "stages": [
-        "profiles", "networks", "network_cost", "graph", "row", "row_start", "figure_data",
+        "profiles", "networks", "network_cost", "graph", "tensor_files", "row", "row_start", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],

@@ -15,6 +15,7 @@ from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import TdnError
 from pipeline.core.files import canonical_json, read_json
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.code_digest import PACKAGES
 from pipeline.lineage.evidence import Evidence, Run
 
 Plans = dict[str, dict[str, Any]]
@@ -72,9 +73,9 @@ class Context:
 
     @cached_property
     def uncommitted(self) -> frozenset[str] | None:
-        """Python files that differ from the last commit or are in none; None without git."""
+        """Source files that differ from the last commit or are in none; None without git."""
         try:
-            words = ["status", "--porcelain", "-z", "-uall", "--", "*.py"]
+            words = ["status", "--porcelain", "--no-renames", "-z", "-uall", "--", *PACKAGES]
             done = subprocess.run(
                 ["git", "-C", str(self.work.root), *words],
                 capture_output=True,

@@ -11,6 +11,10 @@ TdnError                 what happened, where, and what to do next
 
 from __future__ import annotations
 
+import errno
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class TdnError(Exception):
     """One message in three parts; printed as such by the command line, never as a traceback."""
@@ -62,3 +66,17 @@ class StoreError(TdnError):
 
 class RecordError(TdnError):
     pass
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a write failed because the disk, a quota or the largest size of a file is used up."""
+    return error.errno in _DISK_FULL
+
+
+def disk_full(where: str) -> StoreError:
+    """The error to raise for `is_disk_full`; `where` is the name of the file."""
+    return StoreError(
+        "the disk is full (or a quota, or the limit of `ulimit -f`, is used up)",
+        where=where,
+        do="free some space and run the same command again",
+    )

@@ -6,6 +6,7 @@ import filecmp
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new, empty folder beside `path`, which replaces it when the block ends.
+
+    When the block fails the folder is removed and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".tmp-{path.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+        shutil.rmtree(path, ignore_errors=True)
+        folder.rename(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -44,6 +44,8 @@ class Definition:
     """What it mentions, in order: (name, None), or (module alias, attribute)."""
     imports: tuple[str, ...]
     """Our modules that it imports when it runs."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Files beside the module that it names: (path relative to the root, digest)."""
 
     @property
     def label(self) -> str:
@@ -168,6 +170,8 @@ class _Walk:
         homes: dict[str, set[str]] = {}
         for (module, _), item in self._seen.items():
             self._add(found, module, item.label, item.digest)
+            for path, digest in item.files:
+                found.setdefault(path, {})[path.rpartition("/")[2]] = digest
             for name in item.names:
                 homes.setdefault(name, set()).add(item.digest)
         for place, uses in self._uses.items():
@@ -273,10 +277,9 @@ def _definitions(
     if REGISTRY in names and isinstance(statement, ast.AnnAssign):
         statement.value = None
     text = "".join(_text(statement, bound))
-    files = "".join(_beside(statement, data))
     refs = tuple(dict.fromkeys(_refs(statement, bound)))
     inner = tuple(sorted(_imports_within(statement, root)))
-    yield Definition(names, _short(f"{text}{files}"), refs, inner)
+    yield Definition(names, _short(text), refs, inner, tuple(_beside(statement, data, root)))
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
@@ -346,15 +349,16 @@ def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
             yield str(node.value), None
 
 
-def _beside(statement: ast.AST, data: Mapping[str, Path]) -> Iterator[str]:
-    """Digests of the files beside the module that a statement names: templates, style sheets."""
+def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterator[tuple[str, str]]:
+    """The files beside the module that a statement names: templates, style sheets."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Constant) and str(node.value) in data:
             place = data[str(node.value)]
-            files = (
-                sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
-            )
-            yield from (sha256_bytes(path.read_bytes()) for path in files)
+            files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
+            for path in sorted(files):
+                # Its name counts: two templates that change places are a change.
+                digest = _short(f"{path.name} {sha256_bytes(path.read_bytes())}")
+                yield path.relative_to(root).as_posix(), digest
 
 
 def _data(folder: Path) -> dict[str, Path]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
 from pipeline.core.files import read_json, sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from pipeline.reporting.figures import section
-from pipeline.reporting.page import TEMPLATE
+from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.results import Results, load_results
-from pipeline.reporting.style import STYLE
 from pipeline.reporting.view import (
     SYMBOL,
     dataset_view,
@@ -42,11 +39,9 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
         dataset_view(name, about, decode_counts(work, name), _runs(name, params, results, combined))
         for name, about in params["datasets"].items()
     ]
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(TEMPLATE).render(
-        style=STYLE + section.STYLE,
+    return render_page(
+        "report",
+        style=style_sheet(),
         symbols=SYMBOL,
         profile=params["profile"],
         title=params["title"],

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jinja2
-
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
@@ -19,67 +17,13 @@ from pipeline.lineage.trace import claim_of, walk
 from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
 from pipeline.reporting.build_tables import number
 from pipeline.reporting.figures.section import read_figures
+from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.results import Results, load_results
-from pipeline.reporting.style import STYLE
 from pipeline.reporting.trace_items import figure_items, item, line, prose_items
 from pipeline.reporting.view import SHORT_DIGEST
 
 SHEET = "style.css"
-
-TEMPLATE = """\
-{% macro steps(found) %}
-<ul>
-{% for step in found %}
-<li><code>{{ step.sha256[:short] }} {{ step.path }}</code>
-{%- if step.run %} <span class="soft">by {{ step.run }}{{ ', see above' if step.again }}</span>
-{%- endif %}
-{% if step.before %}{{ steps(step.before) }}{% endif %}
-</li>
-{% endfor %}
-</ul>
-{% endmacro %}
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>tdn-bench · {{ profile }} · {{ title }}</title>
-<link rel="stylesheet" href="{{ style }}">
-</head>
-<body class="trace">
-<header class="top">
-<h1>Where the numbers come from: {{ title }}</h1>
-<p class="soft"><a href="{{ up }}index.html{{ back }}">Back to the report</a>. {{ reading }}
-Evidence root <code>{{ root }}</code>. <code>tdn audit{{ how }}</code> checks it all.</p>
-</header>
-<main>
-{% for item in items %}
-<section id="{{ item.id }}"><h2>{{ item.name }}</h2>
-{% for line in item.lines %}
-<p>{{ line.text }}
-{%- if line.symbol %} <span class="badge {{ line.status }}">
-<span aria-hidden="true">{{ line.symbol }}</span>{{ line.status }}</span>{% endif %}
-{%- if line.rule %} <code>{{ line.rule }}</code>{% endif %}
-{%- if line.reason %} <span class="soft">{{ line.reason }}</span>{% endif %}</p>
-{% endfor %}
-{% if item.claim %}<p class="small soft">{{ item.claim }}</p>{% endif %}
-{% if item.steps %}{{ steps(item.steps) }}{% endif %}
-{% if item.links %}
-<ul>
-{% for link in item.links %}
-<li>{% if link.href %}<a href="{{ link.href }}">{{ link.name }}</a>{% else %}{{ link.name }}
-{%- endif %} <span class="soft">{{ link.text }}</span></li>
-{% endfor %}
-</ul>
-{% endif %}
-</section>
-{% endfor %}
-</main>
-</body>
-</html>
-"""
-
 
 WALKS = (
     "Every line is a file with the start of its sha256 and the run that made it; below it, what "
@@ -101,34 +45,32 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
     evidence = Evidence(work)
     found = read_json(work.reports / "tables" / "cells.json")
     stated = read_root(work)
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(TEMPLATE)
     root = stated["root"] if stated is not None else "none"
     shared = {"short": SHORT_DIGEST, "profile": params["profile"], "root": root, "style": SHEET}
     shared |= {"up": "../", "back": "", "how": "", "reading": WALKS}
-    pages = {SHEET: STYLE.lstrip()}
+    pages = {SHEET: style_sheet()}
     for table in found["tables"]:
         name = f"{table['document']}/{table['table']}"
         above = {"style": f"../{SHEET}", "up": "../../", "title": name, "how": f" --table {name}"}
         back = f"#{anchor(table['document'], table['table'])}"
         items = list(_cells(evidence, found, table))
-        pages[table_page(name)] = template.render(**shared | above | {"back": back, "items": items})
+        pages[table_page(name)] = render_page(
+            "trace", **shared | above | {"back": back, "items": items}
+        )
     results = load_results(work, list(params["rows"]))
     combined = read_json(work.reports / "tables" / "combinations.json")
     said = _said_of_runs(results, combined)
     runs = _runs(evidence, results, combined, said)
     items = [*runs, *_datasets(work, evidence, params["datasets"])]
-    pages[RUNS] = template.render(**shared | {"title": "runs and data sets", "items": items})
+    pages[RUNS] = render_page("trace", **shared | {"title": "runs and data sets", "items": items})
     texts = CellTexts(found)
     verdicts = read_json(work.reports / "tables" / "prose.json")["verdicts"]
     if items := list(prose_items(verdicts, texts)):
         about = {"title": "claims in prose", "back": "#prose", "reading": CELLS, "items": items}
-        pages[PROSE] = template.render(**shared | about)
+        pages[PROSE] = render_page("trace", **shared | about)
     if items := list(figure_items(evidence, read_figures(work), said, texts)):
         about = {"title": "figures", "back": "#figures", "reading": FIGURES_READ, "items": items}
-        pages[FIGURES] = template.render(**shared | about)
+        pages[FIGURES] = render_page("trace", **shared | about)
     return pages
 
 

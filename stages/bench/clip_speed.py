@@ -17,33 +17,24 @@ import torch
 
 from pipeline.clips.clip_dataset import ClipDataset, TrainRule
 from pipeline.clips.crops import multi_scale_crop
-from pipeline.clips.jpeg_decode import Decoding, decode_frame, decode_half
+from pipeline.clips.jpeg_decode import Decoding, decode_frame
 from pipeline.clips.sampling import rng_for, train_indices, windows
 from pipeline.core.benchmark import Field as Clock
 from pipeline.core.benchmark import Sample, median_s, paired, ratio, target, write_benchmark
 from pipeline.store.blob import pack
-from pipeline.store.halves import make as make_halves
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from pipeline.video.ffmpeg import binary, build, decode
-from stages.bench import authors
+from stages.bench import authors_reader
 from stages.bench.corpus import KINDS, POLICY, generate, own
-from stages.bench.halves import effect, growth, part_of, places, together
 
 SEGMENTS, WINDOW, CROP_PX = 8, 5, 224
 RULE = TrainRule(SEGMENTS, WINDOW, "segments_random", CROP_PX, "plain")
 ARRAYS, IMAGES, READ = "PIL to arrays", "PIL to images", "store to tensors"
 READ_POOLED = "store to tensors, 2 threads"
-READ_HALF = "store to tensors, 32 of 40 frames as halves made when read"
-READ_STORED = "store to tensors, 32 of 40 frames as stored halves"
 READ_EIGHTH = "store to arrays, an eighth of the size"
 """The floor: the transform yields a pixel per block, so Huffman decoding is all but all of it."""
 AUTHORS, SAMPLE, POOLED = "authors' sample", "our sample", "our sample, 2 threads"
-HALF = "our sample, 32 of 40 frames as halves made when read"
-STORED = "our sample, 32 of 40 frames as stored halves"
-TOGETHER = "our sample, the same, put together on the processor"
-"""Elsewhere the device does it: each pixel of a half becomes 2x2."""
-OURS = (SAMPLE, POOLED, HALF, STORED, TOGETHER)
 CODEC = "torchcodec"
 DECORD, DECORD_SEEKING = "decord", "decord, windows in any order"
 
@@ -68,8 +59,6 @@ class Corpus:
     files: dict[str, Path]
     folders: dict[str, Path]
     store: FrameStore
-    halved: FrameStore
-    """The same with halves."""
     videos: list[Video]
 
 
@@ -84,7 +73,6 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             say("reading and sampling")
             contenders, missing = _contenders(corpus, setting.clips)
             samples = paired(contenders, rounds=setting.rounds)
-            changes = _changes(corpus, setting.clips)
     finally:
         torch.set_num_threads(threads)
     size = corpus.videos[0]
@@ -101,7 +89,7 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             "threads": "1, but where a row says more",
             "samples": "ours end at uint8, to be normalised on the device; the authors' are floats",
         },
-        rows=[*_rows(samples, setting.clips), *changes],
+        rows=_rows(samples, setting.clips),
         targets=_targets(samples, missing),
     )
 
@@ -116,19 +104,15 @@ def prepare(setting: Setting, place: Path) -> Corpus:
         sources = own(setting.videos, setting.most)
     sources = sorted(sources, key=lambda path: path.name.encode("utf-8"))
     videos, folders = [], {}
-    blobs: dict[str, tuple[bytes, bytes]] = {}
+    blobs: dict[str, bytes] = {}
     for source in sources:
         made = decode(source, POLICY, program)
         size = made.width_px, made.height_px
-        halves = make_halves(made.stream, made.offsets)
-        blobs[source.name] = (
-            pack(made.stream, made.offsets, *size),
-            pack(made.stream, made.offsets, *size, halves),
-        )
+        blobs[source.name] = pack(made.stream, made.offsets, *size)
         folders[source.name] = place / "jpg" / source.name
         folders[source.name].mkdir(parents=True)
         for number, (first, end) in enumerate(pairwise(made.offsets), start=1):
-            path = folders[source.name] / authors.TEMPLATE.format(number)
+            path = folders[source.name] / authors_reader.TEMPLATE.format(number)
             path.write_bytes(made.stream[first:end])
         videos.append(
             Video(
@@ -136,9 +120,8 @@ def prepare(setting: Setting, place: Path) -> Corpus:
                 made.fps, source.name, None, None, "ok", "",
             )
         )  # fmt: skip
-    plain = _store(place / "plain", {name: both[0] for name, both in blobs.items()})
-    halved = _store(place / "halved", {name: both[1] for name, both in blobs.items()})
-    return Corpus({source.name: source for source in sources}, folders, plain, halved, videos)
+    store = _store(place / "store", blobs)
+    return Corpus({source.name: source for source in sources}, folders, store, videos)
 
 
 def _store(folder: Path, blobs: dict[str, bytes]) -> FrameStore:
@@ -162,24 +145,22 @@ def _contenders(
             rng = rng_for(0, number // len(corpus.videos), number % len(corpus.videos))
             frames = _frames(video, rng)
             crop = multi_scale_crop(video.width_px, video.height_px, CROP_PX, True, rng)
-            authors.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
+            authors_reader.sample(corpus.folders[video.video_id], frames, crop, CROP_PX)
 
     contenders: dict[str, Callable[[], object]] = {
-        ARRAYS: lambda: [authors.arrays(corpus.folders[v.video_id], f) for v, f in picks],
-        IMAGES: lambda: [authors.images(corpus.folders[v.video_id], f) for v, f in picks],
+        ARRAYS: lambda: [authors_reader.arrays(corpus.folders[v.video_id], f) for v, f in picks],
+        IMAGES: lambda: [authors_reader.images(corpus.folders[v.video_id], f) for v, f in picks],
         READ: partial(read, corpus.store, picks),
         READ_POOLED: partial(read, corpus.store, picks, threads=2),
-        READ_HALF: partial(read, corpus.store, picks, halves=True),
-        READ_STORED: partial(read, corpus.halved, picks, halves=True),
         READ_EIGHTH: partial(_read_eighth, corpus.store, picks),
         AUTHORS: theirs,
         **_our_samples(corpus, count),
     }
     missing = {}
     decoders = (
-        (CODEC, "torchcodec", authors.torchcodec, picks),
-        (DECORD, "decord", authors.decord, picks),
-        (DECORD_SEEKING, "decord", authors.decord, [_any_order(*pick) for pick in picks]),
+        (CODEC, "torchcodec", authors_reader.torchcodec, picks),
+        (DECORD, "decord", authors_reader.decord, picks),
+        (DECORD_SEEKING, "decord", authors_reader.decord, [_any_order(*pick) for pick in picks]),
     )
     for name, library, reader, wanted in decoders:
         reason = _unusable(library, reader, corpus, picks[0])
@@ -191,42 +172,24 @@ def _contenders(
 
 
 def _our_samples(corpus: Corpus, count: int) -> dict[str, Callable[[], object]]:
-    def clips(store: FrameStore = corpus.store, **options: Any) -> ClipDataset:
-        return ClipDataset(store, corpus.videos, ["a"], RULE, 0, **options)
-
-    stored = clips(corpus.halved, half_size=places(RULE))
-    made = {
-        SAMPLE: clips(),
-        POOLED: clips(threads=2),
-        HALF: clips(half_size=places(RULE)),
-        STORED: stored,
-        TOGETHER: stored,
-    }
-
-    def draw(name: str) -> None:
-        take = together if name == TOGETHER else ClipDataset.__getitem__
+    def sample(threads: int) -> None:
+        clips = ClipDataset(corpus.store, corpus.videos, ["a"], RULE, 0, threads=threads)
         for number in range(count):
-            made[name].set_epoch(number // len(corpus.videos))
-            take(made[name], number % len(corpus.videos))
+            clips.set_epoch(number // len(corpus.videos))
+            clips[number % len(corpus.videos)]
 
-    return {name: partial(draw, name) for name in made}
+    return {SAMPLE: partial(sample, 1), POOLED: partial(sample, 2)}
 
 
 Reader = Callable[[Path, list[int]], object]
 Pick = tuple[Video, list[int]]
 
 
-def read(
-    store: FrameStore, picks: Sequence[Pick], *, threads: int = 1, halves: bool = False
-) -> None:
-    """Every frame of every pick as a tensor; with `halves`, some at half size as a row has them."""
+def read(store: FrameStore, picks: Sequence[Pick], *, threads: int = 1) -> None:
+    """Decode every frame of every pick into a tensor."""
     for video, frames in picks:
-        for half in (False, True) if halves else (False,):
-            wanted = part_of(frames, RULE, half) if halves else frames
-            stored = half and store.has_halves(video.video_id)
-            jpegs = store.jpegs(video.video_id, wanted, half=stored)
-            decoder = decode_half if half and not stored else decode_frame
-            list(Decoding(dict(enumerate(jpegs)), range(len(jpegs)), decoder, threads))
+        jpegs = store.jpegs(video.video_id, frames)
+        list(Decoding(dict(enumerate(jpegs)), range(len(jpegs)), decode_frame, threads))
 
 
 def _read_eighth(store: FrameStore, picks: Sequence[Pick]) -> None:
@@ -267,17 +230,10 @@ def _frames(video: Video, rng: np.random.Generator) -> list[int]:
     return [int(frame) for frame in windows(first, WINDOW, video.n_frames).reshape(-1)]
 
 
-def _changes(corpus: Corpus, count: int) -> list[dict[str, Any]]:
-    """What frames at half size change: pixels, and the size of a store."""
-    stores = (corpus.store, corpus.halved)
-    pixels = [effect(store, corpus.videos, RULE, count) for store in stores]
-    return [*pixels, growth(*stores)]
-
-
 def _rows(samples: dict[str, list[Sample]], clips: int) -> list[dict[str, Any]]:
     rows = []
     for name, found in samples.items():
-        against = AUTHORS if name in OURS else ARRAYS
+        against = AUTHORS if name in (SAMPLE, POOLED) else ARRAYS
         rows.append(
             {
                 "what": name,
@@ -296,16 +252,12 @@ def _targets(samples: dict[str, list[Sample]], missing: dict[str, str]) -> list[
         return ratio(samples, over, under, field)["median"] if over in samples else None
 
     whole, sample = times(ARRAYS, READ), times(AUTHORS, SAMPLE)
-    halved, ready = times(ARRAYS, READ_STORED), times(AUTHORS, TOGETHER)
     goals = [
         ("clip read: PIL from .jpg files to arrays / store to tensors, CPU", whole, 2.0, ""),
         ("the same, stretch", whole, 4.0, ""),
-        ("the same, stretch, 32 of 40 frames as stored halves", halved, 4.0, ""),
         ("the same, ours on two threads, wall", times(ARRAYS, READ_POOLED, "wall_s"), 2.0, ""),
         ("training sample: the authors' PIL pipeline / ours, CPU", sample, 4.0, ""),
         ("the same, stretch", sample, 8.0, ""),
-        ("the same, stretch, 32 of 40 frames as stored halves", times(AUTHORS, STORED), 8.0, ""),
-        ("the same, put together on the processor", ready, 8.0, ""),
         ("clip read: torchcodec on the video / ours, CPU", times(CODEC, READ), 7.0, CODEC),
         ("clip read: decord on the video / ours, CPU", times(DECORD, READ), 35.0, DECORD),
         ("the same, windows in any order", times(DECORD_SEEKING, READ), 35.0, DECORD_SEEKING),

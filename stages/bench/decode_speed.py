@@ -18,16 +18,9 @@ from pipeline.store.blob import pack
 from pipeline.store.lmdb_store import ShardFile, ShardWriter
 from pipeline.video.ffmpeg import binary, build, command, decode
 from stages.bench.corpus import KINDS, POLICY, generate, own_by_folder, to_files, to_null
-from stages.bench.parallel import BOUND, FREE, MEMORY, threads_at_most, two_workers
 
 CEILING, SPLIT, SHARD = "ffmpeg to null", "decode and split", "decode to shard"
 FILES, SCRIPT = "ffmpeg to .jpg", "system's ffmpeg to .jpg"
-MIB = 1 << 20
-BUSY = (
-    "ffmpeg reads, decodes, scales and encodes in a thread each, so on an idle machine one worker "
-    "left alone keeps more than one core busy and two have less to gain; how the work scales is "
-    "the ratio of workers bound to a core each, and the ratio of those left alone stands beside it"
-)
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,6 @@ class Setting:
     """Videos that are measured, of each folder in `videos`."""
     frames: int | None = None
     """Shortens the generated videos, to try this out."""
-    ray: bool = True
-    """Measure two workers and their memory."""
     script_ffmpeg: Path | None = None
     """What stands for the ffmpeg of the published scripts' users; None: the one on PATH."""
 
@@ -67,11 +58,6 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
             rows.append(
                 _corpus(kind, videos, place / "work", (program, script), setting.rounds, sizes)
             )
-        parallel: dict[str, Any] = {}
-        if setting.ray:
-            say("two workers against one")
-            parallel = two_workers(list(corpora.values()), place / "two", setting.rounds)
-            rows.append({"corpus": "two workers", **parallel})
     overhead = 100 * (sizes["shards"] / sizes["jpegs"] - 1)
     settings: dict[str, Any] = {
         "ffmpeg": build(program),
@@ -83,15 +69,13 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> None:
     }
     if left_out:
         settings["left out"] = left_out
-    if parallel:
-        settings["two workers"] = BUSY
     write_benchmark(
         folder,
         "decode",
         title="Decoding and storing videos",
         settings=settings,
         rows=rows,
-        targets=_targets(rows, overhead, parallel),
+        targets=_targets(rows, overhead),
     )
 
 
@@ -182,7 +166,6 @@ def _corpus(
     row |= {f"{name}, cpu ms": _ms(samples[name], len(videos)) for name in contenders}
     seconds = median_s(samples[SHARD], "cpu_s")
     row["frames per core-second"] = row["frames"] / seconds
-    row["cores that ffmpeg's threads could use"] = _overlap(videos, program)
     row["kB per frame"] = sum(len(decoded.stream) for decoded in frames) / row["frames"] / 1000
     row["ceiling / split, cpu"] = ratio(samples, CEILING, SPLIT, "cpu_s")
     row["ceiling / shard, cpu"] = ratio(samples, CEILING, SHARD, "cpu_s")
@@ -192,12 +175,6 @@ def _corpus(
         row["system's .jpg / shard, cpu"] = ratio(samples, SCRIPT, SHARD, "cpu_s")
         row["system's .jpg / shard, wall"] = ratio(samples, SCRIPT, SHARD, "wall_s")
     return row
-
-
-def _overlap(videos: Sequence[Path], program: str) -> float | None:
-    found = [threads_at_most(command(video, POLICY, program)) for video in videos]
-    counted = [value for value in found if value is not None]
-    return statistics.median(counted) if counted else None
 
 
 def _ms(samples: Sequence[Sample], count: int) -> float:
@@ -220,18 +197,12 @@ def _shard(videos: Sequence[Path], work: Path, program: str) -> ShardFile:
         return writer.close()
 
 
-def _targets(
-    rows: Sequence[dict[str, Any]], overhead: float, parallel: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _targets(rows: Sequence[dict[str, Any]], overhead: float) -> list[dict[str, Any]]:
     def middle(column: str) -> float | None:
         found = [row[column]["median"] for row in rows if column in row]
         return float(statistics.median(found)) if found else None
 
     script = middle("system's .jpg / shard, cpu")
-    not_run = "" if parallel else "run without --no-ray"
-    free, bound = (parallel.get(column, {}).get("median") for column in (FREE, BOUND))
-    one_core = "this machine has one core" if parallel and bound is None else not_run
-    memory = parallel.get(MEMORY)
     return [
         target("ffmpeg ceiling / decode + JPEG + split, CPU, median of the corpora",
                middle("ceiling / split, cpu"), at_least=0.95),
@@ -242,9 +213,5 @@ def _targets(
                middle(".jpg / shard, cpu"), at_least=1.7),
         target("the system's ffmpeg writing .jpg files / the same, CPU, median of the corpora",
                script, at_least=1.7, reason="" if script else "no other ffmpeg on PATH"),
-        target(BOUND, bound, at_least=1.7, reason=one_core),
-        target(f"{FREE}, left alone", free, at_least=1.7, reason=not_run),
-        target("peak memory of a worker with its ffmpeg, MB",
-               None if memory is None else memory * MIB / 1e6, at_most=300, reason=not_run),
         target("store overhead over JPEG bytes, %", overhead, at_most=0.5),
     ]  # fmt: skip

@@ -27,11 +27,10 @@ from stages.bench.measures import (
     training_step,
     waiting,
 )
-from stages.bench.reference_tdn import STEPS, ReferenceTDN
+from stages.bench.reference_tdn import ReferenceTDN
 from tdn_model.build import build
 from tdn_model.count_cost import measure
 from tdn_model.fold import fold
-from tdn_model.inference import inference_copy
 from tdn_model.models.tdn import TDN
 
 CLASSES = 174
@@ -76,10 +75,6 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> Report:
     for batch in setting.batches:
         say(f"evaluation, batch {batch}")
         evaluation(setting, report, tdn, tsn, batch)
-    say("each rearrangement by itself")
-    single_steps(setting, report, tdn)
-    if max(setting.batches) > 1:
-        micro_batches(setting, report, tdn, max(setting.batches))
     say(f"training step, batch {setting.train_batch}")
     training(setting, report)
     write_benchmark(
@@ -90,7 +85,7 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> Report:
             "device": setting.device.type,
             "threads": torch.get_num_threads(),
             "rounds": setting.rounds,
-            "rounds of single steps and training": setting.step_rounds,
+            "rounds of the training step": setting.step_rounds,
             "speed-up": "reference over ours, wall time, median and quartiles of paired rounds",
             "difference": "max|Δ| / max|logit| to the reference in float32",
             **floors(setting, tdn),
@@ -121,8 +116,8 @@ def evaluation(
     ways = evaluation_ways(setting, tdn)
     tsn_clips = clips[:, :, 2:3].contiguous()
     tsn_ways = {
-        "TSN, inference copy": inference_copy(tsn),
-        "TSN, bfloat16": inference_copy(tsn, dtype=torch.bfloat16),
+        "TSN, folded": fold(tsn),
+        "TSN, folded, bfloat16": fold(tsn).to(torch.bfloat16),
     }
     with torch.inference_mode():
         want = ways["reference"](clips)
@@ -157,21 +152,19 @@ def evaluation_ways(setting: Setting, tdn: nn.Module) -> dict[str, Pass]:
     folded = fold(tdn)
     ways: dict[str, Pass] = {
         "reference": ReferenceTDN(tdn).eval(),
-        "all equivalences": ReferenceTDN(tdn, STEPS).eval(),
         "our network": tdn,
-        "our network, folded": folded,
-        "inference copy": inference_copy(tdn),
-        "inference copy, bfloat16": inference_copy(tdn, dtype=torch.bfloat16),
+        "folded": folded,
+        "folded, bfloat16": fold(tdn).to(torch.bfloat16),
     }
     if setting.compiled and not compiler_missing():
         ways["compiled"] = compiled(folded)
         if setting.device.type == "cuda":
-            narrow = inference_copy(tdn, dtype=torch.bfloat16)
+            narrow = fold(tdn).to(torch.bfloat16)
             ways["compiled, bfloat16"] = compiled(narrow)
             ways["CUDA graph"] = compiled(folded, mode="reduce-overhead")
             ways["CUDA graph, bfloat16"] = compiled(narrow, mode="reduce-overhead")
     if setting.device.type == "cuda":
-        ways |= {f"{name}, TF32": in_tf32(ways[name]) for name in ("reference", "inference copy")}
+        ways |= {f"{name}, TF32": in_tf32(ways[name]) for name in ("reference", "folded")}
         if "CUDA graph" in ways:
             ways["compiled, TF32"] = in_tf32(compiled(copy.deepcopy(folded)))
     return ways
@@ -216,75 +209,21 @@ def evaluation_targets(
     where = f"batch {batch}"
     off = "" if setting.compiled else "left out"
     report.targets += [
-        target(f"float32 by equivalences, {where}", gain("all equivalences"), at_least=1.5),
-        target(f"float32, inference copy, {where}", gain("inference copy"), at_least=1.5),
+        target(f"float32, folded, {where}", gain("folded"), at_least=1.5),
         target(
             f"torch.compile, {where}",
             gain("compiled"),
             at_least=1.9,
             reason=off or compiler_missing(),
         ),
-        target(f"bfloat16, {where}", gain("inference copy, bfloat16"), at_least=3.0),
+        target(f"bfloat16, {where}", gain("folded, bfloat16"), at_least=3.0),
     ]
     for ours, theirs, kind in (
-        ("inference copy", "TSN, inference copy", "float32"),
-        ("inference copy, bfloat16", "TSN, bfloat16", "bfloat16"),
+        ("folded", "TSN, folded", "float32"),
+        ("folded, bfloat16", "TSN, folded, bfloat16", "bfloat16"),
     ):
         over = ratio(samples, ours, theirs)["median"]
         report.targets.append(target(f"TDN over TSN, {kind}, {where}", over, at_most=1.35))
-
-
-def single_steps(setting: Setting, report: Report, tdn: nn.Module) -> None:
-    """What each equivalence gives alone, and what is lost when it alone is left out; batch 1."""
-    assert isinstance(tdn, TDN)
-    clips = sample_clips(tdn, 1, setting.side_px, setting.device)
-    ways: dict[str, Pass] = {"reference": ReferenceTDN(tdn).eval()}
-    ways |= {step: ReferenceTDN(tdn, {step}).eval() for step in STEPS}
-    everything = set(STEPS)
-    ways["all"] = ReferenceTDN(tdn, everything).eval()
-    for step in STEPS:
-        ways[f"all but {step}"] = ReferenceTDN(tdn, everything - {step}).eval()
-    with torch.inference_mode():
-        want = ways["reference"](clips)
-        for name, way in ways.items():
-            if (found := difference(way(clips), want)) > TOLERANCE[torch.float32]:
-                raise AssertionError(f"{name}: {found:.2g} from the reference")
-        calls = {name: waiting(partial(way, clips), setting.device) for name, way in ways.items()}
-        samples = paired(calls, rounds=setting.step_rounds)
-    for step in STEPS:
-        report.rows.append(
-            {
-                "what": "one step",
-                "way": step,
-                "batch": 1,
-                "ms per video": 1e3 * median_s(samples[step]),
-                "speed-up": ratio(samples, "reference", step),
-                "loss when left out": ratio(samples, f"all but {step}", "all"),
-            }
-        )
-
-
-def micro_batches(setting: Setting, report: Report, tdn: nn.Module, batch: int) -> None:
-    """A batch in one piece against the same batch video by video."""
-    clips = sample_clips(tdn, batch, setting.side_px, setting.device)
-    quick = inference_copy(tdn)
-    ways: dict[str, Callable[[], object]] = {
-        "in one piece": lambda: quick(clips),
-        "video by video": lambda: torch.cat([quick(clip) for clip in torch.split(clips, 1)]),
-    }
-    with torch.inference_mode():
-        calls = {name: waiting(way, setting.device) for name, way in ways.items()}
-        samples = paired(calls, rounds=setting.rounds)
-    for name in ways:
-        report.rows.append(
-            {
-                "what": "micro-batch",
-                "way": name,
-                "batch": batch,
-                "ms per video": 1e3 * median_s(samples[name]) / batch,
-                "speed-up": ratio(samples, "in one piece", name),
-            }
-        )
 
 
 def training(setting: Setting, report: Report) -> None:

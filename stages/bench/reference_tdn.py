@@ -1,10 +1,8 @@
-"""TDN evaluated the way its authors' release arranges the work, as a yardstick for speed.
+"""TDN arranged the way its authors' release arranges the work: what our network's speed is held to.
 
-The same modules and weights as ours, in another arrangement: contiguous maps, differences before
-pooling, a temporal convolution over a permuted `(N·H·W, C, T)`, the long-term module once per
-direction, the classifier once per segment, batch norms unfolded. Each of our rearrangements can be
-switched on by itself (`STEPS`), so that what it gives can be measured by itself. Only the default
-`released` network is arranged here.
+The same modules and weights as ours: contiguous maps, differences before pooling, a temporal
+convolution over a permuted `(N·H·W, C, T)`, the long-term module once per direction, the classifier
+once per segment, batch norms not folded. Only the default `released` network is arranged here.
 
 Shapes: clips `(B, T, 5, 3, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 """
@@ -12,53 +10,29 @@ Shapes: clips `(B, T, 5, 3, H, W)`, N = B·T rows with the segment index fastest
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.fold import fold
 from tdn_model.layers.resnet2d import Bottleneck, Stem
-from tdn_model.layers.tdm import (
-    LongTermTDM,
-    ShortTermFusion,
-    ShortTermTDM,
-    frame_differences,
-    halve,
-)
-from tdn_model.layers.temporal import depthwise, split_time, three_taps
+from tdn_model.layers.tdm import LongTermTDM, ShortTermFusion, ShortTermTDM
+from tdn_model.layers.temporal import split_time
 from tdn_model.models.tdn import TDN
-
-STEPS = (
-    "channels-last",
-    "folding",
-    "three taps",
-    "one depthwise convolution",
-    "one L-TDM pass",
-    "pooling before difference",
-    "mean over T before classifier",
-)
-"""Equivalences, each of which changes the arrangement and not the function. One L-TDM pass and the
-mean before the classifier hold in evaluation alone."""
 
 
 class ReferenceTDN(nn.Module):
-    """A copy of a released-variant TDN's weights, in the authors' arrangement but for `steps`."""
+    """A copy of a released-variant TDN's weights in the authors' arrangement.
 
-    def __init__(self, model: TDN, steps: Collection[str] = ()) -> None:
+    Raises ValueError for another variant.
+    """
+
+    def __init__(self, model: TDN) -> None:
         super().__init__()
         if not model.design.is_released or model.short_term is None:
             raise ValueError("model: the reference arranges the released TDN alone")
-        if unknown := set(steps) - set(STEPS):
-            raise ValueError(f"steps: got {sorted(unknown)}; it takes some of {list(STEPS)}")
-        self.steps = frozenset(steps)
-        self.layout = torch.contiguous_format
-        if "channels-last" in steps:
-            self.layout = torch.channels_last
-        made = fold(model) if "folding" in steps else copy.deepcopy(model)
-        self.net = made.to(memory_format=self.layout)
+        self.net = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
         self.segments = model.num_segments
         fusion = model.fusions[0]
         assert isinstance(fusion, ShortTermFusion)
@@ -68,23 +42,16 @@ class ReferenceTDN(nn.Module):
         frames = clips_BTFCHW.flatten(0, 1)
         short = self.net.get_submodule("short_term")
         assert isinstance(short, ShortTermTDM)
-        if "pooling before difference" in self.steps:
-            motion = frame_differences(halve(frames), centred=False)
-        else:
-            each = frames.contiguous().unbind(1)
-            motion = F.avg_pool2d(torch.cat([b - a for a, b in pairwise(each)], 1), 2)
-        motion = _stem(short.stem, motion.contiguous(memory_format=self.layout))
-        x = frames[:, 2].contiguous(memory_format=self.layout)
+        each = frames.contiguous().unbind(1)
+        motion = F.avg_pool2d(torch.cat([b - a for a, b in pairwise(each)], 1), 2)
+        motion = _stem(short.stem, motion)
+        x = frames[:, 2].contiguous()
         x = self._fuse(_stem(self.net.get_submodule("stem"), x), motion)
         motion = self._stage(short.copies["res2"], motion)
         x = self._fuse(self._stage(self.net.get_submodule("res2"), x), motion)
         for name in ("res3", "res4", "res5"):
             x = self._stage(self.net.get_submodule(name), x)
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        if "mean over T before classifier" in self.steps and not self.training:
-            x = x.view(-1, self.segments, x.shape[1]).mean(1)
-            logits: Tensor = self.net.get_submodule("classifier")(x)
-            return logits
         scores: Tensor = self.net.get_submodule("classifier")(self.net.get_submodule("dropout")(x))
         return scores.view(-1, self.segments, scores.shape[1]).mean(1)
 
@@ -111,10 +78,6 @@ class ReferenceTDN(nn.Module):
         return F.relu(y, inplace=True)
 
     def _temporal(self, weight_C1K: Tensor, x: Tensor) -> Tensor:
-        if "one depthwise convolution" in self.steps:
-            return depthwise(x, weight_C1K, self.segments)
-        if "three taps" in self.steps:
-            return three_taps(split_time(x, self.segments), weight_C1K).flatten(0, 1)
         n, c, h, w = x.shape
         x = x.view(-1, self.segments, c, h, w).permute(0, 3, 4, 2, 1)
         x = F.conv1d(x.contiguous().view(-1, c, self.segments), weight_C1K, padding=1, groups=c)
@@ -127,10 +90,7 @@ class ReferenceTDN(nn.Module):
         b = split_time(b, self.segments)
         forward = F.pad(s[:, 1:] - b[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
         backward = F.pad(s[:, :-1] - b[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
-        if "one L-TDM pass" in self.steps and not self.training:
-            first, second = self._gate(part, torch.cat([forward, backward])).chunk(2)
-        else:
-            first, second = self._gate(part, forward), self._gate(part, backward)
+        first, second = self._gate(part, forward), self._gate(part, backward)
         return x + x * (0.5 * first + 0.5 * second)
 
     def _gate(self, part: LongTermTDM, z: Tensor) -> Tensor:

@@ -31,11 +31,11 @@ from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from stages.bench.measures import compiler_missing, waiting
 from tdn_model.build import build
 from tdn_model.contract import window_of
-from tdn_model.inference import inference_copy
+from tdn_model.fold import fold
 from tdn_model.training import predict_step
 
 WIDTH_PX, HEIGHT_PX, FRAMES = 340, 256, 64
-EVALUATED = "inference copy, float32"
+EVALUATED = "folded, float32"
 """The way that the tables show: what `tdn predict` does."""
 
 
@@ -210,16 +210,16 @@ class _Timer:
         return normalise(on_device(batch, self.setting.device))
 
     def ways(self) -> dict[str, Callable[[Tensor], object]]:
-        """The network as trained and its inference copies; more on an accelerator."""
-        quick = inference_copy(self.model)
+        """The network as trained and with its batch norms folded; more on an accelerator."""
+        folded = fold(self.model)
         found: dict[str, Callable[[Tensor], object]] = {
-            EVALUATED: partial(predict_step, quick),
+            EVALUATED: partial(predict_step, folded),
             "as trained, float32": partial(predict_step, self.model),
         }
-        narrow = inference_copy(self.model, dtype=torch.bfloat16)
-        found["inference copy, bfloat16"] = partial(_narrow_step, narrow)
+        narrow = fold(self.model).to(torch.bfloat16)
+        found["folded, bfloat16"] = partial(_narrow_step, narrow)
         if self.setting.device.type == "cuda" and not compiler_missing():
-            found["TF32"] = partial(_tf32_step, quick)
+            found["TF32"] = partial(_tf32_step, folded)
             for name, mode in (("compiled", None), ("CUDA graph", "reduce-overhead")):
                 made = torch.compile(narrow, mode=mode, dynamic=False)
                 found[f"{name}, bfloat16"] = partial(_narrow_step, made)

@@ -120,42 +120,6 @@ def model(
     typer.echo((place / f"model.{device}.md").read_text(encoding="utf-8"))
 
 
-@app.command()
-def motion(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")] = "ssv1",
-    videos: Annotated[int, typer.Option(min=1, help="of which the differences are measured")] = 50,
-    rounds: Rounds = 5,
-    side: Annotated[int, typer.Option(min=32, help="of the network's frames, in pixels")] = 224,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="of the stem; a narrow network, to try this out")
-    ] = None,
-    profile: Annotated[str, typer.Option("--profile", "-p", envvar="TDN_PROFILE")] = "mini",
-    out: Out = None,
-) -> None:
-    """TV-L1 flow against S-TDM, and how sparse RGB differences are."""
-    from pipeline.core.benchmark import to_markdown
-    from pipeline.core.files import read_json
-    from pipeline.core.workspace import Workspace
-    from pipeline.schema.experiments import known_dataset, load_profile
-    from pipeline.store.index import read_index
-    from stages.bench import motion as bench
-
-    work = Workspace(find_root(Path.cwd()), profile)
-    known_dataset(work.manifests, profile, dataset)
-    policy = load_profile(work.manifests, "paper").flow_policy
-    assert policy is not None  # the papers' own
-    bench.run(
-        read_index(work.frames(dataset)),
-        policy,
-        folder(out),
-        videos=videos,
-        rounds=rounds,
-        side_px=side,
-        width=width,
-    )
-    typer.echo(to_markdown(read_json(folder(out) / "motion.json")))
-
-
 Videos = Annotated[Path | None, typer.Option(help="a folder of real videos instead of generated")]
 Frames = Annotated[
     int | None, typer.Option(min=8, help="shortens the generated videos, to try this out")
@@ -168,27 +132,18 @@ def decode(
     videos: Videos = None,
     most: Annotated[int, typer.Option(min=1, help="of those videos, per folder")] = 8,
     frames: Frames = None,
-    ray: Annotated[bool, typer.Option(help="measure two workers and their memory")] = True,
     script_ffmpeg: Annotated[
         Path | None,
         typer.Option(help="the ffmpeg that writes .jpg files as scripts do (default: on PATH)"),
     ] = None,
-    growth: Annotated[
-        bool, typer.Option("--growth", help="instead: time and memory from 100 to 2,000 videos")
-    ] = False,
     out: Out = None,
 ) -> None:
-    """Decode and store against ffmpeg alone and against .jpg files; with --growth, its curve."""
+    """Decode and store against ffmpeg alone and against .jpg files."""
     from stages.bench import decode_speed as bench
-    from stages.bench import growth as curve
 
-    if growth:
-        curve.run(folder(out), lambda line: typer.echo(line, err=True))
-    else:
-        setting = bench.Setting(rounds, videos, most, frames, ray, script_ffmpeg)
-        bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
-    name = "decode_growth" if growth else "decode"
-    typer.echo((folder(out) / f"{name}.md").read_text(encoding="utf-8"))
+    setting = bench.Setting(rounds, videos, most, frames, script_ffmpeg)
+    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
+    typer.echo((folder(out) / "decode.md").read_text(encoding="utf-8"))
 
 
 @app.command()
@@ -208,38 +163,3 @@ def clips(
     setting = bench.Setting(rounds, count, videos, most, frames)
     bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
     typer.echo(to_markdown(read_json(folder(out) / "clips.json")))
-
-
-@app.command()
-def scale(
-    efficiency: Annotated[
-        float | None,
-        typer.Option(min=0.05, max=1.0, help="of n cores against one (default: as measured)"),
-    ] = None,
-    out: Out = None,
-) -> None:
-    """Hours on 16, 64 and 256 cores for whole data sets, from the last `tdn bench decode`."""
-    from pipeline.core.benchmark import table
-    from stages.bench import scale as bench
-
-    typer.echo(table(bench.run(folder(out), efficiency)))
-
-
-@app.command()
-def audit(
-    rounds: Rounds = 5,
-    mib: Annotated[int, typer.Option(min=1, help="MiB of generated shards")] = 512,
-    profile: Annotated[str, typer.Option("--profile", "-p", envvar="TDN_PROFILE")] = "mini",
-    out: Out = None,
-) -> None:
-    """The audit against bare hashing of the same files, its whole time, its memory."""
-    from pipeline.core.benchmark import to_markdown
-    from pipeline.core.files import read_json
-    from pipeline.core.workspace import Workspace
-    from stages.bench import audit as bench
-
-    work = Workspace(find_root(Path.cwd()), profile)
-    bench.run(
-        work, bench.Setting(rounds, mib), folder(out), lambda line: typer.echo(line, err=True)
-    )
-    typer.echo(to_markdown(read_json(folder(out) / "audit.json")))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import pickle
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
-from tdn_model import import_official
+from stages.tensor_files import UNREADABLE, save_tensors
+from tdn_model.weights.published import import_official
+
+_NUMPY_NUMBERS: list[Any] = [
+    np.dtype,
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f2", "f4", "f8")),
+]
+"""Accuracies and epochs that checkpoints hold as numpy's numbers: they run no code."""
 
 
 def run(
@@ -23,8 +34,8 @@ def run(
 ) -> int:
     """Write the converted state dict to `out`; returns how many tensors it holds.
 
-    Only tensors are read: a file that would run code when loaded is refused. Raises UsageError that
-    names every unused, missing and mismatched key.
+    A file that would run code when loaded is refused. Raises UsageError that names every unused,
+    missing and mismatched key.
     """
     order = None if permutation is None else read_json(permutation)
     try:
@@ -41,30 +52,57 @@ def run(
             where=file.name,
             do="check --architecture, --backbone and --segments",
         ) from None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(f".tmp-{out.name}")
-    torch.save(model.state_dict(), half)
-    half.replace(out)
+    save_tensors(out, model.state_dict())
     return len(model.state_dict())
 
 
 def read_tensors(file: Path) -> dict[str, Any]:
-    """The dictionary a checkpoint file holds, loaded weights-only on the CPU."""
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError("there is no such file", where=file.name, do="check the path") from None
-    except pickle.UnpicklingError:
+    """The dictionary in a checkpoint file, on the processor; tensors and plain numbers only.
+
+    Raises UsageError that says what the file is where it is something else.
+    """
+    if not file.is_file():
+        raise UsageError("there is no such file", where=file.name, do="check the path")
+    with file.open("rb") as opened:
+        beginning = opened.read(64).lstrip().lower()
+    if beginning.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise UsageError(
-            "the file holds more than tensors and is not loaded: it could run code",
+            "the file is a web page: a download page was saved instead of the checkpoint",
             where=file.name,
-            do="get the weights from a source you trust, saved as a plain state dict",
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"not readable as a checkpoint: {reason}", where=file.name, do="fetch it again"
-        ) from None
+            do="open the address in a browser and download the file that its page offers",
+        )
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            warnings.simplefilter("ignore")  # the kinds of file that it warns of are refused below
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise _refused(file, str(error)) from None
     if not isinstance(found, dict):
         raise UsageError("the file holds no state dict", where=file.name, do="check the file")
     return found
+
+
+def _refused(file: Path, reason: str) -> UsageError:
+    """What the file is, by what torch says of it; never torch's advice to load it unsafely."""
+    if "TorchScript" in reason:
+        plain = f"plain-{file.name}"
+        return UsageError(
+            "the file is a TorchScript program, not a state dict",
+            where=file.name,
+            do=f"python -c \"import torch; torch.save(torch.jit.load('{file.name}', "
+            f"map_location='cpu').state_dict(), '{plain}')\", then import {plain}",
+        )
+    if named := re.search(
+        r"Unsupported global: GLOBAL (\S+)|(Unsupported class|Trying to)", reason
+    ):
+        what = f" ({named[1]})" if named[1] else ""
+        return UsageError(
+            f"the file holds Python objects{what} besides tensors and is not loaded: "
+            "they could run code",
+            where=file.name,
+            do="get the file as its authors' plain state dict: "
+            "torch.save(model.state_dict(), 'plain.pth.tar')",
+        )
+    return UsageError(
+        "the file is damaged or not a checkpoint of torch", where=file.name, do="fetch it again"
+    )

@@ -21,6 +21,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.store.index import FrameIndex, Video
 from stages.figure_data.truth import Truth
 from stages.row import absent_reason, build_network, half_size, open_index, start, test_clips
+from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import window_of
 
@@ -77,10 +78,11 @@ def open_row(work: Workspace, row: str, params: Params) -> Opened:
         raise AbsentData(f"cannot look into {row}: {reason}", do=do)
     device = start(params)
     index = open_index(work, params)
-    model = build_network(params, len(index.classes), seed=params["seed"]).to(device)
+    model = build_network(params, len(index.classes), seed=params["seed"])
     weights = work.run(row) / "train" / "weights.pt"
-    model.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    return Opened(row, params, model.eval(), index, device)
+    do = f"run `tdn train {row} --profile {work.profile}`"
+    model.load_state_dict(load_tensors(weights, what=f"the weights of {row}", do=do))
+    return Opened(row, params, model.to(device).eval(), index, device)
 
 
 def clip_rule(opened: Opened, protocol: str) -> TestRule:

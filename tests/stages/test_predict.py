@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from pipeline.clips import jpeg_decode as decoding
-from pipeline.core.errors import AbsentData
+from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.scores import predictions
@@ -97,3 +97,14 @@ def test_an_absent_row_is_an_outcome_up_to_its_metrics(tmp_path: Path) -> None:
     metrics = read_json(work.metrics("row"))
     assert metrics["status"] == "not-run"
     assert "ssv1" in metrics["reason"]
+
+
+def test_damaged_weights_are_one_sentence_and_leave_nothing_half_written(
+    trained: Workspace,
+) -> None:
+    weights = trained.run("row") / "train" / "weights.pt"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(StoreError, match="the weights of row are damaged") as caught:
+        predict.run(trained, "row", params=params())
+    assert caught.value.do == "run `tdn train row --profile mini`"
+    assert [path.name for path in trained.run("row").iterdir()] == ["train"]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pipeline.audit.differ import changes, close, plan_changes, show
+from pipeline.lineage.code_digest import Parts, code_digest
 
 
-def plan(files: dict[str, str], **params: object) -> dict[str, object]:
-    return {"params": params, "code": {"files": files}}
+def plan(parts: Parts, **params: object) -> dict[str, object]:
+    return {"params": params, "code": {"digest": code_digest(parts)}, "parts": parts}
 
 
-def test_a_plan_differs_in_parameters_and_modules() -> None:
-    before = plan({"a.py": "1", "b.py": "1"}, recipe={"lr": 0.02, "flip": True}, note=None)
-    after = plan({"a.py": "2", "c.py": "1"}, recipe={"lr": 0.01, "flip": True}, note="x")
-    assert plan_changes(before, after) == [
+def test_a_plan_differs_in_parameters_and_definitions() -> None:
+    old = {"a.py": {"crop": "1", "flip": "1"}, "b.py": {"load": "1"}}
+    new = {"moved.py": {"crop": "2", "flip": "1"}, "c.py": {"save": "1"}}
+    before = plan(old, recipe={"lr": 0.02, "flip": True}, note=None)
+    after = plan(new, recipe={"lr": 0.01, "flip": True}, note="x")
+    assert plan_changes(before, after, old) == [
         "note nothing → x",
         "recipe.lr 0.02 → 0.01",
-        "code a.py changed",
-        "code b.py removed",
-        "code c.py added",
+        "code crop changed (moved.py)",
+        "code load removed (b.py)",
+        "code save added (c.py)",
     ]
-    assert plan_changes(before, before) == []
+    assert plan_changes(before, before, old) == []
+
+
+def test_code_that_changed_from_something_unknown_is_said_to_have_changed() -> None:
+    before, after = plan({"a.py": {"crop": "1"}}), plan({"a.py": {"crop": "2"}})
+    assert plan_changes(before, after) == ["code changed"]
 
 
 def test_lists_differ_by_place_and_a_flag_is_no_number() -> None:

@@ -279,7 +279,9 @@ def swap_in_the_lock(project: Project) -> None:
 
 
 def run_uncommitted_code(project: Project) -> None:
-    project.checkout.edit("pipeline/reporting/style.py", "scroll-padding-top: 1rem", "margin: 0")
+    project.checkout.edit(
+        "pipeline/reporting/templates/report.css", "scroll-padding-top: 1rem", "margin: 0"
+    )
     project.make("report")
     project.relock()
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.files import canonical_json, read_json, sha256_json, write_atomic, write_json
+from pipeline.core.files import (
+    atomic_folder,
+    canonical_json,
+    read_json,
+    sha256_json,
+    write_atomic,
+    write_json,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -52,3 +59,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_replaced_when_it_is_complete_and_kept_when_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "out"
+    with atomic_folder(path) as folder:
+        (folder / "first").write_text("1")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), atomic_folder(path) as folder:
+        (folder / "second").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in path.iterdir()] == ["first"]
+    with atomic_folder(path) as folder:
+        (folder / "third").write_text("3")
+    assert [p.name for p in path.iterdir()] == ["third"]
+    assert [p.name for p in path.parent.iterdir()] == ["out"]

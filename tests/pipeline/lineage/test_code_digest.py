@@ -114,7 +114,7 @@ def test_what_does_not_run_does_not_count(tree: Path, name: str, old: str, new: 
         ("pipeline/__init__.py", "'b'", "'c'"),
         ("tdn_model/a.py", "    pass", "    width = 3"),
         ("stages/train.py", "import torch", "import jax as torch"),
-        ("pipeline/clips/reading.py", "from pipeline import shapes", "from pipeline import other as shapes"),
+        ("pipeline/clips/reading.py", "import shapes", "import other as shapes"),
     ],
 )  # fmt: skip
 def test_what_runs_counts(tree: Path, name: str, old: str, new: str) -> None:
@@ -181,6 +181,17 @@ def test_a_template_beside_the_module_counts(tree: Path) -> None:
     put(tree, "pipeline/page.html.j2", "<p>one</p>")
     before = digest(tree)
     put(tree, "pipeline/page.html.j2", "<p>two</p>")
+    assert digest(tree) != before
+    assert "page.html.j2" in reached(tree)["pipeline/page.html.j2"]
+
+
+def test_two_templates_that_change_places_are_a_change(tree: Path) -> None:
+    edit(tree, "pipeline/shapes.py", "    return", '    open("templates")\n    return')
+    put(tree, "pipeline/templates/one.html.j2", "<p>one</p>")
+    put(tree, "pipeline/templates/two.html.j2", "<p>two</p>")
+    before = digest(tree)
+    put(tree, "pipeline/templates/one.html.j2", "<p>two</p>")
+    put(tree, "pipeline/templates/two.html.j2", "<p>one</p>")
     assert digest(tree) != before
 
 

@@ -23,7 +23,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]]:
     found = plan.resolve(Workspace(checkout.root, profile), Catalogue(checkout.root))
-    return {f"{stage}.{key}": value for (stage, key), value in found.items()}
+    return {
+        f"{stage}.{key}": {"params": value["params"], "code": value["code"]}
+        for (stage, key), value in found.items()
+    }
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -51,9 +54,8 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
 
 def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
     before = plans(checkout)
-    for module in ("tdn", "tdm"):
-        path = checkout.root / f"tdn_model/{module}.py"
-        path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
+    for module in ("models/tdn", "layers/tdm"):
+        checkout.edit(f"tdn_model/{module}.py", r"(\n    def __init__\()", r"\n    extra = 1\1")
         reached = changed(before, plans(checkout))
         for stage in ("train", "predict"):
             assert f"{stage}.{FULL}" in reached
@@ -63,9 +65,33 @@ def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> No
 
 def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:
     before = plans(checkout)
-    path = checkout.root / "pipeline/reporting/build_tables.py"
-    path.write_text(path.read_text("utf-8") + "\nNEW = 1\n", "utf-8")
-    assert changed(before, plans(checkout)) == {"tables.all", "report.all"}
+    checkout.edit("pipeline/reporting/view.py", r"(\ndef \w+\([^)]*\)[^:]*:\n)", r"\1    str(1)\n")
+    assert changed(before, plans(checkout)) == {"report.all"}
+
+
+def test_what_no_stage_can_run_reaches_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    path = checkout.root / "tdn_model/models/tdn.py"
+    path.write_text(path.read_text("utf-8") + "\n\ndef unused():\n    return 1\n", "utf-8")
+    assert changed(before, plans(checkout)) == set()
+
+
+def test_a_moved_module_reaches_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    old, new = "pipeline/clips/crops.py", "pipeline/clips/cropping.py"
+    (checkout.root / old).rename(checkout.root / new)
+    for path in [*checkout.root.glob("pipeline/**/*.py"), *checkout.root.glob("stages/**/*.py")]:
+        text = path.read_text("utf-8")
+        path.write_text(text.replace("pipeline.clips.crops", "pipeline.clips.cropping"), "utf-8")
+    assert changed(before, plans(checkout)) == set()
+
+
+@pytest.mark.parametrize("name", ["report.css", "report.html.j2", "trace.html.j2"])
+def test_a_template_reaches_the_report_alone(checkout: Checkout, name: str) -> None:
+    before = plans(checkout)
+    path = checkout.root / "pipeline/reporting/templates" / name
+    path.write_text(path.read_text("utf-8") + "\n", "utf-8")
+    assert changed(before, plans(checkout)) == {"report.all"}
 
 
 def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline.clips.clip_dataset import ClipDataset
 from pipeline.clips.crops import multi_scale_crop
-from pipeline.clips.jpeg_decode import decode_frame, decode_half
+from pipeline.clips.jpeg_decode import decode_frame
 from pipeline.clips.sampling import rng_for
 from pipeline.clips.transforms import normalise
 from pipeline.core.benchmark import to_markdown
-from pipeline.core.errors import AbsentData, UsageError
-from pipeline.core.files import read_json, write_json
+from pipeline.core.errors import UsageError
+from pipeline.core.files import read_json
 from pipeline.video.ffmpeg import binary, build, command
-from stages.bench import authors, corpus, growth, parallel, scale
+from stages.bench import authors_reader, corpus
 from stages.bench import clip_speed as clips
 from stages.bench import decode_speed as decode
-from stages.bench.parallel import BOUND, FREE
 from tests.pipeline.samples import write_clip
 
 
@@ -43,7 +38,7 @@ def made(own: Path, tmp_path_factory: pytest.TempPathFactory) -> clips.Corpus:
 
 def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
     video, frames = clips._pick(made.videos[1], 3)
-    theirs = authors.arrays(made.folders[video.video_id], frames)
+    theirs = authors_reader.arrays(made.folders[video.video_id], frames)
     ours = clips.Decoding(
         dict(enumerate(made.store.jpegs(video.video_id, frames))),
         range(40), decode_frame, 1,
@@ -51,28 +46,6 @@ def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
     assert len(theirs) == 40
     for one, two in zip(theirs, ours, strict=True):
         assert np.abs(one.astype(int) - two.permute(1, 2, 0).numpy()).max() <= 2
-
-
-def test_halves_are_read_where_the_row_says(
-    made: clips.Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes: list[tuple[int, ...]] = []
-
-    def spy(decoder: Callable[[bytearray], Tensor]) -> Callable[[bytearray], Tensor]:
-        def decode(jpeg: bytearray) -> Tensor:
-            shapes.append(tuple(decoder(jpeg).shape))
-            return decoder(jpeg)
-
-        return decode
-
-    monkeypatch.setattr(clips, "decode_frame", spy(decode_frame))
-    monkeypatch.setattr(clips, "decode_half", spy(decode_half))
-    pick = made.videos[0], list(range(14)) * 3
-    for store in (made.store, made.halved):
-        shapes.clear()
-        clips.read(store, [(pick[0], pick[1][:40])], halves=True)
-        assert shapes == [(3, 256, 340)] * 8 + [(3, 128, 170)] * 32
-    assert made.halved.jpegs(pick[0].video_id) == made.store.jpegs(pick[0].video_id)
 
 
 def test_windows_in_any_order_are_the_same_windows(made: clips.Corpus) -> None:
@@ -90,7 +63,7 @@ def test_both_sides_make_the_same_sample(made: clips.Corpus, index: int) -> None
     video, rng = made.videos[index], rng_for(0, 0, index)
     frames = clips._frames(video, rng)
     crop = multi_scale_crop(video.width_px, video.height_px, clips.CROP_PX, True, rng)
-    theirs = authors.sample(made.folders[video.video_id], frames, crop, clips.CROP_PX)
+    theirs = authors_reader.sample(made.folders[video.video_id], frames, crop, clips.CROP_PX)
     assert ours.shape == theirs.shape
     grey_levels = (ours - theirs).abs() * 255 * 0.226
     assert grey_levels.mean() < 0.5 and grey_levels.max() < 5
@@ -102,30 +75,24 @@ def test_the_report_on_clips(own: Path, tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
     report = read_json(tmp_path / "clips.json")
     names = [row["what"] for row in report["rows"]]
-    assert {clips.ARRAYS, clips.READ, clips.AUTHORS, clips.SAMPLE, clips.HALF} <= set(names)
-    assert {clips.READ_HALF, clips.READ_STORED, clips.READ_EIGHTH} <= set(names)
-    assert {clips.STORED, clips.TOGETHER} <= set(names)
-    *_, made, stored, size = report["rows"]
-    assert 0 < made["pooled differences"] < stored["pooled differences"]
-    assert 1.2 < size["bytes"] < 1.7
+    assert {clips.ARRAYS, clips.READ, clips.READ_EIGHTH} <= set(names)
+    assert {clips.AUTHORS, clips.SAMPLE, clips.POOLED} <= set(names)
     stretch = [goal for goal in report["targets"] if "stretch" in goal["what"]]
-    assert [goal["at_least"] for goal in stretch] == [4.0, 4.0, 8.0, 8.0]
+    assert [goal["at_least"] for goal in stretch] == [4.0, 8.0]
     unmeasured = {goal["reason"] for goal in report["targets"] if goal["met"] is None}
     assert all("torchcodec" in reason or "decord" in reason for reason in unmeasured)
     assert "Reading clips" in (tmp_path / "clips.md").read_text("utf-8")
 
 
 def test_the_report_on_decoding(own: Path, tmp_path: Path) -> None:
-    setting = decode.Setting(rounds=1, videos=own, ray=False)
+    setting = decode.Setting(rounds=1, videos=own)
     decode.run(setting, tmp_path, lambda _: None)
     report = read_json(tmp_path / "decode.json")
     (row,) = report["rows"]
     assert (row["corpus"], row["videos"], row["frames"]) == ("own", 2, 28)
     assert row["frames per core-second"] > 0
     unmeasured = [goal for goal in report["targets"] if goal["met"] is None]
-    assert {goal["reason"] for goal in unmeasured} <= {
-        "run without --no-ray", "no other ffmpeg on PATH"
-    }  # fmt: skip
+    assert {goal["reason"] for goal in unmeasured} <= {"no other ffmpeg on PATH"}
     assert "store overhead" in to_markdown(report)
 
 
@@ -134,47 +101,6 @@ def test_the_ceiling_differs_in_its_output_alone(tmp_path: Path) -> None:
     ceiling = corpus.to_null(ours)
     changed = [(a, b) for a, b in zip(ours, ceiling, strict=True) if a != b]
     assert changed == [("image2pipe", "null"), ("pipe:1", "-")]
-
-
-def test_both_halves_of_the_work_are_alike(own: Path, tmp_path: Path) -> None:
-    videos = sorted(own.iterdir()) * 3
-    one, two = parallel.halves(videos, tmp_path)
-    assert [task.shard.rows for task in one] == [task.shard.rows for task in two]
-    assert sum(len(task.shard.rows) for task in one) == len(videos)
-    assert len({task.shard.number for task in one + two}) == 2 * parallel.SHARDS
-
-
-def test_threads_are_counted_by_what_they_spend() -> None:
-    spin = "import time; t = time.thread_time\nwhile t() < 0.1: pass"
-    alone = parallel.threads_at_most([sys.executable, "-S", "-c", spin])
-    assert alone is None or alone == pytest.approx(1.0, abs=0.05)
-    both = (
-        "import hashlib, threading as t; data = bytes(20 << 20)\n"
-        "work = [t.Thread(target=lambda: [hashlib.sha256(data) for _ in range(9)]) for _ in 'ab']\n"
-        "[w.start() for w in work]; [w.join() for w in work]"
-    )
-    pair = parallel.threads_at_most([sys.executable, "-S", "-c", both])
-    assert pair is None or pair > 1.2
-
-
-def test_a_share_is_written_on_its_core(own: Path, tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
-    (half, _) = parallel.halves(sorted(own.iterdir()), tmp_path)
-    sample = parallel.write_all(parallel.Share(half, min(before)))
-    assert os.sched_getaffinity(0) == before
-    assert sample.cpu_s > 0 and sample.wall_s > 0
-    assert len(list(tmp_path.glob("shard-*.lmdb"))) == 2
-
-
-def test_shards_are_decoded_anew_in_every_round(own: Path, tmp_path: Path) -> None:
-    (tasks, _) = parallel.halves(sorted(own.iterdir()), tmp_path)
-    assert parallel.peak_memory_mib(tasks[0]) > 20
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "shard-00000.json",
-        "shard-00000.lmdb",
-    ]
-    parallel._clear(tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
@@ -187,7 +113,7 @@ def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
     (videos / "two" / "cut.mkv").write_bytes(cut[: len(cut) // 2])
     (videos / "a folder.mp4").mkdir()
     said: list[str] = []
-    setting = decode.Setting(rounds=1, videos=videos, ray=False, script_ffmpeg=Path(binary()))
+    setting = decode.Setting(rounds=1, videos=videos, script_ffmpeg=Path(binary()))
     decode.run(setting, tmp_path, said.append)
     report = read_json(tmp_path / "decode.json")
     assert [(row["corpus"], row["videos"]) for row in report["rows"]] == [("one", 1), ("two", 1)]
@@ -205,17 +131,6 @@ def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
         decode.run(decode.Setting(script_ffmpeg=tmp_path / "gone"), tmp_path, said.append)
 
 
-def test_growth_writes_a_row_per_size(tmp_path: Path) -> None:
-    growth.run(tmp_path, lambda _: None, (4,), (3, 5))
-    report = read_json(tmp_path / "decode_growth.json")
-    assert [(row["of"], row["videos"]) for row in report["rows"]] == [
-        ("clips", 4), ("frame folders", 3), ("frame folders", 5),
-    ]  # fmt: skip
-    lines = (tmp_path / "decode_growth.csv").read_text("utf-8").splitlines()
-    assert lines[0].startswith("of,videos,cpu s") and len(lines) == 4
-    assert (tmp_path / "decode_growth.svg").read_text("utf-8").startswith("<svg")
-
-
 def test_generated_videos_have_the_frames_they_should(tmp_path: Path) -> None:
     kind = corpus.KINDS[2]
     made = corpus.generate(kind, tmp_path, binary(), frames=8)
@@ -230,22 +145,3 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
         corpus.own(tmp_path, 3)
     with pytest.raises(UsageError, match="names no folder"):
         corpus.own(tmp_path / "gone", 3)
-
-
-def test_costs_of_whole_data_sets_follow_from_the_measured_ones(tmp_path: Path) -> None:
-    with pytest.raises(AbsentData, match="not measured"):
-        scale.run(tmp_path)
-    rows = [
-        {"corpus": whole.corpus, "frames per core-second": 1000.0, "kB per frame": 20.0}
-        for whole in scale.DATASETS
-    ]
-    two = {"corpus": "two workers", FREE: {"median": 1.3}, BOUND: {"median": 1.8}}
-    write_json(tmp_path / "decode.json", {"rows": [*rows, two]})
-    first = scale.run(tmp_path)[0]
-    assert first["core hours"] == 20.0  # 240,000 videos of 300 frames
-    assert first["store, GB"] == 1440
-    assert first["16 cores, hours"] == pytest.approx(20 / 16 / 0.9, abs=0.01)
-    assert first["256 cores, GB/s written"] == pytest.approx(0.02 * 256 * 0.9, abs=0.01)
-    write_json(tmp_path / "decode.json", {"rows": [{"corpus": "own"}]})
-    with pytest.raises(AbsentData, match="without --videos"):
-        scale.run(tmp_path)

@@ -1,0 +1,32 @@
+"""Renders the files in `templates/`: every page's HTML (Jinja) and the style sheet.
+
+`report.html.j2` is `index.html`, `figures.html.j2` its section of figures, `trace.html.j2` every
+page below `trace/`; `report.css` is inline in the first and a file beside the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+FOLDER = Path(__file__).parent / "templates"
+"""Named here, so that the code digest of who renders a page counts the content of these files."""
+ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(FOLDER),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def render_page(template: str, **values: Any) -> str:
+    """The HTML of a template; jinja2.UndefinedError when a value that it prints is not given."""
+    return ENVIRONMENT.get_template(f"{template}.html.j2").render(**values)
+
+
+def style_sheet() -> str:
+    """The text of `report.css`."""
+    return (FOLDER / "report.css").read_text(encoding="utf-8")

@@ -1,0 +1,90 @@
+"""`tdn import-checkpoint` says what a refused file is, and never how to load it unsafely."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.core.errors import UsageError
+from stages.commands.import_checkpoint import read_tensors
+
+FILE = "model.pth.tar"
+
+
+def refusal(path: Path) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        read_tensors(path)
+    assert caught.value.where == path.name and caught.value.do
+    assert "weights_only" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("page", ["<!DOCTYPE html><html>…", "\n <html lang=en>", "<?xml version"])
+def test_a_web_page_is_called_one(tmp_path: Path, page: str) -> None:
+    (tmp_path / FILE).write_text(page, "utf-8")
+    assert "web page" in refusal(tmp_path / FILE).what
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("number", [np.float64(71.5), np.int64(3), np.float32(2), np.bool_(True)])
+def test_numbers_of_numpy_beside_the_tensors_are_read(
+    tmp_path: Path, number: Any, zipped: bool
+) -> None:
+    held = {"state_dict": {"a": torch.ones(3)}, "best_prec1": number}
+    torch.save(held, tmp_path / FILE, _use_new_zipfile_serialization=zipped)
+    found = read_tensors(tmp_path / FILE)
+    assert found["best_prec1"] == number
+    assert torch.equal(found["state_dict"]["a"], torch.ones(3))
+
+
+def test_numbers_that_numpy_1_wrote_are_read(tmp_path: Path) -> None:
+    torch.save({"a": np.float64(2)}, tmp_path / FILE, _use_new_zipfile_serialization=False)
+    written = (tmp_path / FILE).read_bytes()
+    assert b"numpy._core.multiarray" in written
+    (tmp_path / FILE).write_bytes(written.replace(b"numpy._core.multi", b"numpy.core.multi"))
+    assert read_tensors(tmp_path / FILE)["a"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_program_is_turned_into_tensors_by_the_command_that_is_advised(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    torch.jit.save(torch.jit.script(network), str(tmp_path / FILE))
+    error = refusal(tmp_path / FILE)
+    assert "TorchScript" in error.what
+    command = error.do.partition('python -c "')[2].partition('"')[0]
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    found = read_tensors(tmp_path / f"plain-{FILE}")
+    assert torch.equal(found["weight"], network.weight)
+
+
+@pytest.mark.parametrize(
+    ("held", "name"),
+    [
+        ({"state_dict": {}, "args": Namespace(lr=0.1)}, "argparse.Namespace"),
+        (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+    ],
+)
+def test_objects_that_could_run_code_are_named(tmp_path: Path, held: Any, name: str) -> None:
+    torch.save(held, tmp_path / FILE)
+    error = refusal(tmp_path / FILE)
+    assert name in error.what and "state_dict()" in error.do
+
+
+def test_a_plain_pickle_and_a_cut_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(pickle.dumps({"a": Namespace()}))
+    refusal(tmp_path / FILE)
+    torch.save({"a": torch.ones(300)}, tmp_path / FILE)
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:700])
+    assert "damaged" in refusal(tmp_path / FILE).what
+    torch.save([torch.ones(1)], tmp_path / FILE)
+    assert "no state dict" in refusal(tmp_path / FILE).what
+    assert "no such file" in refusal(tmp_path / "gone.pth").what
