@@ -288,7 +288,7 @@ class Pool:
         else:
             ray = self._start_local(min(self.workers, tasks))
         self._ray = ray
-        found: dict[str, float] = ray.cluster_resources()
+        found = self._ray.cluster_resources()
         self.slots, self.accelerators = (int(found.get(kind, 0)) for kind in ("CPU", "GPU"))
         self.slots = max(1, self.slots)
         return ray

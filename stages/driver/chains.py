@@ -135,12 +135,14 @@ def _tables(work: Workspace, chains: Mapping[str, Chain]) -> dict[str, set[str]]
     combinations = load_combinations(work.manifests / "combinations.yaml")
     found: dict[str, set[str]] = {}
     for layout in load_layouts(work.manifests / "tables"):
+        todo = [run for row in layout.rows.values() for run in row.named_runs]
         rows = found[layout.table_id] = set()
-        for row in layout.rows.values():
-            for run in row.named_runs:
-                one = combinations.get(run)
-                rows |= {run} if one is None else set(one.members)
-        rows &= chains.keys()
+        while todo:
+            run = todo.pop()
+            if run in combinations:
+                todo += combinations[run].members
+            elif run in chains:
+                rows.add(run)
     return found
 
 
