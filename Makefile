@@ -29,8 +29,8 @@ types: install
 install: $(STAMP)
 
 $(STAMP): requirements.lock requirements-torch.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-	  { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV) (a few minutes; about 5.5 GB with CUDA)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
@@ -47,7 +47,7 @@ lock:
 	@$(PYTHON) -c 'import re; \
 	  items = re.split(r"\n(?=[a-z0-9])", open(".tmp-lock").read().strip()); \
 	  gpu = re.compile(r"(torch|torchvision|triton|nvidia-|cuda-)"); \
-	  head = "# Exact versions with hashes, for Python 3.11-3.12 on Linux; `make lock` renews it.\n"; \
+	  head = "# Exact versions with hashes, for Python 3.11-3.13 on Linux; `make lock` renews it.\n"; \
 	  [open(name, "w").write(head + "\n".join(i for i in items if bool(gpu.match(i)) is only) + "\n") \
 	   for name, only in (("requirements.lock", False), ("requirements-torch.lock", True))]'
 	@rm -f .tmp-lock

@@ -10,7 +10,6 @@ F is `model.window`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from tdn_model.build import MODELS, build, factory
+from tdn_model.build import MODELS, build_from
 from tdn_model.weights.imagenet import IMAGENET, load_imagenet
-from tdn_model.weights.published import import_official
+from tdn_model.published import import_official
 
 dependencies = ["torch", "torchvision"]
+OTHER_BACKBONES = {
+    "i3d_inception": "inceptionv1",
+    "s3d": "inceptionv1",
+    "s3d_g": "inceptionv1",
+    "tsn_inceptionv3": "inceptionv3",
+    "tea": "res2net50",
+}
+"""Networks whose own backbone, as ImageNet weights are named, is not ResNet-50."""
 
 
 def _entry(architecture: str) -> Callable[..., nn.Module]:
@@ -34,17 +41,11 @@ def _entry(architecture: str) -> Callable[..., nn.Module]:
         imagenet: bool | str | dict[str, torch.Tensor] = False,
         **options: Any,
     ) -> nn.Module:
-        if backbone is None:
-            backbone = inspect.signature(factory(architecture)).parameters["backbone"].default
-        model = build(
-            architecture,
-            backbone=backbone,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            **options,
-        )
+        shape = {"num_classes": num_classes, "num_segments": num_segments, "backbone": backbone}
+        model = build_from(architecture, shape | options)
         if imagenet is True:
-            load_imagenet(model, IMAGENET.get(backbone, {}))
+            name = backbone or OTHER_BACKBONES.get(architecture, "resnet50")
+            load_imagenet(model, IMAGENET.get(name, {}))
         elif imagenet is not False:
             load_imagenet(model, imagenet)
         return model
@@ -53,7 +54,8 @@ def _entry(architecture: str) -> Callable[..., nn.Module]:
     make.__doc__ = f"""`{architecture}`, freshly initialised; `tdn models` lists their sizes.
 
     `imagenet`: True for torchvision's first weights of the backbone, the name of other ones, or a
-    state dict in torchvision's naming. `options` are those of `tdn_model.build`.
+    state dict in torchvision's naming. `options` are the other fields of
+    `tdn_model.contract.NetworkShape` and the network's own.
     """
     return make
 

@@ -12,7 +12,7 @@ from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.findings import Finding, findings, probe, read_findings, write_findings
-from pipeline.sources.ledger import BAD, check, read_ledger, refuse_if_bad
+from pipeline.sources.ledger import check, read_ledger, refuse_if_bad
 
 Progress = Callable[[int, int], None]
 
@@ -58,7 +58,7 @@ def look_inside(
         (row.video_id or "", *seen.get(row.video_id or "", (row.status, row.reason)))
         for row in rows
     ]
-    refuse_if_bad(dataset, "check", judged, (*BAD, "short"))
+    refuse_if_bad(dataset, "check", judged)
 
 
 def _list(work: Workspace, key: str) -> Path:

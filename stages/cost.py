@@ -5,15 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.network_list import Network
-from stages.network_cost import cost_of, input_of
-from tdn_model.build import build
-from tdn_model.contract import window_of
-from tdn_model.count_cost import measure
+from stages.network_cost import clip_cost, cost_of, input_of
 
 
 def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
@@ -58,15 +53,12 @@ def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _measure(spec: dict[str, Any]) -> dict[str, Any]:
-    with torch.device("meta"):
-        model = build(
-            spec["architecture"],
-            backbone=spec["backbone"],
-            num_classes=spec["num_classes"],
-            num_segments=spec["segments"],
-            **spec["options"],
-        )
-    channels = getattr(model, "in_channels", 3)  # of flow there are two
-    size = (1, spec["segments"], window_of(model), channels, spec["side_px"], spec["side_px"])
-    cost = measure(model, size)
-    return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(size)}
+    keywords = {
+        "backbone": spec["backbone"],
+        "num_classes": spec["num_classes"],
+        "num_segments": spec["segments"],
+        **spec["options"],
+    }
+    clip = clip_cost(spec["architecture"], keywords, spec["side_px"])
+    cost, shape = clip.cost, clip.input_shape
+    return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(shape)}

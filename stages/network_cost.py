@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,26 +11,41 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pipeline.schema.network_list import Network
-from tdn_model.build import build
+from tdn_model.build import build_from
 from tdn_model.count_cost import Cost, measure
 
 
+@dataclass(frozen=True)
+class ClipCost:
+    """What one clip costs, and the clip's shape `(1, T, F, C, H, W)`."""
+
+    cost: Cost
+    input_shape: tuple[int, ...]
+
+
 def cost_of(network: Network) -> Cost:
-    """Parameters and multiply-adds of one clip."""
-    options: dict[str, Any] = dict(network.options)
+    """Parameters and multiply-adds of one clip of a listed network."""
+    return clip_cost(
+        network.architecture,
+        {
+            "backbone": network.backbone,
+            "num_classes": network.classes,
+            "num_segments": network.segments,
+            **network.options,
+        },
+        network.side_px,
+    ).cost
+
+
+def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:
+    """The cost of one clip of squares of `side_px`; `keywords` as `build_from` takes them."""
     with torch.device("meta"), _NoDraws():
-        model = build(
-            network.architecture,
-            backbone=network.backbone,
-            num_classes=network.classes,
-            num_segments=network.segments,
-            **options,
-        )
+        model = build_from(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.forward = _same  # type: ignore[assignment, method-assign]  # costs no MACs
-    window, channels = (int(getattr(model, name)) for name in ("window", "in_channels"))
-    return measure(model, (1, network.segments, window, channels, *[network.side_px] * 2))
+    shape = (1, model.num_segments, model.window, model.in_channels, side_px, side_px)
+    return ClipCost(measure(model, shape), shape)
 
 
 def _same(x: Tensor) -> Tensor:

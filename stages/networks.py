@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.core.errors import UsageError
 
-COMMON = frozenset({"backbone", "num_classes", "num_segments", "width", "blocks", "dropout"})
+SHARED_OPTIONS = ("in_channels",)
+"""Fields of `tdn_model.contract.NetworkShape` that a row states among its network's options."""
 
 
 class Catalogue:
@@ -26,12 +27,12 @@ class Catalogue:
         return self.models[architecture]
 
     def options(self, architecture: str) -> list[str]:
-        """The names of a network's own options."""
+        """The names of the options that a row may give a network."""
         module, _, name = self.models[architecture].partition(":")
         path = self._root.joinpath(*module.split(".")).with_suffix(".py")
         for node in _parse(path).body:
             if isinstance(node, ast.FunctionDef) and node.name == name:
-                return sorted({arg.arg for arg in node.args.kwonlyargs} - COMMON)
+                return sorted([*SHARED_OPTIONS, *(arg.arg for arg in node.args.kwonlyargs)])
         raise UsageError(
             f"network '{architecture}' names a factory that does not exist: {module}:{name}",
             where="tdn_model/build.py, MODELS",

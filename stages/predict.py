@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips.clip_dataset import on_device
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import atomic_folder, read_json, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
@@ -19,13 +18,13 @@ from stages.row import (
     absent_reason,
     batches,
     build_network,
+    eval_clips,
     how_to_get,
     in_order,
     normaliser,
     open_index,
     precision,
     start,
-    test_clips,
 )
 from stages.row_start import WEIGHTS
 from stages.tensor_files import load_tensors
@@ -99,7 +98,7 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                     do=f"run `tdn train {key}` again",
                 ) from None
             model.to(device).eval()
-            row = test_clips(params, index, window_of(model), name)
+            row = eval_clips(params, index, window_of(model), name)
             quick = inference_copy(model, dtype=precision(params))
             found = _views(_stream(quick, protocol, params), row, params, device, progress)
             write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
@@ -145,7 +144,7 @@ def _views(
     loader = batches(row.dataset, in_order(count, size), compute["loader_workers"], pinned=pinned)
     found: list[ViewLogits] = []
     for done, batch in enumerate(loader, start=1):
-        clips = to_input(on_device(batch, device))
+        clips = to_input(batch.frames.to(device, non_blocking=True))
         # Autocast, for networks whose own stem does not take float32 clips to rounded weights.
         logits_BK = predict_step(model, clips, precision=precision(params)).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from pipeline.clips.clip_dataset import normalise
 from pipeline.clips.crops import center_crop, random_crop
-from pipeline.clips.transforms import train_view
+from pipeline.clips.transforms import normalise, train_view
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.stills import CLASSES, stills
 from stages.row import precision, start
 from stages.tensor_files import UNREADABLE, save_tensors
+from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
 from tdn_model.models.tsn import tsn
 from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
@@ -148,11 +148,9 @@ def _from_stills(
     seed, epochs = params["seed"], params["epochs"]
     batch = min(params["batch"], len(data.train))
     torch.manual_seed(seed)
-    shape = params["backbones"][backbone]
-    if backbone.startswith("res2net"):
-        model = res2net(num_classes=len(CLASSES), **shape)
-    else:
-        model = tsn(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **shape)
+    size = params["backbones"][backbone]
+    shape = NetworkShape(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **size)
+    model = res2net(shape) if backbone.startswith("res2net") else tsn(shape)
     model.to(data.device)
     optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)
     steps = len(data.train) // batch

@@ -17,7 +17,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.schema.experiments import Experiment, Profile, load_experiments, load_profile
 
 DEFAULT = "mini"
-_SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
+_SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = (
     "# Derived from the root's dvc.yaml, manifests/profiles/{name}.yaml and\n"
     "# manifests/{experiments}: edit those, then run `tdn profile use {name}`.\n"

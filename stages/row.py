@@ -8,26 +8,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from pipeline.clips.clip_dataset import (
     Batch,
     ClipDataset,
+    EvalRule,
     Sample,
-    TestRule,
     TrainRule,
     collate,
-    normalise,
-    normalise_flow,
 )
+from pipeline.clips.transforms import normalise, normalise_flow
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.protocols import CROP_COUNTS, Protocol
 from pipeline.store.index import FrameIndex, Video, read_index
-from tdn_model.build import build
+from tdn_model.build import build_from
+from tdn_model.contract import ClipNetwork
 
 Params = dict[str, Any]
 
@@ -88,7 +87,7 @@ def precision(params: Params) -> torch.dtype:
 
 def build_network(
     params: Params, num_classes: int, *, seed: int, segments: int | None = None
-) -> nn.Module:
+) -> ClipNetwork:
     """The row's network at the profile's scale, initialised from `seed`.
 
     `segments` replaces the row's own T (a protocol of 25 snippets). Raises UsageError naming the
@@ -97,15 +96,17 @@ def build_network(
     model = params["model"]
     torch.manual_seed(seed)
     try:
-        return build(
+        return build_from(
             model["architecture"],
-            backbone=model["backbone"],
-            num_classes=num_classes,
-            num_segments=segments or model["segments"],
-            width=model["width"],
-            blocks=model["blocks"],
-            dropout=params.get("recipe", {}).get("dropout", 0.0),
-            **model["options"],
+            {
+                "backbone": model["backbone"],
+                "num_classes": num_classes,
+                "num_segments": segments or model["segments"],
+                "width": model["width"],
+                "blocks": model["blocks"],
+                "dropout": params.get("recipe", {}).get("dropout", 0.0),
+                **model["options"],
+            },
         )
     except ValueError as error:
         raise UsageError(
@@ -130,11 +131,11 @@ def train_clips(params: Params, index: FrameIndex, window: int, seed: int) -> Ro
     return _row(params, index, params["data"]["train"], rule, seed, cache_mb)
 
 
-def test_clips(params: Params, index: FrameIndex, window: int, protocol: str) -> Row:
+def eval_clips(params: Params, index: FrameIndex, window: int, protocol: str) -> Row:
     """The row's test clips under one of its protocols."""
     words = {"title": protocol, "source": "planned"}  # plans hold no words
     rules = Protocol.model_validate({**params["protocols"][protocol], **words})
-    rule = TestRule(
+    rule = EvalRule(
         segments=params["model"]["segments"],
         window=window,
         protocol=rules,
@@ -201,7 +202,7 @@ def _row(
     params: Params,
     index: FrameIndex,
     split: str,
-    rule: TrainRule | TestRule,
+    rule: TrainRule | EvalRule,
     seed: int,
     cache_mb: int,
 ) -> Row:
@@ -214,35 +215,8 @@ def _row(
         seed=seed,
         multi_label=params["data"]["multi_label"],
         cache_mb=cache_mb,
-        half_size=half_size(params, rule),
     )
     return Row(dataset, [video for video in listed if not video.usable])
-
-
-def half_size(params: Params, rule: TrainRule | TestRule) -> tuple[int, ...]:
-    """The places of a window that the row reads at half size.
-
-    None, or those whose frames are used as differences only: all but the middle. UsageError where
-    that cannot be.
-    """
-    if not params["data"]["half_size"]:
-        return ()
-    if rule.crop_px % 2:
-        raise UsageError(
-            f"{params['row']}: half_size needs a crop of an even number of pixels, and this one "
-            f"has {rule.crop_px}",
-            where=f"manifests/profiles/{params['profile']}.yaml, sizes_px",
-            do=f"write {rule.crop_px + 1} there, or leave half_size out of this row",
-        )
-    if rule.window == 1:
-        network = params["model"]["architecture"]
-        raise UsageError(
-            f"{params['row']}: half_size is for frames that are used as differences only, and "
-            f"{network} uses each frame as it is",
-            where=f"experiments.{params['row']}, half_size",
-            do="leave half_size out of this row",
-        )
-    return tuple(place for place in range(rule.window) if place != rule.window // 2)
 
 
 def _size(params: Params, paper_px: int) -> int:

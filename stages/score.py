@@ -56,12 +56,12 @@ def _protocol(
 ) -> dict[str, Any]:
     folder = work.run(key) / "predict"
     path = folder / f"{name}.parquet"
-    found = predictions.read(path, verify=True)
+    found = predictions.read(path, row=key, protocol=name, verify=True)
     videos = score_videos(found, aggregate)
     scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
     return {
         **summarise(videos, params["metric"]),
-        **_over_seeds(folder, name, aggregate, params),
+        **_over_seeds(folder, key, name, aggregate, params),
         "aggregate": aggregate,
         "views": found.views_per_video,
         "classes": found.n_classes,
@@ -70,7 +70,9 @@ def _protocol(
     }
 
 
-def _over_seeds(folder: Path, name: str, aggregate: str, params: dict[str, Any]) -> dict[str, Any]:
+def _over_seeds(
+    folder: Path, key: str, name: str, aggregate: str, params: dict[str, Any]
+) -> dict[str, Any]:
     """The headline metric of every training of the row, when there was more than one."""
     if params["seeds"] < 2:
         return {}
@@ -78,7 +80,8 @@ def _over_seeds(folder: Path, name: str, aggregate: str, params: dict[str, Any])
     values: list[float] = []
     for number in range(params["seeds"]):
         path = folder / f"{name}{seed_suffix(number)}.parquet"
-        videos = score_videos(predictions.read(path, verify=True), aggregate)
+        found = predictions.read(path, row=key, protocol=name, verify=True)
+        videos = score_videos(found, aggregate)
         value = summarise(videos, params["metric"])[metric]
         if value is not None:
             values.append(value)

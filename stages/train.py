@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.clips.clip_dataset import Batch, ClipDataset, on_device
+from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import AbsentData, DataError, UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace, seed_suffix
@@ -28,18 +28,18 @@ from stages.row import (
     absent_reason,
     batches,
     build_network,
+    eval_clips,
     how_to_get,
     in_order,
     normaliser,
     open_index,
     precision,
     start,
-    test_clips,
     train_clips,
 )
 from stages.row_start import WEIGHTS, absent_start, load_start
 from stages.tensor_files import UNREADABLE, save_tensors
-from tdn_model.contract import window_of
+from tdn_model.contract import ClipNetwork, window_of
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
 
@@ -126,7 +126,7 @@ def _train_seed(
     for epoch in range(len(training.history), epochs):
         training.epoch(epoch, stream)
         if params["recipe"]["decay"] == "plateau":
-            clips = test_clips(params, index, window_of(model), VALIDATION)
+            clips = eval_clips(params, index, window_of(model), VALIDATION)
             training.validate(clips.dataset)
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
@@ -184,14 +184,14 @@ class _Training:
         count = len(dataset)
         right = 0
         for item in self._batches(dataset, in_order(count, size)):
-            frames = normaliser(self.params)(on_device(item, self.device))
+            frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
             logits_BK = predict_step(self.model, frames, precision=precision(self.params))
             best = logits_BK.argmax(dim=1).tolist()
             right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
         self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
 
     def _step(self, step: int, item: Batch) -> Step:
-        frames = normaliser(self.params)(on_device(item, self.device))
+        frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
         try:
             return train_step(
                 self.model,
@@ -268,7 +268,7 @@ def saturated(history: list[dict[str, float]]) -> int:
 def _prepare(
     params: Params,
     row: Row,
-    model: nn.Module,
+    model: ClipNetwork,
     device: torch.device,
     progress: Progress,
     seed: int,

@@ -19,4 +19,4 @@ __all__ = ["build", "export_official", "import_official"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.adapters"), name)
+    return getattr(importlib.import_module(f"{__name__}.published"), name)

@@ -1,21 +1,23 @@
 """Networks by name. One line in `MODELS` adds one; its module is imported when it is asked for.
 
-A factory takes keyword arguments only: `backbone, num_classes, num_segments, width, blocks,
-dropout` and its own flat options, each with a default. What it returns is a `torch.nn.Module` that
-maps clips `(B, T, F, C, H, W)` to logits `(B, K)` and has the attributes `window` (its F),
-`num_segments` and `num_classes`. `build` adds `architecture`, the name it was asked for.
+A factory takes a `NetworkShape` and its own flat options, keyword-only and each with a default. It
+returns a `ClipNetwork`, which maps clips `(B, T, F, C, H, W)` to logits `(B, K)` and has the
+attributes `window` (its F), `num_segments`, `num_classes` and `in_channels`. `build` adds
+`architecture`, the name it was asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+
+from tdn_model.contract import ClipNetwork, NetworkShape
 
 MODELS: dict[str, str] = {
     "tdn": "tdn_model.models.tdn:tdn",
@@ -50,59 +52,50 @@ MODELS: dict[str, str] = {
     "tsn_inceptionv3": "tdn_model.models.inceptionv3:tsn_inceptionv3",
 }
 
-_COMMON = ("backbone", "num_classes", "num_segments", "width", "blocks", "dropout")
 
-
-def factory(architecture: str) -> Callable[..., nn.Module]:
+def factory(architecture: str) -> Callable[..., ClipNetwork]:
     """The function that makes networks of this name; imports its module."""
     if architecture not in MODELS:
         raise ValueError(_unknown("architecture", architecture, MODELS))
     module, _, name = MODELS[architecture].partition(":")
-    found: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
-    return found
+    function: Callable[..., ClipNetwork] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def options(architecture: str) -> dict[str, Any]:
-    """The network's own options and their defaults, without what all networks take."""
-    parameters = inspect.signature(factory(architecture)).parameters
-    return {name: p.default for name, p in parameters.items() if name not in _COMMON}
+    """The network's own options and their defaults: the factory's keyword-only arguments."""
+    parameters = inspect.signature(factory(architecture)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def build(
-    architecture: str,
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    **options_given: Any,
-) -> nn.Module:
-    """The named network, freshly initialised, in training mode.
+def build(architecture: str, shape: NetworkShape, **own_options: Any) -> ClipNetwork:
+    """The named network, freshly initialised from torch's random stream, in training mode.
 
-    `width` (64 in the published networks) and `blocks` (bottlenecks per stage) override the
-    backbone's, so that a miniature is the same class as the full network. Made under
-    `torch.device("meta")` it allocates nothing.
+    `shape.width` and `shape.blocks` make a miniature of the same class as the full network. Made
+    under `torch.device("meta")` it allocates nothing. Raises ValueError naming an unknown network
+    or option, or the value that the network refuses.
     """
     known = options(architecture)
-    for name in options_given:
+    for name in own_options:
         if name not in known:
             raise ValueError(_unknown(f"option of {architecture!r}", name, known))
-    model = factory(architecture)(
-        backbone=backbone,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        width=width,
-        blocks=tuple(blocks) if isinstance(blocks, Sequence) else blocks,
-        dropout=dropout,
-        **options_given,
-    )
+    model = factory(architecture)(shape, **own_options)
     model.architecture = architecture  # type: ignore[assignment]  # a plain attribute, not a module
     for parameter in model.parameters():
-        if parameter.ndim == 4:  # else every convolution turns its weight round, every time
+        if parameter.ndim == 4:  # otherwise every forward pass reorders the convolution's weight
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def build_from(architecture: str, keywords: Mapping[str, Any]) -> ClipNetwork:
+    """`build` with the fields of `NetworkShape` and the network's own options in one mapping.
+
+    For manifests and `torch.hub`, where both are written side by side.
+    """
+    names = {field.name for field in dataclasses.fields(NetworkShape)}
+    shape = NetworkShape(**{name: value for name, value in keywords.items() if name in names})
+    own = {name: value for name, value in keywords.items() if name not in names}
+    return build(architecture, shape, **own)
 
 
 def _unknown(kind: str, got: str, known: dict[str, Any]) -> str:

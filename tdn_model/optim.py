@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tdn_model.contract import ClipNetwork
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -42,7 +44,7 @@ class Schedule:
 
 
 def parameter_groups(
-    model: nn.Module, policy: Literal["flat", "tsn", "tsn_rates"], weight_decay: float
+    model: ClipNetwork, policy: Literal["flat", "tsn", "tsn_rates"], weight_decay: float
 ) -> list[dict[str, Any]]:
     """Parameter groups with `lr_mult` and `weight_decay`.
 
@@ -54,7 +56,7 @@ def parameter_groups(
         params = [p for p in model.parameters() if p.requires_grad]
         return [{"params": params, "lr_mult": 1.0, "weight_decay": weight_decay}]
     buckets: dict[tuple[float, float], list[Tensor]] = {}
-    classifiers = _classifiers(model)
+    classifiers: list[nn.Module] = [*model.classifiers()]
     for module in model.modules():
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         for name, parameter in module.named_parameters(recurse=False):
@@ -91,21 +93,9 @@ def freeze_partial_bn(model: nn.Module) -> None:
 
     Call after each `model.train()`. A network of several streams knows its own first ones.
     """
-    own = getattr(model, "freeze_partial_bn", None)
-    if own is not None:
-        own()
-        return
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
-    for norm in norms[1:]:
-        norm.eval()
-        for parameter in norm.parameters():
-            parameter.requires_grad_(False)
-
-
-def _classifiers(model: nn.Module) -> list[nn.Module]:
-    """The linear layers that give class scores: those as wide as the number of classes."""
-    num_classes = getattr(model, "num_classes", None)
-    linears: list[nn.Module] = [
-        module for module in model.modules() if isinstance(module, nn.Linear)
-    ]
-    return [m for m in linears if getattr(m, "out_features", None) == num_classes] or linears[-1:]
+    for stream in model.streams_for_partial_bn() if isinstance(model, ClipNetwork) else [model]:
+        norms = [m for m in stream.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
+        for norm in norms[1:]:
+            norm.eval()
+            for parameter in norm.parameters():
+                parameter.requires_grad_(False)

@@ -100,6 +100,6 @@ def micro_batch(model: nn.Module, clips_BTFCHW: Tensor) -> int:
     batch, segments, *_, height, width = clips_BTFCHW.shape
     if clips_BTFCHW.device.type != "cpu":
         return max(1, batch)
-    channels = getattr(getattr(model, "shape", None), "width", FULL_WIDTH)
+    channels = getattr(getattr(model, "config", None), "width", FULL_WIDTH)
     largest_map_bytes = 4 * segments * channels * (height // 2) * (width // 2)
     return max(1, KEPT_BYTES // max(1, largest_map_bytes))

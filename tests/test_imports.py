@@ -16,8 +16,8 @@ ORDER = {
         "reporting", "audit",
     ],
     "tdn_model": [
-        "contract", "losses", "layers", "weights", "models", "build", "optim", "training",
-        "inference", "count_cost", "attribution", "",
+        "contract", "losses", "layers", "weights", "models", "build", "published", "optim",
+        "training", "inference", "count_cost", "attribution", "",
     ],
     "stages": [
         "profiles", "networks", "network_cost", "graph", "tensor_files", "row", "row_start", "figure_data",
@@ -40,7 +40,7 @@ OWNERS = {
     "typer": ("stages/cli/",),
     "rich": ("stages/cli/",),
     "dvc": ("stages/driver/",),
-    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py", "pipeline/store/halves.py",
+    "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py",
             "stages/bench/clip_speed.py"),
     "captum": ("tdn_model/attribution.py",),
     "torch": TORCH_ROOMS,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.audit.dvc_lock import LockedStage, read_lock
 from pipeline.audit.links import Level, Link, Status
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import canonical_json, read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import PACKAGES
@@ -135,7 +135,7 @@ class Context:
         if place is not None:
             detail = f"{place} is not on this machine"
             return Link(level, source, "holds", path, Status.UNAVAILABLE, declared, detail=detail)
-        stage = source.removeprefix("record:").replace("/", " ")
+        stage, _, key = source.removeprefix("record:").partition("/")
         return Link(
             level,
             source,
@@ -144,7 +144,7 @@ class Context:
             Status.MISSING,
             declared,
             detail="the record names it and it is not there",
-            do=f"restore it, or run `tdn {stage}` again",
+            do=f"restore it, or run {stage_command(stage, key)} again",
         )
 
 

@@ -14,7 +14,7 @@ from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
 from pipeline.audit.links import Level, Link, Status
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Artefact, Run
@@ -58,7 +58,7 @@ def _run(context: Context, run: Run) -> Iterator[Link]:
     source = f"record:{run.name}"
     if run.problem:
         status = Status.RECORD_TAMPERED if run.tampered else Status.UNREADABLE
-        do = f"restore it from git, or run `tdn {run.stage} {run.key}` again"
+        do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
         yield Link(Level.LOCK, source, "is", run.path, status, detail=run.problem, do=do)
     else:
         yield Link(Level.LOCK, source, "is", run.path, declared=run.sha256, actual=run.sha256)
@@ -162,7 +162,7 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
         declared,
         read.sha256,
         detail=f"it saw another file than {maker} made" if stale else "",
-        do=f"run `tdn {run.stage} {run.key}` again" if stale else "",
+        do=f"run {stage_command(run.stage, run.key)} again" if stale else "",
     )
 
 
@@ -192,7 +192,7 @@ def _unrecorded(context: Context) -> Iterator[Link]:
                 path,
                 Status.UNRECORDED,
                 detail="dvc.lock knows this run and there is no record of it",
-                do=f"restore the record from git, or run `tdn {stage} {key}` again",
+                do=f"restore the record from git, or run {stage_command(stage, key)} again",
             )
 
 

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from pipeline.audit.context import Context
 from pipeline.audit.dvc_lock import Ignored, LockEntry, find_stage, md5_of
 from pipeline.audit.links import Level, Link, Status
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json, sha256_file, sha256_json
 from pipeline.lineage.evidence import Artefact, Run
 from pipeline.sources.ledger import sha256_frames
-from pipeline.video.ffmpeg import frame_files
+from pipeline.video.frame_folder import frame_files
 
 _BATCH = 1024
 _SMALL = ("reports/", "manifests/")
@@ -141,10 +141,10 @@ def _compare(
 def _changed(source: str, relation: str, path: str, declared: str, actual: str, own: bool) -> Link:
     if actual.startswith("cannot"):
         return Link(Level.HASH, source, relation, path, Status.UNREADABLE, declared, detail=actual)
-    stage = source.removeprefix("record:").replace("/", " ")
+    stage, _, key = source.removeprefix("record:").partition("/")
     status = Status.HASH_MISMATCH if own else Status.STALE_INPUT
     detail = "not the file that was recorded" if own else "edited after the run that read it"
-    do = f"restore it, or run `tdn {stage}` again"
+    do = f"restore it, or run {stage_command(stage, key)} again"
     return Link(Level.HASH, source, relation, path, status, declared, actual, detail, do)
 
 
@@ -211,7 +211,7 @@ def _sources(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[L
             ledger.path,
             Status.UNREADABLE,
             detail=f"does not parse: {str(error).splitlines()[0]}",
-            do=f"run `tdn {run.stage} {run.key}` again",
+            do=f"run {stage_command(run.stage, run.key)} again",
         )
         return
     if bad and not raw.is_dir():

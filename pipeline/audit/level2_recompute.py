@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status
+from pipeline.core.errors import stage_command
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
@@ -68,7 +69,7 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
     except Exception as error:  # a stage may stumble in any way over what was forged
         where = getattr(error, "where", "") or run.path
         what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
-        do = f"run `tdn {run.stage} {run.key}` again"
+        do = f"run {stage_command(run.stage, run.key)} again"
         yield Link(
             Level.RECOMPUTE, source, "recomputed", where, Status.UNREADABLE, detail=what, do=do
         )

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.audit.context import Context
 from pipeline.audit.level2_recompute import link_in
 from pipeline.audit.links import Level, Link, Status
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
 from pipeline.core.workspace import Workspace
@@ -234,7 +234,7 @@ def _link(
 ) -> Link:
     do = ""
     if status is Status.REPLAY_MISMATCH:
-        do = f"run `tdn {run.stage} {run.key}` again, and find out who changed it"
+        do = f"run {stage_command(run.stage, run.key)} again, and find out who changed it"
     source = f"record:{run.name}"
     return Link(Level.REPLAY, source, "replayed", path, status, declared, actual, detail, do)
 

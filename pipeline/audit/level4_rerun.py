@@ -29,7 +29,7 @@ def check(context: Context) -> Iterator[Link]:
     if not any(True for _ in context.measured()):
         raise UsageError(
             "nothing to run again: no number of ours is asked for",
-            do="name a cell that has one; `tdn trace` shows what a cell rests on",
+            do="name a cell that has one; `tdn trace CELL` shows what a cell rests on",
         )
     wanted = {name for cell in context.measured() for name in context.behind(cell)}
     names = context.evidence.in_order(wanted)

@@ -4,8 +4,6 @@
     F  frames in a window        C, H, W  channels, height, width in pixels      K  classes
 
 Of a store of optical flow, frames are fields with two channels, x and y; everything else is alike.
-Frames read at half size stay so until the batch is on its device, where `on_device` puts them in
-their places between the whole ones.
 
 A clip depends on (seed, epoch, position) in training and on (seed, video, clip) in testing, never
 on the order in which clips are asked for nor on who asks.
@@ -13,7 +11,7 @@ on the order in which clips are asked for nor on who asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from pipeline.clips.crops import FLOW_SCALES, SCALES, TRAIN_CROPS, even, half_px, halved
-from pipeline.clips.jpeg_decode import Decoding, decode_fields, decode_frames, read_frames
+from pipeline.clips.crops import FLOW_SCALES, SCALES, TRAIN_CROPS
+from pipeline.clips.jpeg_decode import Decoding, read_frames
 from pipeline.clips.sampling import (
     Indices,
     dense_train_indices,
@@ -32,15 +30,13 @@ from pipeline.clips.sampling import (
     windows,
 )
 from pipeline.clips.transforms import (
+    FLOW_CHANNELS,
     Flip,
     Frames,
-    assemble,
     colour_jitter,
+    eval_views,
     flip_map,
     jitter,
-    normalise,
-    normalise_flow,
-    test_views,
     train_view,
 )
 from pipeline.core.errors import StoreError
@@ -49,42 +45,30 @@ from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore
 
 
-class Halves(NamedTuple):
-    """Those frames of windows that were read at half size."""
-
-    frames: Tensor
-    """(…, T, F', C, H/2, W/2) uint8."""
-    places: Sequence[int]
-    """Where in a window of F + F' they belong."""
-
-
 class Sample(NamedTuple):
     """One clip of one video in all its crops."""
 
     frames: Tensor
-    """(V, T, F, C, H, W) uint8; V is 1 in training. Without those of `halves`."""
+    """(V, T, F, C, H, W) uint8; V is 1 in training."""
     target: Tensor
     """() int64, or (K,) float32 of zeros and ones for a multi-label data set."""
     video_id: str
     labels: tuple[int, ...]
     """The labels as listed (`target` has them after a flip)."""
     clip: int
-    halves: Halves | None = None
 
 
 class Batch(NamedTuple):
     """Views of several videos, one after another; all lists have one entry per view."""
 
     frames: Tensor
-    """(B, T, F, C, H, W) uint8, channels-last in memory. Without those of `halves`: `on_device`
-    gives whole clips."""
+    """(B, T, F, C, H, W) uint8, channels-last in memory."""
     target: Tensor
     """(B,) int64 or (B, K) float32."""
     video_ids: list[str]
     labels: list[tuple[int, ...]]
     clips: list[int]
     crops: list[int]
-    halves: Halves | None = None
 
 
 @dataclass(frozen=True)
@@ -105,10 +89,8 @@ class TrainRule:
 
 
 @dataclass(frozen=True)
-class TestRule:
+class EvalRule:
     """How test clips are drawn; sizes here are the profile's, not the protocol's."""
-
-    __test__ = False  # not a test case
 
     segments: int
     window: int
@@ -130,24 +112,19 @@ class ClipDataset(TorchDataset[Sample]):
 
     `threads` decodes a clip's frames on that many threads of one pool per process: the same pixels
     sooner, where a loader has no workers of its own.
-
-    `half_size` names the places in a window whose frames are read at half size: stored halves where
-    the store has them, else halves of the whole frames, which take longer (`pipeline.store.halves`).
-    Crops are then at even pixels, and `crop_px` must be even.
     """
 
     store: FrameStore
     videos: Sequence[Video]
     classes: Sequence[str]
-    rule: TrainRule | TestRule
+    rule: TrainRule | EvalRule
     seed: int
     multi_label: bool = False
     cache_mb: int = 0
     epoch: int = 0
     threads: int = 1
-    half_size: tuple[int, ...] = ()
-    _cache: dict[tuple[str, bool], Tensor] = field(default_factory=dict, repr=False)
-    """Decoded videos, (n, H, W, C): whole, or halves."""
+    _cache: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """Decoded videos, (n, H, W, C)."""
     _cached_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -157,13 +134,7 @@ class ClipDataset(TorchDataset[Sample]):
                     f"{video.video_id} has no frames: {video.status}: {video.reason}",
                     do="leave it out, and count it as failed",
                 )
-        if self.half_size and self.store.kind == "flow":
-            raise ValueError("half_size is for frames; fields of flow are decoded whole")
         rule = self.rule
-        if self.half_size and rule.crop_px % 2:
-            raise ValueError(f"half_size needs an even crop_px, not {rule.crop_px}")
-        if set(self.half_size) >= set(range(rule.window)):
-            raise ValueError("half_size must leave a place of the window whole")
         self._flip = list(range(len(self.classes)))
         if isinstance(rule, TrainRule) and rule.flip == "label_aware":
             self._flip = flip_map(self.classes, rule.flip_pairs)
@@ -199,55 +170,32 @@ class ClipDataset(TorchDataset[Sample]):
         draw = TRAIN_CROPS[rule.crop]
         width, height = video.width_px, video.height_px
         crop = draw(width, height, rule.crop_px, rule.flip != "none", rng, scales)
-        crop = even(crop) if self.half_size else crop
         factors = jitter(rng) if rule.colour_jitter else None
+        view = train_view(self._frames(video, chosen), crop, rule.crop_px)
+        view = view if factors is None else colour_jitter(view, factors)
+        return self._sample(video, view.unsqueeze(0), len(chosen), mirrored=crop.mirrored)
 
-        def view(half: bool) -> Tensor:
-            part, size_px = (halved(crop), rule.crop_px // 2) if half else (crop, rule.crop_px)
-            pixels = train_view(self._frames(video, chosen, half), part, size_px)
-            return (pixels if factors is None else colour_jitter(pixels, factors)).unsqueeze(0)
-
-        return self._sample(video, view, len(chosen), mirrored=crop.mirrored)
-
-    def _test(self, index: int, rule: TestRule) -> Sample:
+    def _test(self, index: int, rule: EvalRule) -> Sample:
         protocol = rule.protocol
         video = self.videos[index // protocol.clips]
         clips = views(
             protocol, video.n_frames, rule.segments, rule.window, video.video_id, self.seed
         )
         clip, chosen = clips[index % protocol.clips]
-
-        def view(half: bool) -> Tensor:
-            return test_views(
-                self._frames(video, chosen, half),
-                protocol.crops,
-                rule.resize_px,
-                rule.crop_px,
-                aligned=bool(self.half_size),
-                halves_of=(video.width_px, video.height_px) if half else None,
-            )
-
+        frames = self._frames(video, chosen)
+        view = eval_views(frames, protocol.crops, rule.resize_px, rule.crop_px)
         return self._sample(video, view, len(chosen), clip=clip)
 
     def _sample(
-        self,
-        video: Video,
-        view: Callable[[bool], Tensor],
-        T: int,
-        *,
-        clip: int = 0,
-        mirrored: bool = False,
+        self, video: Video, view: Tensor, T: int, *, clip: int = 0, mirrored: bool = False
     ) -> Sample:
-        """A sample of which `view(half)` gives the pixels, whole or halves: (V, T·F, C, H, W)."""
-        places = self._places(half=True)
-        halves = Halves(_by_segment(view(True), T), places) if places else None
+        """A sample of the pixels (V, T·F, C, H, W)."""
         return Sample(
-            frames=_by_segment(view(False), T),
+            frames=_by_segment(view, T),
             target=self._target(video, mirrored=mirrored),
             video_id=video.video_id,
             labels=tuple(video.labels),
             clip=clip,
-            halves=halves,
         )
 
     def _target(self, video: Video, *, mirrored: bool) -> Tensor:
@@ -258,32 +206,23 @@ class ClipDataset(TorchDataset[Sample]):
             return target
         return torch.tensor(labels[0] if labels else -1, dtype=torch.int64)
 
-    def _places(self, half: bool) -> list[int]:
-        """The places of a window that are read at half size, or those that are not."""
-        return [n for n in range(self.rule.window) if (n in self.half_size) == half]
-
-    def _frames(self, video: Video, chosen: Indices, half: bool) -> Frames:
-        """Frames (C, H, W), whole or halves, of T windows, each distinct one decoded once."""
-        wanted = [int(frame) for frame in chosen[:, self._places(half)].reshape(-1)]
-        cached = self._cache.get((video.video_id, half))
-        size = _decoded_bytes(video, half)
+    def _frames(self, video: Video, chosen: Indices) -> Frames:
+        """Frames (C, H, W) of T windows, each distinct one decoded once."""
+        wanted = [int(frame) for frame in chosen.reshape(-1)]
+        cached = self._cache.get(video.video_id)
+        channels = FLOW_CHANNELS if self.store.kind == "flow" else 3
+        size = channels * video.n_frames * video.width_px * video.height_px
         if cached is None and self._cached_bytes + size <= self.cache_mb << 20:
-            every = self._read(video, range(video.n_frames), half)
+            every = self._read(video, range(video.n_frames))
             cached = torch.stack([frame.permute(1, 2, 0) for frame in every])
-            self._cache[video.video_id, half] = cached
+            self._cache[video.video_id] = cached
             self._cached_bytes += size
         if cached is not None:
             return cached.index_select(0, torch.tensor(wanted)).permute(0, 3, 1, 2)
-        return self._read(video, wanted, half)
+        return self._read(video, wanted)
 
-    def _read(self, video: Video, wanted: Sequence[int], half: bool) -> Decoding:
-        return read_frames(self.store, video.video_id, wanted, half=half, threads=self.threads)
-
-
-def _decoded_bytes(video: Video, half: bool) -> int:
-    width, height = video.width_px, video.height_px
-    pixels = half_px(width) * half_px(height) if half else width * height
-    return 3 * video.n_frames * pixels
+    def _read(self, video: Video, wanted: Sequence[int]) -> Decoding:
+        return read_frames(self.store, video.video_id, wanted, threads=self.threads)
 
 
 def _by_segment(view: Tensor, T: int) -> Tensor:
@@ -296,47 +235,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Samples as one batch of views, the crops of a clip side by side; channels-last in memory."""
     counts = [sample.frames.shape[0] for sample in samples]
     repeated = [sample for sample, n in zip(samples, counts, strict=True) for _ in range(n)]
-    halves = [sample.halves for sample in samples if sample.halves is not None]
+    views = [sample.frames.movedim(-3, -1) for sample in samples]
     return Batch(
-        frames=_together([sample.frames for sample in samples]),
+        frames=torch.cat(views).movedim(-1, -3),
         target=torch.stack([sample.target for sample in repeated]),
         video_ids=[sample.video_id for sample in repeated],
         labels=[sample.labels for sample in repeated],
         clips=[sample.clip for sample in repeated],
         crops=[crop for n in counts for crop in range(n)],
-        halves=Halves(_together([part.frames for part in halves]), halves[0].places)
-        if halves
-        else None,
     )
-
-
-def _together(views: Sequence[Tensor]) -> Tensor:
-    return torch.cat([view.movedim(-3, -1) for view in views]).movedim(-1, -3)
-
-
-def on_device(batch: Batch, device: torch.device) -> Tensor:
-    """A batch's clips (B, T, F, C, H, W) uint8 on the device, halves in their places among them.
-
-    What every network is fed from. Pinned batches are copied while the device computes.
-    """
-    frames = batch.frames.to(device, non_blocking=True)
-    if batch.halves is None:
-        return frames
-    halves = batch.halves.frames.to(device, non_blocking=True)
-    return assemble(frames, halves, batch.halves.places)
-
-
-__all__ = [
-    "Batch",
-    "ClipDataset",
-    "Halves",
-    "Sample",
-    "TestRule",
-    "TrainRule",
-    "collate",
-    "decode_fields",
-    "decode_frames",
-    "normalise",
-    "normalise_flow",
-    "on_device",
-]

@@ -36,24 +36,6 @@ class Crop:
     mirrored: bool = False
 
 
-def even(crop: Crop) -> Crop:
-    """The crop with its place and sides rounded down to even pixels."""
-    left, top, width, height = (
-        side // 2 * 2 for side in (crop.left, crop.top, crop.width, crop.height)
-    )
-    return Crop(left, top, width, height, crop.mirrored)
-
-
-def halved(crop: Crop) -> Crop:
-    """The part of a frame's half that an even crop of the frame shows."""
-    return Crop(crop.left // 2, crop.top // 2, crop.width // 2, crop.height // 2, crop.mirrored)
-
-
-def half_px(side_px: int) -> int:
-    """A side at half size: rounded up."""
-    return (side_px + 1) // 2
-
-
 def multi_scale_crop(
     width: int,
     height: int,

@@ -58,17 +58,12 @@ class Decoding:
 
 
 def read_frames(
-    store: FrameStore, video_id: str, wanted: Sequence[int], *, half: bool, threads: int = 1
+    store: FrameStore, video_id: str, wanted: Sequence[int], *, threads: int = 1
 ) -> Decoding:
-    """A video's frames or, with `half`, their halves: as stored, or else made of the whole ones.
-
-    A field of flow is (2, H, W), a frame (3, H, W).
-    """
+    """A video's frames (3, H, W), or its fields of flow (2, H, W)."""
     distinct = sorted(set(wanted))
-    stored = half and store.has_halves(video_id)
-    jpegs = store.jpegs(video_id, distinct, half=stored)
+    jpegs = store.jpegs(video_id, distinct)
     decoder = decode_field if store.kind == "flow" else decode_frame
-    decoder = decode_half if half and not stored else decoder
     return Decoding(dict(zip(distinct, jpegs, strict=True)), wanted, decoder, threads)
 
 
@@ -79,17 +74,6 @@ def decode_frame(jpeg: bytearray) -> Tensor:
         torch.frombuffer(jpeg, dtype=torch.uint8), _RGB, False
     )
     return image
-
-
-def decode_half(jpeg: bytearray) -> Tensor:
-    """A whole frame's half (3, H/2, W/2) uint8 (sides rounded up), channels-last in memory.
-
-    Other pixels than those of a stored half, which was coded once more. Raises StoreError when the
-    JPEG cannot be decoded.
-    """
-    from pipeline.store.halves import shrink  # it imports OpenCV, which few rows need
-
-    return torch.from_numpy(shrink(jpeg)).permute(2, 0, 1)
 
 
 def decode_field(jpeg: bytearray) -> Tensor:
@@ -103,11 +87,6 @@ def decode_field(jpeg: bytearray) -> Tensor:
 def decode_frames(jpegs: Iterable[bytearray]) -> list[Tensor]:
     """Frames (3, H, W) uint8, channels-last in memory; grey JPEGs become RGB."""
     return [decode_frame(jpeg) for jpeg in jpegs]
-
-
-def decode_fields(jpegs: Iterable[bytearray]) -> list[Tensor]:
-    """Flow fields (2, H, W) uint8, x and y."""
-    return [decode_field(jpeg) for jpeg in jpegs]
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

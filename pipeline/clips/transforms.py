@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.clips.crops import CROPS, Crop, even, half_px, halved
+from pipeline.clips.crops import CROPS, Crop
 
 FLOW_CHANNELS = 2
 
@@ -156,39 +156,21 @@ def mirror(frames: Tensor) -> Tensor:
     return mirrored
 
 
-def test_views(
-    frames: Frames,
-    crops: str,
-    resize_px: int | None,
-    crop_px: int,
-    *,
-    aligned: bool = False,
-    halves_of: tuple[int, int] | None = None,
-) -> Tensor:
+def eval_views(frames: Frames, crops: str, resize_px: int | None, crop_px: int) -> Tensor:
     """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
 
     Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
-    than the crop). `full` squeezes the whole frame into the square. `aligned` moves crops to even
-    pixels. With `halves_of`, the width and height of whole frames, those that come are their
-    halves, and so are the views: of the same parts as the aligned views of the whole.
+    than the crop). `full` squeezes the whole frame into the square.
     """
     images = iter(frames)
     first = next(images)
     channels, height, width = first.shape
-    shrink = 1 if halves_of is None else 2
-    side_px = crop_px // shrink
     if crops == "full":
-        return train_view(frames, Crop(0, 0, width, height), side_px).unsqueeze(0)
-    width, height = halves_of or (width, height)
+        return train_view(frames, Crop(0, 0, width, height), crop_px).unsqueeze(0)
     short = resize_px if resize_px is not None else max(crop_px, min(width, height))
     width, height = scaled_size(width, height, short)
     rectangles = CROPS[crops](width, height, crop_px)
-    if aligned or halves_of:
-        rectangles = [even(box) for box in rectangles]
-    if halves_of:
-        width, height = half_px(width), half_px(height)
-        rectangles = [halved(box) for box in rectangles]
-    shape = (len(rectangles), len(frames), side_px, side_px, channels)
+    shape = (len(rectangles), len(frames), crop_px, crop_px, channels)
     out = torch.empty(shape, dtype=torch.uint8)
     for number, frame in enumerate(chain([first], images)):
         resized = resize(frame, width, height)
@@ -197,31 +179,6 @@ def test_views(
             part = mirror(part) if box.mirrored else part
             view[number].copy_(part.permute(1, 2, 0))
     return out.permute(0, 1, 4, 2, 3)
-
-
-def assemble(frames: Tensor, halves: Tensor, places: Sequence[int]) -> Tensor:
-    """Windows of whole frames and halves: (…, F + F', C, H, W), channels-last, on their device.
-
-    `frames` (…, F, C, H, W), `halves` (…, F', C, H/2, W/2) of which each pixel becomes 2x2; those
-    take `places` in the window, the others stay in their order. A network that averages
-    differences over 2x2 pixels finds in them what it would have made of them.
-    """
-    *lead, own, channels, height, width = frames.shape
-    count = own + halves.shape[-4]
-    shape = (*lead, count, height // 2, 2, width // 2, 2, channels)
-    blocks = torch.empty(shape, dtype=frames.dtype, device=frames.device)
-    clips = blocks.view(*lead, count, height, width, channels).movedim(-1, -3)
-    others = [place for place in range(count) if place not in places]
-    for number, place in enumerate(others):
-        clips[..., place, :, :, :].copy_(frames[..., number, :, :, :])
-    for number, place in enumerate(places):
-        half = halves[..., number, :, :, :].movedim(-3, -1)
-        upper, lower = blocks[..., place, :, :, :, :, :].unbind(-4)
-        # Not in one broadcast copy, which on a processor takes seven times as long.
-        upper[..., 0, :].copy_(half)
-        upper[..., 1, :].copy_(half)
-        lower.copy_(upper)
-    return clips
 
 
 def flip_map(classes: Sequence[str], flip_pairs: Sequence[Sequence[str]]) -> list[int]:

@@ -80,3 +80,9 @@ def disk_full(where: str) -> StoreError:
         where=where,
         do="free some space and run the same command again",
     )
+
+
+def stage_command(stage: str, key: str) -> str:
+    """The command that runs a stage on a key, as messages write it."""
+    words = stage if key == "all" else f"{stage} {key}"
+    return f"`tdn {words}`"

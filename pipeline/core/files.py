@@ -16,6 +16,17 @@ from typing import Any, BinaryIO
 _CHUNK_BYTES = 1 << 20
 
 
+def _mode_of_new_files() -> int:
+    """What `open` would give a file. The system tells its mask only when it is changed."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_MODE = _mode_of_new_files()
+"""Asked once, before there are threads: files that those create meanwhile would get mode 666."""
+
+
 def canonical_json(value: Any) -> bytes:
     """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
     text = json.dumps(
@@ -67,7 +78,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         if path.is_file() and filecmp.cmp(name, path, shallow=False):
             os.unlink(name)
             return
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, _MODE)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -106,9 +117,3 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value a file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

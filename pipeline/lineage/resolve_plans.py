@@ -70,8 +70,6 @@ def resolve(work: Workspace, networks: Networks) -> Plans:
     twins = {name: _twin(manifests, profile, name) for name in made}
     for name, twin in twins.items():
         datasets[name] = _as_twin(datasets[name], twin)
-    for name in profile.half_size:
-        datasets[name] = _with_halves(datasets[name])
     plans: Plans = {}
     for name, dataset in datasets.items():
         facts = dataset.model_dump(mode="json")
@@ -179,12 +177,6 @@ def _as_twin(dataset: Dataset, twin: Twin) -> Dataset:
         "flip_pairs": [list(pair) for pair in twin.flip_pairs],
     }
     return dataset.model_copy(update=changes)
-
-
-def _with_halves(dataset: Dataset) -> Dataset:
-    """The data set's manifest, its frames stored at half size too."""
-    decode = dataset.decode.model_copy(update={"half_size": True})
-    return dataset.model_copy(update={"decode": decode})
 
 
 def _check_network(row: Experiment, networks: Networks, where: str) -> None:

@@ -29,7 +29,6 @@ def row_plans(
     data = {
         "name": row.dataset,
         "input": row.input,
-        "half_size": row.half_size,
         "fold": row.fold,
         "generated": profile.generated,
         "train": dataset.folds[row.fold].train,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.errors import ManifestError
+from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.results import Results, RunResult
 from pipeline.schema.table_layouts import Combination
@@ -70,13 +70,24 @@ def _missing_member(results: Results, rule: Combination) -> str:
 
 def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> dict[str, Any]:
     members = [results.runs[member].metrics or {} for member in rule.members]
+    datasets = sorted({str(member["dataset"]) for member in members})
+    if len(datasets) > 1:
+        raise ManifestError(
+            f"it combines rows of several data sets: {', '.join(datasets)}",
+            where=f"manifests/combinations.yaml, combinations.{key}",
+            do="combine rows of one data set only",
+        )
     protocols: dict[str, Any] = {}
     for protocol in rule.protocols:
         found = [member["protocols"][protocol] for member in members]
         if rule.rule == "mean_of_folds":
             protocols[protocol] = _mean(results, rule, protocol, found)
             continue
-        videos = _videos(work, rule, protocol, found)
+        try:
+            videos = _videos(work, rule, protocol, found)
+        except DataError as error:
+            where = f"manifests/combinations.yaml, combinations.{key}"
+            raise DataError(error.what, where=error.where or where, do=error.do) from None
         results.outcomes[key, protocol] = scores.outcomes(videos)
         summary = scoring.summarise(videos, members[0]["metric"])
         protocols[protocol] = {**summary, "views": sum(f["views"] for f in found)}
@@ -103,8 +114,12 @@ def _videos(
     work: Workspace, rule: Combination, protocol: str, found: list[dict[str, Any]]
 ) -> VideoScores:
     """The members' predictions as one set of video scores."""
-    paths = [work.run(member) / "predict" / f"{protocol}.parquet" for member in rule.members]
-    members = [predictions.read(path) for path in paths]
+    members = [
+        predictions.read(
+            work.run(member) / "predict" / f"{protocol}.parquet", row=member, protocol=protocol
+        )
+        for member in rule.members
+    ]
     if rule.rule == "clipped_logit_sum":
         return scoring.ensemble_clipped_logit_sum(members)
     if rule.rule == "softmax_mean":

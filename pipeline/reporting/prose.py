@@ -187,7 +187,8 @@ def _ours(rule: Rule, cells: Mapping[str, Cell], results: Results) -> _Ours:
 
 
 def _draws(used: Sequence[Cell], results: Results) -> dict[str, Any]:
-    """Resampled accuracies in percent by address; rows of one data set share every draw."""
+    """Resampled accuracies in percent by address; rows of one data set share every draw, and each
+    data set has its own stream of the seed."""
     found: dict[str, Any] = {}
     datasets = sorted({cell.lineage.dataset or "" for cell in used})
     for number, dataset in enumerate(datasets):
@@ -206,6 +207,6 @@ def _draws(used: Sequence[Cell], results: Results) -> dict[str, Any]:
         if not common:
             continue
         matrix = np.array([[right[v] for right in group.values()] for v in common], dtype=float)
-        means = 100.0 * resampled_means(matrix, seed=number)
+        means = 100.0 * resampled_means(matrix, stream=number)
         found |= {address: means[:, i] for i, address in enumerate(group)}
     return found

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import RecordError
 from pipeline.core.files import sha256_file
@@ -164,6 +166,7 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             runs[row] = RunResult(None, (), (row,), missing="not scored: no metrics file")
             continue
         metrics = _read(work, path)
+        _check_percentages(metrics, work.relative(path))
         runs[row] = RunResult(metrics, (source(work, path),), (row,))
         for protocol in metrics["protocols"]:
             found = scores.read(work.run(row) / "scores" / f"{protocol}.parquet")
@@ -172,6 +175,20 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
     costs, cost_source = _optional(work, work.reports / "costs.json")
     timings, timing_source = _timings(work)
     return Results(runs, costs, cost_source, timings, timing_source, outcomes)
+
+
+def _check_percentages(metrics: Mapping[str, Any], where: str) -> None:
+    """Raise RecordError for a percentage that is none."""
+    for protocol, values in metrics["protocols"].items():
+        for name, value in values.items():
+            if name.endswith("_pct") and value is not None:
+                wrong = [v for v in np.atleast_1d(value).tolist() if not 0 <= v <= 100]
+                if wrong:
+                    raise RecordError(
+                        f"{name} under {protocol} is {wrong[0]:g}, which is no percentage",
+                        where=where,
+                        do=f"score the row again: `tdn score {metrics['row']}`",
+                    )
 
 
 def _timings(work: Workspace) -> tuple[dict[str, Any], Source | None]:

@@ -8,7 +8,9 @@
     + - * / < <= > >= and or not, numbers, abs(x), (a > b) + (c > d) >= 1 to count
 
 The syntax is Python's, read with `ast` and never executed. A value may be a number or an array of
-bootstrap draws (B,): then the result is an array of truth values.
+bootstrap draws (B,): then the result is an array of truth values. That is why simpleeval does not
+serve: its `and`, `or` and chained comparisons ask for the truth of a whole array, and its functions
+do not see with how many digits a number was printed.
 """
 
 from __future__ import annotations
@@ -178,7 +180,7 @@ class _Evaluation:
             return np.abs(values[0])
         if name == "rising":
             rises = [later > before for before, later in pairwise(values)]
-            return np.logical_and.reduce(rises)
+            return reduce(np.logical_and, rises, np.True_)
         second = node.args[-1]
         if len(values) != 2 or not (
             isinstance(second, ast.Constant) and isinstance(second.value, int | float)

@@ -40,17 +40,12 @@ class DecodePolicy(Strict):
     """Stop after this many frames; null takes the whole video."""
     min_frames: Annotated[int, Field(ge=1)]
     """Fewer decoded frames than this make the video unusable (status `short`)."""
+    min_frame_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """A video that was not decoded in full needs at least this share of its frames: with less it
+    is unusable (status `error`), with more it is used and counted as `partial`."""
     timeout_s: Annotated[float, Field(gt=0)]
     """Wall-clock limit of one video's decoding."""
     videos_per_shard: Annotated[int, Field(ge=1, le=4096)]
-    half_size: bool = False
-    """Store every frame at half size too, for rows with `half_size` (`pipeline.store.halves`). The only
-    key with a default: what is recorded of a policy leaves it out where it is false, so that
-    stores without halves are what they were before there were any."""
-
-    def recorded(self) -> dict[str, object]:
-        """The policy as stores record it."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class ReaderOptions(Strict):

@@ -38,19 +38,10 @@ class Experiment(Strict):
     backbone: Identifier
     segments: Positive
     options: dict[Identifier, Option] = Field(default_factory=dict)
-    half_size: bool = False
-    """Read at half size the frames of a window of which only differences are used: other pixels for
-    less time, most so where the store has them at half size (a profile's `half_size`)."""
     recipe: Identifier
     protocols: Annotated[list[Identifier], Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
     note: str = ""
-
-    @model_validator(mode="after")
-    def _halves_frames(self) -> Experiment:
-        if self.half_size and self.input == "flow":
-            raise ValueError("half_size is for frames; fields of flow are decoded whole")
-        return self
 
 
 class Experiments(Strict):
@@ -176,9 +167,6 @@ class Profile(Strict):
     """Data sets whose optical flow is computed and stored; the graph needs it, were it empty."""
     flow_policy: FlowPolicy | None = None
     """How it is computed; needed where `flow` names a data set."""
-    half_size: list[Identifier] = Field(default_factory=list)
-    """Data sets whose store keeps every frame at half size too, whatever their manifest says:
-    a third to a half more bytes, for rows with `half_size`."""
     twins: dict[Identifier, Growth] = Field(default_factory=dict)
     """Data sets whose miniature is generated at another size than its twin states."""
     sizes_px: dict[int, int]
@@ -193,13 +181,6 @@ class Profile(Strict):
         for name in self.twins:
             if not self.generated or name not in self.datasets:
                 raise ValueError(f"twins names '{name}', which this profile does not generate")
-        return self
-
-    @model_validator(mode="after")
-    def _halves_what_it_has(self) -> Profile:
-        unknown = [name for name in self.half_size if name not in self.datasets]
-        if unknown:
-            raise ValueError(f"half_size names '{unknown[0]}', which is not in datasets")
         return self
 
     @model_validator(mode="after")

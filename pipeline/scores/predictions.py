@@ -179,37 +179,71 @@ def write_predictions(path: Path, row: str, protocol: str, views: Sequence[ViewL
     return write(path, collect(row, protocol, views))
 
 
-def read(path: Path, *, verify: bool = False) -> Predictions:
-    """The predictions a file holds; with `verify` its rows are digested and compared.
+def read(
+    path: Path, *, row: str | None = None, protocol: str | None = None, verify: bool = False
+) -> Predictions:
+    """The predictions a file holds, which must be those of `row` and `protocol` where given.
 
-    A RecordError when the file does not parse, is of another schema or fails the comparison.
+    With `verify`, they must also fit the digest in the file, be finite, and hold the same views of
+    every scored video, each once. Raises RecordError for all of that, and when the file does not
+    parse or is of another schema.
     """
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise RecordError(
-            f"there is no {path.name}", where=_place(path), do="run `tdn predict` for the row"
-        ) from None
+        raise RecordError(f"there is no {path.name}", where=_place(path), do=_again(path)) from None
     except (pa.ArrowException, OSError) as error:
         raise RecordError(
             f"unreadable: {str(error).splitlines()[0]}",
             where=_place(path),
-            do="remove the file and run `tdn predict` for the row again",
+            do=f"remove the file; {_again(path)}",
         ) from None
     metadata = table.schema.metadata or {}
     found = metadata.get(b"tdn.schema", b"none").decode()
     if found != SCHEMA or not table.schema.equals(_ARROW):
         raise RecordError(
-            f"schema '{found}', expected '{SCHEMA}'", where=_place(path), do="predict the row again"
+            f"schema '{found}', expected '{SCHEMA}'", where=_place(path), do=_again(path)
         )
     predictions = _from_table(table)
-    if verify and content_digest(predictions) != metadata.get(b"tdn.content", b"").decode():
-        raise RecordError(
-            "the rows do not match the digest in the file",
-            where=_place(path),
-            do="predict the row again",
-        )
+    wrong = ""
+    for what, asked, own in (
+        ("row", row, predictions.row),
+        ("protocol", protocol, predictions.protocol),
+    ):
+        if asked not in (None, own):
+            wrong = f"it holds predictions of {what} {own}, not of {asked}"
+    if verify and not wrong:
+        wrong = _contradiction(predictions, metadata.get(b"tdn.content", b"").decode())
+    if wrong:
+        raise RecordError(wrong, where=_place(path), do=_again(path))
     return predictions
+
+
+def _again(path: Path) -> str:
+    """The command that makes the predictions in `path` (runs/P/ROW/predict/PROTOCOL.parquet)."""
+    return f"run `tdn predict {path.absolute().parent.parent.name}`"
+
+
+def _contradiction(predictions: Predictions, content: str) -> str:
+    """What makes predictions unfit to be scored; '' when nothing does."""
+    if content_digest(predictions) != content:
+        return "the rows do not match the digest in the file"
+    if not np.isfinite(predictions.logits).all():
+        return "logits that are not finite cannot be scored"
+    views: dict[str, list[tuple[int, int]]] = {}
+    positions = zip(predictions.clips.tolist(), predictions.crops.tolist(), strict=True)
+    for video_id, view, status in zip(
+        predictions.video_ids, positions, predictions.statuses, strict=True
+    ):
+        if status == OK:
+            views.setdefault(video_id, []).append(view)
+    expected = max(views.values(), key=len, default=[])
+    for video_id, found in views.items():
+        if len(set(found)) != len(found):
+            return f"a view of video {video_id} is there twice"
+        if sorted(found) != sorted(expected):
+            return f"video {video_id} has other views than the rest ({len(found)} of them)"
+    return ""
 
 
 def _constant(value: str, count: int) -> pa.Array:

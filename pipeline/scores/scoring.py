@@ -103,19 +103,26 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
 
 
 def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]:
-    """The members' scores over the videos that all of them scored, and the result's frame."""
+    """The members' scores over the videos that all of them scored, and the result's frame.
+
+    Raises DataError when they differ in the number of classes or in a video's labels.
+    """
+    _same_classes(members)
     common = set(members[0].video_ids).intersection(*(m.video_ids for m in members[1:]))
     expected = {v for m in members for v in (*m.video_ids, *m.failed)}
-    if len({m.scores.shape[1] for m in members}) != 1:
-        raise DataError(
-            "the networks have different numbers of classes",
-            do="combine rows of one data set only",
-        )
     picked = []
     for member in members:
         index = {video_id: i for i, video_id in enumerate(member.video_ids)}
         picked.append(member.scores[[index[v] for v in sorted(common)]])
     first = dict(zip(members[0].video_ids, members[0].labels, strict=True))
+    for member in members[1:]:
+        for video_id, labels in zip(member.video_ids, member.labels, strict=True):
+            if labels != first.get(video_id, labels):
+                raise DataError(
+                    f"video {video_id} has label {_shown(first[video_id])} in one network's "
+                    f"predictions and {_shown(labels)} in another's",
+                    do="combine rows of one data set; decode it, then predict all of them again",
+                )
     template = VideoScores(
         tuple(sorted(common)),
         tuple(first[v] for v in sorted(common)),
@@ -123,6 +130,19 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
         tuple(sorted(expected - common)),
     )
     return picked, template
+
+
+def _same_classes(members: Sequence[VideoScores]) -> None:
+    counts = sorted({m.scores.shape[1] for m in members})
+    if len(counts) > 1:
+        raise DataError(
+            f"the networks have different numbers of classes: {counts}",
+            do="combine rows of one data set only",
+        )
+
+
+def _shown(labels: Sequence[int]) -> str:
+    return ", ".join(map(str, labels)) or "none"
 
 
 def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
@@ -152,7 +172,11 @@ def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> Vi
 
 
 def pool(members: Sequence[VideoScores]) -> VideoScores:
-    """Folds over disjoint videos as one (leave-one-out); a DataError when a video is in two."""
+    """Folds over disjoint videos as one (leave-one-out).
+
+    Raises DataError when a video is in two, or when they differ in the number of classes.
+    """
+    _same_classes(members)
     video_ids = [v for m in members for v in (*m.video_ids, *m.failed)]
     if len(set(video_ids)) != len(video_ids):
         twice = sorted({v for v in video_ids if video_ids.count(v) > 1})[:3]

@@ -16,7 +16,9 @@ from pathlib import Path
 from pipeline.core.files import write_atomic
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.ledger import Progress, Source
-from pipeline.video.ffmpeg import binary, decode, frame_files
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary
+from pipeline.video.frame_folder import frame_files
 
 COLUMNS = ("status", "video_id", "path", "reason")
 

@@ -24,9 +24,10 @@ from pipeline.core.errors import AbsentData, DataError
 from pipeline.core.files import sha256_file, sha256_json, write_json
 from pipeline.core.parquet import write_table
 from pipeline.schema.dataset import Dataset
+from pipeline.schema.status import FAILED, NOT_WANTED
 from pipeline.sources.archives import unpack_parts, unpack_replacements
 from pipeline.sources.readers import Item, Listing, read
-from pipeline.video.ffmpeg import frame_files
+from pipeline.video.frame_folder import frame_files
 
 SCHEMA = "tdn.sources/1"
 THREADS = 4
@@ -54,8 +55,7 @@ LEDGER = pa.schema(
 class Source:
     """One row of the ledger.
 
-    status: `ok`; `missing`, `refused` and `skipped` as in the listing; `empty` and `unreadable`
-    files; `unlisted` for a file that no list names.
+    `status` is one of `pipeline.schema.status`; `ok`: the file is there.
     """
 
     video_id: str | None
@@ -67,9 +67,6 @@ class Source:
     sha256: str | None
     status: str
     reason: str
-
-
-BAD = ("missing", "refused", "empty", "unreadable")
 
 
 def check(
@@ -113,9 +110,7 @@ def check(
     record = _summary(dataset, listing, raw, rows)
     write_table(ledger, _table(rows))
     write_json(summary, record)
-    refuse_if_bad(
-        dataset, "check", [(row.video_id or "", row.status, row.reason) for row in rows], BAD
-    )
+    refuse_if_bad(dataset, "check", ((row.video_id or "", row.status, row.reason) for row in rows))
     return record
 
 
@@ -132,15 +127,13 @@ def stream_ledger(path: Path) -> Iterator[Source]:
                 yield Source(**row)
 
 
-def refuse_if_bad(
-    dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]], bad: tuple[str, ...]
-) -> None:
-    """DataError with a list when too many of the (id, status, reason) rows are `bad`."""
+def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    """DataError with a list when too many of the (id, status, reason) rows have failed."""
     counted = failed = 0
     shown = []
     for name, status, reason in rows:
-        counted += status not in ("skipped", "unlisted")
-        if status in bad:
+        counted += status not in NOT_WANTED
+        if status in FAILED:
             failed += 1
             if failed <= _MOST_SHOWN:
                 shown.append(f"{name}: {status}: {reason}")
@@ -241,7 +234,7 @@ def _measure(
 
 def _source(item: Item, raw: Path, prefix: str | None, known: _Cache) -> Source:
     facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "listed" or item.source is None:
+    if item.status != "ok" or item.source is None:
         return Source(*facts, 0, 0, None, item.status, item.reason)
     path = raw / item.source
     try:

@@ -36,7 +36,7 @@ class Item:
     labels: tuple[int, ...]
     splits: tuple[str, ...]
     status: str
-    """`listed`; `missing` (no such file); `refused` (see `reason`); `skipped` (not decoded)."""
+    """`ok`, `missing`, `refused` or `skipped`: see `pipeline.schema.status`."""
     reason: str
 
 
@@ -310,7 +310,7 @@ class Lister:
         )
 
     def _item(self, key: str, row: _Row, owners: dict[str, str]) -> Item:
-        status, reason = "listed", row.reason
+        status, reason = "ok", row.reason
         wanted = self.dataset.decode_splits
         if reason:
             status = "refused"

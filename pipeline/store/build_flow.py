@@ -17,10 +17,11 @@ from pipeline.core.files import sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.schema.status import USABLE
 from pipeline.store import blob as blobs
 from pipeline.store import tvl1 as flow
 from pipeline.store.blob import pack
-from pipeline.store.index import USABLE, FrameIndex, Video, write_absent, write_index, write_rows
+from pipeline.store.index import FrameIndex, Video, write_absent, write_index, write_rows
 from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter
 from pipeline.store.nodes import refuse_blind_nodes
 from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards

@@ -15,15 +15,14 @@ from pipeline.core.files import read_json
 from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.schema.dataset import Dataset
+from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import Source, refuse_if_bad, stream_ledger
-from pipeline.store.index import USABLE, Video, write_absent, write_index, write_rows
+from pipeline.store.index import Video, write_absent, write_index, write_rows
 from pipeline.store.nodes import refuse_blind_nodes
 from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards
 from pipeline.store.shard_worker import Outcome, ShardRecord, ShardTask, try_videos, write_shard
 from pipeline.store.shards import Shard, cut, identity, in_a_shard, recipe
 from pipeline.video.ffmpeg import binary, build
-
-BAD = ("missing", "refused", "short", "empty", "error")
 
 
 def decode(
@@ -55,11 +54,11 @@ def decode(
         ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
         shards = sum(1 for _ in ledger.shards())
         clear(folder, shards)
-        builds = _builds(dataset)
+        ffmpeg = build(binary())
         with Pool(workers) as pool:
             records = make_shards(
                 pool,
-                _work(dataset, ledger, raw, folder, builds),
+                _work(dataset, ledger, raw, folder, ffmpeg),
                 ready=lambda tasks: _begin(pool, folder, tasks),
                 again=_worth_another_try if retry_failed else None,
                 progress=progress,
@@ -67,13 +66,13 @@ def decode(
         clear(folder, shards)  # what workers that were killed meanwhile left
         rows = write_rows(folder, ledger.videos(records))
         ends = ((v.video_id, v.status, v.reason) for v in ledger.videos(records))
-        refuse_if_bad(dataset, "decode", ends, BAD)
+        refuse_if_bad(dataset, "decode", ends)
         facts = {
             "dataset": dataset.name,
             "classes": checked["classes"],
             "label_order": checked["label_order"],
-            "policy": dataset.decode.recorded(),
-            **builds,
+            "policy": dataset.decode.model_dump(mode="json"),
+            "ffmpeg": ffmpeg,
             "sources": checked["digest"],
         }
         return write_index(folder, rows, records.files(), facts)
@@ -95,7 +94,7 @@ class _Ledger:
                 raise StoreError(
                     f"the ledger is not sorted: '{row.video_id}' comes after '{last}'",
                     where=self._path.name,
-                    do="run `tdn check` again",
+                    do=f"run `tdn check {self._path.stem}` again",
                 )
             last = row.video_id
             yield row
@@ -125,20 +124,10 @@ class _Ledger:
             )
 
 
-def _builds(dataset: Dataset) -> dict[str, str]:
-    """What makes the frames: ffmpeg's build and, for stored halves, OpenCV's."""
-    found = {"ffmpeg": build(binary())}
-    if dataset.decode.half_size:
-        from pipeline.store import halves  # it imports OpenCV, which few stores need
-
-        found["opencv"] = halves.build()
-    return found
-
-
 def _work(
-    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, builds: dict[str, str]
+    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg: str
 ) -> Work[ShardTask]:
-    made_by = recipe(dataset, builds["ffmpeg"])
+    made_by = recipe(dataset, ffmpeg)
 
     def tasks() -> Iterator[ShardTask]:
         for shard in ledger.shards():
@@ -146,8 +135,7 @@ def _work(
                 shard=shard,
                 identity=identity(shard, made_by, dataset.decode.timeout_s),
                 recipe=made_by,
-                ffmpeg_build=builds["ffmpeg"],
-                opencv_build=builds.get("opencv", ""),
+                ffmpeg_build=ffmpeg,
                 raw=raw.absolute(),
                 folder=folder.absolute(),
                 policy=dataset.decode,

@@ -13,9 +13,10 @@ from pipeline.schema.dataset import Dataset
 from pipeline.sources.archives import parts_of
 from pipeline.sources.ledger import Source
 from pipeline.sources.readers import Item, read
-from pipeline.store.shard_worker import halved, read_record
+from pipeline.store.shard_worker import read_record
 from pipeline.store.shards import identity, plan, recipe
-from pipeline.video.ffmpeg import binary, build, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build
 
 _PAGE_BYTES = 4096
 _OVERHEAD_BYTES = 2560  # half a page of rounding, the tree, the table of offsets
@@ -60,11 +61,9 @@ def estimate(
         decoded = decode(
             raw / str(row.relpath), dataset.decode, program, dataset.options.frame_prefix
         )
-        halves = halved(decoded, dataset.decode)[1]
         times.append(_cpu_s() - before)
         frames.append(decoded.n_frames)
-        jpegs = len(decoded.stream) + sum(map(len, halves))
-        sizes.append(jpegs + _OVERHEAD_BYTES if decoded.n_frames else 0)
+        sizes.append(len(decoded.stream) + _OVERHEAD_BYTES if decoded.n_frames else 0)
     total = len(ready)
     cpu_s, cpu_s_error = _scaled(times, total)
     store_bytes, store_bytes_error = _scaled(sizes, total)
@@ -118,7 +117,7 @@ def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
 
 def _row(item: Item, raw: Path) -> Source:
     facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "listed" or item.source is None:
+    if item.status != "ok" or item.source is None:
         return Source(*facts, 0, 0, None, item.status, item.reason)
     try:
         size = (raw / item.source).stat().st_size

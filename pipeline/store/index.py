@@ -20,14 +20,12 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import canonical_json, read_json, sha256_json, write_json
 from pipeline.core.parquet import write_groups
+from pipeline.schema.status import USABLE
 from pipeline.store.lmdb_store import FrameStore, ShardFile
 
 SCHEMA = "tdn.frames/1"
 _BATCH = 512
 _GROUP = 1 << 14
-USABLE = ("ok", "partial")
-"""Statuses of videos that have frames. The others: `short` (fewer frames than the manifest's
-minimum), `empty` (no frames), `error` (cannot be decoded), `missing`, `refused`, `skipped`."""
 
 COLUMNS = pa.schema(
     [
@@ -124,13 +122,18 @@ def read_index(folder: Path) -> FrameIndex:
     if not path.is_file():
         name = folder.name
         if folder.parent.name == "flow":
-            raise AbsentData(f"{name} has no flow store", do=f"decode it and run `tdn flow {name}`")
-        raise AbsentData(f"{name} has no frame store", do=f"run `tdn check {name}` and decode it")
+            raise AbsentData(
+                f"{name} has no flow store", do=f"run `tdn decode {name}` and `tdn flow {name}`"
+            )
+        raise AbsentData(
+            f"{name} has no frame store", do=f"run `tdn check {name}` and `tdn decode {name}`"
+        )
     about = read_json(path)
     if about["status"] == "absent":
         raise AbsentData(
             f"{folder.name} is not on this machine: {about['reason']}",
-            do="put the data set under data/raw and run `tdn check` and `tdn decode`",
+            do=f"put it under data/raw/, then run `tdn check {folder.name}` and "
+            f"`tdn decode {folder.name}`",
         )
     digest = _RowsDigest()
     videos = tuple(digest.through(_read_rows(folder / "index.parquet")))

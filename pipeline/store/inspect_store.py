@@ -132,10 +132,7 @@ def _compare(read: Read, shard: ShardFile, expected: dict[str, str]) -> list[Fin
 
 
 def summary(index: FrameIndex) -> dict[str, Any]:
-    """What a store holds, in numbers: videos, frames, bytes, sizes and rates.
-
-    `half_size` where every frame is stored at half size too.
-    """
+    """What a store holds, in numbers: videos, frames, bytes, sizes and rates."""
     usable = [video for video in index.videos if video.usable]
     lengths = sorted(video.n_frames for video in usable)
     sizes: dict[str, int] = {}
@@ -153,7 +150,6 @@ def summary(index: FrameIndex) -> dict[str, Any]:
         "shards": len(about["shards"]),
         "bytes": about["bytes"],
         "frames": about["frames"],
-        **({"half_size": True} if about["policy"].get("half_size") else {}),
         "frames_least_median_most": [lengths[0], lengths[len(lengths) // 2], lengths[-1]]
         if lengths
         else [],

@@ -276,23 +276,15 @@ class FrameStore:
         with self._value(video_id) as value:
             return unpack(value, self._where(video_id)).n_frames
 
-    def has_halves(self, video_id: str) -> bool:
-        """Whether a video's frames are stored at half size too."""
-        with self._value(video_id) as value:
-            return unpack(value, self._where(video_id)).halves
-
-    def jpegs(
-        self, video_id: str, frames: Sequence[int] | None = None, half: bool = False
-    ) -> list[bytearray]:
+    def jpegs(self, video_id: str, frames: Sequence[int] | None = None) -> list[bytearray]:
         """The JPEGs of the given frames (0-based; any order, repeats allowed), or of all.
 
-        Writable copies, so that torch can wrap them. With `half`, the same frames at half size
-        (sides rounded up). StoreError when the video is not stored, has no halves (see
-        `has_halves`) or the shard is damaged; IndexError for a frame that does not exist.
+        Writable copies, so that torch can wrap them. StoreError when the video is not stored or
+        the shard is damaged; IndexError for a frame that does not exist.
         """
         with self._value(video_id) as value:
             where = self._where(video_id)
-            return unpack(value, where).images(frames, half, where)
+            return unpack(value, where).images(frames, where)
 
     def blob(self, video_id: str) -> bytes:
         """The whole stored value of a video."""
@@ -320,7 +312,7 @@ class FrameStore:
                 raise StoreError(
                     f"the index places '{video_id}' in a shard that does not hold it",
                     where=where,
-                    do="run `tdn store verify`, or decode the data set again",
+                    do=f"run `tdn store verify {self.folder.name}`, or decode the data set again",
                 )
             yield memoryview(value)
 

@@ -12,14 +12,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import DataError, StoreError
+from pipeline.core.errors import StoreError
 from pipeline.core.files import read_json, write_json
 from pipeline.schema.dataset import DecodePolicy
 from pipeline.sources.ledger import Source
 from pipeline.store.blob import pack
 from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter, writing
 from pipeline.store.shards import Shard
-from pipeline.video.ffmpeg import Decoded, binary, build, decode, failed
+from pipeline.video.decode_video import Decoded, decode, failed
+from pipeline.video.ffmpeg import binary, build
 
 SCHEMA = "tdn.shard/1"
 
@@ -63,8 +64,6 @@ class ShardTask:
     frame_prefix: str | None
     blamed: Mapping[str, str]
     """Videos that killed a worker, and how: they are not tried again."""
-    opencv_build: str = ""
-    """What makes frames at half size; '' where none are stored."""
 
     @property
     def items(self) -> tuple[Source, ...]:
@@ -150,14 +149,6 @@ def _program(task: ShardTask) -> str:
             f"this worker's ffmpeg is {build(program)}, the others' is {task.ffmpeg_build}",
             do="give every node the same ffmpeg (TDN_FFMPEG), then run the command again",
         )
-    if task.policy.half_size:
-        from pipeline.store import halves
-
-        if halves.build() != task.opencv_build:
-            raise StoreError(
-                f"this worker's OpenCV is {halves.build()}, the others' is {task.opencv_build}",
-                do="install the locked requirements on every node, then run the command again",
-            )
     return program
 
 
@@ -171,7 +162,6 @@ def _decode(row: Source, task: ShardTask, program: str) -> tuple[bytes | None, O
     else:
         decoded = decode(task.raw / row.relpath, task.policy, program, task.frame_prefix)
         decoded = _long_enough(decoded, task.policy.min_frames)
-    decoded, halves = halved(decoded, task.policy)
     outcome = Outcome(
         video_id=video_id,
         n_frames=decoded.n_frames,
@@ -185,26 +175,8 @@ def _decode(row: Source, task: ShardTask, program: str) -> tuple[bytes | None, O
     )
     if not decoded.n_frames:
         return None, outcome
-    blob = pack(decoded.stream, decoded.offsets, decoded.width_px, decoded.height_px, halves)
+    blob = pack(decoded.stream, decoded.offsets, decoded.width_px, decoded.height_px)
     return blob, outcome
-
-
-def halved(decoded: Decoded, policy: DecodePolicy) -> tuple[Decoded, list[bytes]]:
-    """A video and its frames at half size, if the policy stores them.
-
-    A video of which one cannot be made keeps its frames, has no halves at all, and is `partial`:
-    clips read halves from its whole frames then.
-    """
-    if not policy.half_size or not decoded.n_frames:
-        return decoded, []
-    from pipeline.store import halves  # it imports OpenCV, which few stores need
-
-    try:
-        return decoded, halves.make(decoded.stream, decoded.offsets)
-    except DataError as error:
-        also = f" ({decoded.reason})" if decoded.reason else ""
-        reason = f"stored without frames at half size: {error.what}{also}"
-        return replace(decoded, status="partial", reason=reason), []
 
 
 def _long_enough(decoded: Decoded, min_frames: int) -> Decoded:

@@ -14,7 +14,8 @@ from pipeline.core.files import sha256_json
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.ledger import Source
 from pipeline.store import blob as blobs
-from pipeline.video import ffmpeg as video
+from pipeline.video import decode_video as video
+from pipeline.video import ffmpeg
 from pipeline.video import jpeg_split as jpegs
 
 
@@ -62,21 +63,15 @@ def in_a_shard(row: Source) -> bool:
 def recipe(dataset: Dataset, ffmpeg_build: str) -> str:
     """Digest of everything but the source that decides the frames of a video decoded to its end.
 
-    That is the policy, ffmpeg's build and arguments, and the FORMAT of our own code around it; and,
-    where frames are stored at half size too, what makes those. The time limit and the shard size
-    are not part of it: they change no frame of such a video.
+    That is the policy, ffmpeg's build and arguments, and the FORMAT of our own code around it. The
+    time limit and the shard size are not part of it: they change no frame of such a video.
     """
-    policy = dataset.decode.recorded()
+    policy = dataset.decode.model_dump(mode="json")
     del policy["timeout_s"], policy["videos_per_shard"]
     unlimited = dataset.decode.model_copy(update={"timeout_s": 1.0})
-    arguments = video.command(Path("/source"), unlimited, "ffmpeg")
+    arguments = ffmpeg.command(Path("/source"), unlimited, "ffmpeg")
     formats = [blobs.FORMAT, jpegs.FORMAT, video.FORMAT]
-    made_by: list[object] = [policy, dataset.options.frame_prefix, ffmpeg_build, arguments, formats]
-    if dataset.decode.half_size:
-        from pipeline.store import halves  # it imports OpenCV, which few stores need
-
-        made_by.append(halves.recipe())
-    return sha256_json(made_by)
+    return sha256_json([policy, dataset.options.frame_prefix, ffmpeg_build, arguments, formats])
 
 
 def identity(shard: Shard, recipe_sha256: str, timeout_s: float) -> str:

@@ -1,10 +1,6 @@
-"""One video file or frame folder → its frames as JPEGs: the only module that runs ffmpeg.
+"""The only module that runs ffmpeg: which program, with which arguments, for how long.
 
-One ffmpeg process per video, never probed beforehand: size comes from the first JPEG, the frame
-count from counting, the rate from what ffmpeg prints. Frame folders are copied byte for byte.
-
-ffmpeg exits with 0 on many damaged files, so a result is judged by its messages, its frames and its
-exit code together.
+One process per video, never probed beforehand.
 """
 
 from __future__ import annotations
@@ -19,62 +15,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import ffmpeg
 import imageio_ffmpeg
 
 from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.video.jpeg_split import concatenate, size_px, split
 
 MAX_VIDEO_BYTES = 2 << 30
 """More JPEG bytes than this from one video are an error: offsets are 32 bits, memory is finite."""
 
-FORMAT = 1
-"""Raise it when the same output of ffmpeg, or the same frame folder, gives other frames, another
-status or another reason: stored frames are then made again. ffmpeg's arguments need no raise."""
-
 _PIPE_BYTES = 1 << 20
 _MAX_MESSAGES_BYTES = 1 << 20
+_LAST_MESSAGES_BYTES = 1 << 14
 _F_SETPIPE_SZ = 1031  # Linux
-
-# What ffmpeg calls an error although every frame is right.
-_HARMLESS = re.compile(
-    r"Application provided invalid, non monotonically increasing dts"
-    r"|non-monotonic DTS"
-    r"|Timestamps are unset in a packet"
-)
-_ERROR = re.compile(r"\[(?:error|fatal|panic)\] (.*)")
-_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
-_MAPPING = re.compile(r"Stream #0:(\d+) -> #0:0 ")
-_RATE = re.compile(r"([\d.]+)(k?) fps")
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The frames of one video and how decoding went."""
-
-    status: str
-    """`ok`; `partial` (frames are whole, but the decoder complained); `empty` (a video without
-    frames); `error` (no usable frame)."""
-    reason: str
-    """'' when ok; otherwise one sentence without addresses or machine paths."""
-    stream: bytes
-    """The JPEGs end to end; `offsets[i]:offsets[i + 1]` is frame i."""
-    offsets: tuple[int, ...]
-    width_px: int
-    height_px: int
-    fps: float | None
-    """Nominal rate of the source; None for frame folders and when ffmpeg names none."""
-
-    @property
-    def n_frames(self) -> int:
-        return len(self.offsets) - 1
-
-
-def failed(status: str, reason: str, fps: float | None = None) -> Decoded:
-    """A result without frames."""
-    return Decoded(status, reason, b"", (0,), 0, 0, fps)
 
 
 def binary() -> str:
@@ -112,8 +67,13 @@ def build(program: str) -> str:
     return match.group(1)
 
 
-def command(source: Path, policy: DecodePolicy, program: str) -> list[str]:
+def command(
+    source: Path, policy: DecodePolicy, program: str, *, keep_times: bool = True
+) -> list[str]:
     """The argument list that decodes `source` to JPEGs on standard output.
+
+    Without `keep_times` frames lose their timestamps after resampling and scaling: the JPEG encoder
+    refuses two frames in one tick of the nominal rate, and frames that step back.
 
     The path is absolute and carries the `file:` protocol, so no name can become an option, a
     pattern or an address; no protocol but file and pipe is open to what the file itself refers to.
@@ -125,7 +85,7 @@ def command(source: Path, policy: DecodePolicy, program: str) -> list[str]:
         an=None,
         sn=None,
         dn=None,
-        vf=",".join(_filters(policy)),
+        vf=",".join(_filters(policy) + ([] if keep_times else ["setpts=NAN"])),
         pix_fmt="yuvj420p",
         vcodec="mjpeg",
         huffman="default",
@@ -141,7 +101,7 @@ def command(source: Path, policy: DecodePolicy, program: str) -> list[str]:
 
 
 _GLOBAL = (
-    "-nostdin", "-hide_banner", "-nostats", "-v", "repeat+level+info", "-filter_threads", "1",
+    "-nostdin", "-hide_banner", "-nostats", "-v", "repeat+level+verbose", "-filter_threads", "1",
 )  # fmt: skip
 
 
@@ -168,37 +128,23 @@ def _filters(policy: DecodePolicy) -> list[str]:
     return [*filters, f"{scale}:out_color_matrix=bt601:out_range=full", "setsar=1"]
 
 
-def decode(
-    source: Path, policy: DecodePolicy, program: str, frame_prefix: str | None = None
-) -> Decoded:
-    """The frames of a video file or of a folder of JPEGs. Never raises for what the data hold."""
-    if source.is_dir():
-        return read_frames(source, policy.max_frames, frame_prefix)
-    try:
-        if source.stat().st_size == 0:
-            return failed("error", "the file is empty")
-    except OSError as error:
-        return failed("error", f"cannot be read: {error.strerror}")
-    arguments = command(source, policy, program)
-    ran = _run(arguments, policy.timeout_s)
-    if ran.killed_from_outside:
-        ran = _run(arguments, policy.timeout_s)
-    return _judge(ran, source)
-
-
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """What one run of ffmpeg left behind."""
+
     output: bytes
+    """Standard output; b'' when there was more than MAX_VIDEO_BYTES."""
     messages: str
     code: int
     problem: str
+    """Why it was stopped; '' when it ended by itself."""
 
     @property
     def killed_from_outside(self) -> bool:
         return not self.problem and self.code in (-1, -2, -9, -15)
 
 
-def _run(arguments: list[str], timeout_s: float) -> _Run:
+def run(arguments: list[str], timeout_s: float) -> Run:
     """Run to the end or the limit. Own process group: a Ctrl-C must not end a video early."""
     deadline = time.monotonic() + timeout_s
     with open(os.memfd_create("ffmpeg-messages"), "w+b") as messages:
@@ -223,9 +169,19 @@ def _run(arguments: list[str], timeout_s: float) -> _Run:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-        messages.seek(0)
-        text = messages.read(_MAX_MESSAGES_BYTES).decode("utf-8", "replace")
-    return _Run(output, text, process.returncode, problem)
+        text = _first_and_last(messages)
+    return Run(output, text, process.returncode, problem)
+
+
+def _first_and_last(messages: BinaryIO) -> str:
+    """The messages; of very many the first, and the last, which hold the final counts."""
+    size = messages.seek(0, os.SEEK_END)
+    messages.seek(0)
+    text = messages.read(_MAX_MESSAGES_BYTES)
+    if size > len(text):
+        messages.seek(max(len(text), size - _LAST_MESSAGES_BYTES))
+        text += b"\n" + messages.read()
+    return text.decode("utf-8", "replace")
 
 
 def _drain(
@@ -265,90 +221,3 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
     except (ImportError, OSError):
         return
-
-
-def _judge(ran: _Run, source: Path) -> Decoded:
-    """Turn output, messages and exit code into frames with a status."""
-    fps = _source_fps(ran.messages)
-    complaint = ran.problem or _complaint(ran, source)
-    offsets, tail = split(ran.output)
-    if tail:
-        complaint = complaint or "the last frame is cut off"
-    if len(offsets) == 1:
-        if complaint:
-            return failed("error", complaint, fps)
-        return failed("empty", "no frames", fps)
-    size = size_px(ran.output)
-    if size is None or ran.problem.startswith("more than"):
-        return failed("error", complaint or "the frames are not JPEG", fps)
-    stream = ran.output if not tail else ran.output[: offsets[-1]]
-    status = "partial" if complaint else "ok"
-    return Decoded(status, complaint, stream, tuple(offsets), size[0], size[1], fps)
-
-
-def _complaint(ran: _Run, source: Path) -> str:
-    """The first real error ffmpeg printed, or its exit code; '' when all went well."""
-    errors = [line for line in _ERROR.findall(ran.messages) if not _HARMLESS.search(line)]
-    if ran.code < 0:
-        return f"ffmpeg died of signal {-ran.code}"
-    if not errors:
-        return "" if ran.code == 0 else f"ffmpeg ended with code {ran.code}"
-    first = _ADDRESS.sub("", errors[0]).replace(f"file:{source.absolute()}", source.name)
-    first = first.replace(str(source.absolute()), source.name).strip().rstrip(".")
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"ffmpeg: {first[:200]}{more}"
-
-
-def _source_fps(messages: str) -> float | None:
-    """The rate of the stream that ffmpeg chose, as it prints it (two decimals)."""
-    mapped = _MAPPING.search(messages)
-    number = mapped.group(1) if mapped else r"\d+"
-    for line in re.findall(rf"Stream #0:{number}\b.*: Video: .*", messages):
-        rate = _RATE.search(line)
-        if rate is not None:
-            return float(rate.group(1)) * (1000 if rate.group(2) else 1)
-    return None
-
-
-def frame_files(folder: Path, prefix: str | None = None) -> list[str]:
-    """Names of the frames in a folder, in frame order: JPEGs whose stem ends in a number.
-
-    Everything else (desktop.ini, Thumbs.db, hidden files) is a stray and is left out.
-    """
-    numbered = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, _, suffix = entry.name.rpartition(".")
-            digits = re.search(r"(\d+)$", stem)
-            if suffix.lower() not in ("jpg", "jpeg") or digits is None or stem.startswith("."):
-                continue
-            if prefix is None or entry.name.startswith(prefix):
-                numbered.append((stem[: digits.start()], int(digits.group(1)), entry.name))
-    return [name for _, _, name in sorted(numbered)]
-
-
-def read_frames(folder: Path, max_frames: int | None = None, prefix: str | None = None) -> Decoded:
-    """The JPEGs of a frame folder, bytes untouched. Frames that are no JPEG are left out, with a
-    reason, as are those of another size than the first."""
-    images: list[bytes] = []
-    bad: list[str] = []
-    size: tuple[int, int] | None = None
-    try:
-        for name in frame_files(folder, prefix)[:max_frames]:
-            image = (folder / name).read_bytes()
-            found = size_px(image)
-            if found is None or not image.rstrip(b"\0").endswith(b"\xff\xd9"):
-                bad.append(f"{name} is not a whole JPEG")
-            elif size is not None and found != size:
-                bad.append(f"{name} has another size")
-            else:
-                size = size or found
-                images.append(image)
-    except OSError as error:
-        return failed("error", f"cannot be read: {error.strerror}")
-    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    reason = bad[0] + more if bad else ""
-    if size is None:
-        return failed("error" if bad else "empty", reason or "no frames")
-    stream, offsets = concatenate(images)
-    return Decoded("partial" if bad else "ok", reason, stream, tuple(offsets), *size, None)

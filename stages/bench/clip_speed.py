@@ -24,7 +24,8 @@ from pipeline.core.benchmark import Sample, median_s, paired, ratio, target, wri
 from pipeline.store.blob import pack
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
-from pipeline.video.ffmpeg import binary, build, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build
 from stages.bench import authors_reader
 from stages.bench.corpus import KINDS, POLICY, generate, own
 

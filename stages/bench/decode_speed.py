@@ -16,7 +16,8 @@ from pipeline.core.benchmark import Sample, median_s, paired, ratio, target, wri
 from pipeline.core.errors import UsageError
 from pipeline.store.blob import pack
 from pipeline.store.lmdb_store import ShardFile, ShardWriter
-from pipeline.video.ffmpeg import binary, build, command, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build, command
 from stages.bench.corpus import KINDS, POLICY, generate, own_by_folder, to_files, to_null
 
 CEILING, SPLIT, SHARD = "ffmpeg to null", "decode and split", "decode to shard"

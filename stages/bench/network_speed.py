@@ -29,8 +29,9 @@ from stages.bench.measures import (
 )
 from stages.bench.reference_tdn import ReferenceTDN
 from tdn_model.build import build
+from tdn_model.contract import NetworkShape
 from tdn_model.count_cost import measure
-from tdn_model.fold import fold
+from tdn_model.inference import fold
 from tdn_model.models.tdn import TDN
 
 CLASSES = 174
@@ -98,14 +99,10 @@ def run(setting: Setting, folder: Path, say: Callable[[str], None]) -> Report:
 
 def network(architecture: str, setting: Setting) -> nn.Module:
     """The full-size network (or as narrow as the setting says), filled, in evaluation mode."""
-    made = build(
-        architecture,
-        num_classes=CLASSES,
-        num_segments=setting.segments,
-        width=setting.width,
-        dropout=0.0,
+    shape = NetworkShape(
+        num_classes=CLASSES, num_segments=setting.segments, width=setting.width, dropout=0.0
     )
-    return fill_(made).eval().to(setting.device)
+    return fill_(build(architecture, shape)).eval().to(setting.device)
 
 
 def evaluation(

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.clips.clip_dataset import ClipDataset, TestRule, collate, on_device
+from pipeline.clips.clip_dataset import ClipDataset, EvalRule, collate
 from pipeline.clips.transforms import normalise
 from pipeline.core.benchmark import Sample, median_s, paired, write_benchmark
 from pipeline.core.errors import UsageError
@@ -29,9 +29,8 @@ from pipeline.store.blob import pack
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from stages.bench.measures import compiler_missing, waiting
-from tdn_model.build import build
-from tdn_model.contract import window_of
-from tdn_model.fold import fold
+from tdn_model.build import build_from
+from tdn_model.inference import fold
 from tdn_model.training import predict_step
 
 WIDTH_PX, HEIGHT_PX, FRAMES = 340, 256, 64
@@ -172,19 +171,19 @@ class _Timer:
     ) -> None:
         self.setting = setting
         torch.manual_seed(0)
-        model = build(
-            spec["architecture"],
-            backbone=spec["backbone"],
-            num_classes=spec["num_classes"],
-            num_segments=spec["segments"],
-            width=setting.width,
+        keywords = {
+            "backbone": spec["backbone"],
+            "num_classes": spec["num_classes"],
+            "num_segments": spec["segments"],
+            "width": setting.width,
             **spec["options"],
-        )
+        }
+        model = build_from(spec["architecture"], keywords)
         self.model = model.eval().to(setting.device)
         self.segments = spec["segments"]
-        rule = TestRule(
+        rule = EvalRule(
             segments=spec["segments"],
-            window=window_of(model),
+            window=model.window,
             protocol=protocol,
             resize_px=setting.side_px or protocol.resize_px,
             crop_px=setting.side_px or protocol.crop_px,
@@ -207,7 +206,7 @@ class _Timer:
     def load(self) -> Tensor:
         """The clips of the batch's videos, normalised, on the device."""
         batch = collate([self.dataset[i] for i in range(len(self.dataset))])
-        return normalise(on_device(batch, self.setting.device))
+        return normalise(batch.frames.to(self.setting.device))
 
     def ways(self) -> dict[str, Callable[[Tensor], object]]:
         """The network as trained and with its batch norms folded; more on an accelerator."""

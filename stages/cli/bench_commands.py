@@ -13,10 +13,17 @@ import typer
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import find_root
 
-app = typer.Typer(help="Measure speed and memory; reports in reports/bench/.", no_args_is_help=True)
+bench_app = typer.Typer(
+    help="Measure speed and memory; reports in reports/bench/.", no_args_is_help=True
+)
 
 Rounds = Annotated[int, typer.Option(min=1, help="timed rounds; contenders take turns in each")]
 Out = Annotated[Path | None, typer.Option(help="folder for the report (default: reports/bench)")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.add_typer(bench_app, name="bench", rich_help_panel="Checks")
 
 
 def folder(out: Path | None, *, tried_out: bool = False) -> Path:
@@ -38,7 +45,7 @@ Threads = Annotated[
 ]
 
 
-@app.command()
+@bench_app.command()
 def timings(
     device: Device = "cpu",
     rounds: Rounds = 3,
@@ -82,7 +89,7 @@ def timings(
     typer.echo((place / f"timings.{device}.md").read_text(encoding="utf-8"))
 
 
-@app.command()
+@bench_app.command()
 def model(
     device: Device = "cpu",
     rounds: Rounds = 7,
@@ -126,7 +133,7 @@ Frames = Annotated[
 ]
 
 
-@app.command()
+@bench_app.command()
 def decode(
     rounds: Rounds = 5,
     videos: Videos = None,
@@ -146,7 +153,7 @@ def decode(
     typer.echo((folder(out) / "decode.md").read_text(encoding="utf-8"))
 
 
-@app.command()
+@bench_app.command()
 def clips(
     rounds: Rounds = 7,
     count: Annotated[int, typer.Option(min=1, help="clips per round")] = 12,

@@ -146,11 +146,3 @@ def _sha(context: Context, path: str) -> str:
     if made is None:
         return ""
     return made.files.get(path[len(made.path) + 1 :], made.sha256)
-
-
-def show(tree: Any) -> None:
-    from rich.console import Console
-
-    # A path is read to its end: lines are as long as they are.
-    console = Console(highlight=False, markup=False, emoji=False, width=240)
-    console.print(tree, no_wrap=True)

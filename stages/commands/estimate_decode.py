@@ -42,28 +42,34 @@ def run(
     }
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """The same as a user reads it."""
-    error = _percent(found["store_bytes_error"], found["store_bytes"])
-    slack = _percent(found["cpu_s_error"], found["cpu_s"])
-    size = _size(found["store_bytes"])
-    about = [
-        f"{found['dataset']}: {found['videos']} videos to decode, {found['sampled']} of them tried",
-        f"  {'frames':<14} {found['frames']:>12,}",
-        f"  {'store':<14} {size:>12}  {error}",
-        f"  {'disk, free':<14} {_size(found['free_bytes']):>12}",
-        f"  {'shards':<14} {found['shards']:>12}  {found['shards_finished']} of them finished",
-        f"  {'processor':<14} {_time(found['cpu_s']):>12}  {slack}",
-        f"  {'cores':<14} {'time':>12}",
+def table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What `run` found as a user reads it: quantity, value, remark."""
+    finished = f"{found['shards_finished']} of them finished"
+    rows = [
+        ("frames", f"{found['frames']:,}", ""),
+        (
+            "store",
+            _size(found["store_bytes"]),
+            _percent(found["store_bytes_error"], found["store_bytes"]),
+        ),
+        ("disk, free", _size(found["free_bytes"]), ""),
+        ("shards", str(found["shards"]), finished),
+        ("processor", _time(found["cpu_s"]), _percent(found["cpu_s_error"], found["cpu_s"])),
     ]
     for count, wall_s in found["wall_s"].items():
-        mark = "  as asked" if int(count) == found["workers"] else ""
-        about.append(f"  {count:<14} {_time(wall_s):>12}{mark}")
+        asked = "as asked" if int(count) == found["workers"] else ""
+        rows.append((f"time on {count} cores", _time(wall_s), asked))
+    return rows
+
+
+def remarks(found: dict[str, Any]) -> list[str]:
+    """What a user should know besides the numbers."""
+    lines = []
     if not found["checked"]:
-        about.append("  not checked yet: damaged and missing videos may lower these numbers")
+        lines.append("not checked yet: damaged and missing videos may lower these numbers")
     if found["store_bytes"] > found["free_bytes"]:
-        about.append(f"  the disk is too small: {size} wanted")
-    return about
+        lines.append(f"the disk is too small: {_size(found['store_bytes'])} wanted")
+    return lines
 
 
 def _existing(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline.clips.jpeg_decode import decode_frame, decode_half
+from pipeline.clips.jpeg_decode import decode_frame
 from pipeline.core.errors import DataError, UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
@@ -20,8 +20,8 @@ from pipeline.reporting.figures.focus import moving, video_overlap
 from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
 from pipeline.schema.base import nearest
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.store.shard_worker import halved
-from pipeline.video.ffmpeg import binary, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary
 from stages.figure_data.clip_maps import (
     Clip,
     Opened,
@@ -43,8 +43,6 @@ class Subject:
     name: str
     label: int | None
     jpegs: Sequence[bytearray]
-    halves: Sequence[bytearray] = ()
-    """The same frames at half size, where the row reads them and its data set is stored so."""
 
 
 def run(
@@ -68,9 +66,7 @@ def run(
     viewer = Viewer(opened, _protocol(params, protocol))
     subject = find(opened, video)
     frames = _reader(subject)
-    clip = read_clip(
-        viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"], viewer.half_size
-    )
+    clip = read_clip(viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"])
     said = answer(opened, clip)
     chosen = _target(opened, target, said if subject.label is None else subject.label)
     classes = opened.index.classes
@@ -100,7 +96,6 @@ def find(opened: Opened, video: str) -> Subject:
     Raises UsageError naming the nearest id, DataError when the video has no frames.
     """
     by_id = {one.video_id: one for one in opened.index.videos}
-    halves = bool(opened.params["data"]["half_size"])
     if video in by_id:
         known = by_id[video]
         if not known.usable:
@@ -108,10 +103,7 @@ def find(opened: Opened, video: str) -> Subject:
                 f"{video} has no frames: {known.status}: {known.reason}", do="choose another video"
             )
         label = known.labels[0] if known.labels else None
-        store = opened.index.store()
-        stored = halves and store.has_halves(video)
-        small = store.jpegs(video, half=True) if stored else []
-        return Subject(video, label, store.jpegs(video), small)
+        return Subject(video, label, opened.index.store().jpegs(video))
     path = Path(video)
     if not path.exists():
         dataset = opened.params["data"]["name"]
@@ -120,24 +112,19 @@ def find(opened: Opened, video: str) -> Subject:
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
     policy = DecodePolicy.model_validate(opened.index.about["policy"])
-    found, made = decode(path, policy, binary()), list[bytes]()
-    if halves:
-        found, made = halved(found, policy)
+    found = decode(path, policy, binary())
     if not found.n_frames:
         raise DataError(
             f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
         )
     ends = found.offsets
     jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
-    return Subject(path.name, None, jpegs, [bytearray(half) for half in made])
+    return Subject(path.name, None, jpegs)
 
 
 def _reader(subject: Subject) -> Any:
-    def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
-        if half and not subject.halves:
-            return [decode_half(subject.jpegs[frame]) for frame in wanted]
-        stored = subject.halves if half else subject.jpegs
-        return [decode_frame(stored[frame]) for frame in wanted]
+    def frames(wanted: Sequence[int]) -> list[Tensor]:
+        return [decode_frame(subject.jpegs[frame]) for frame in wanted]
 
     return frames
 

@@ -14,7 +14,7 @@ from numpy._core.multiarray import scalar
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from stages.tensor_files import UNREADABLE, save_tensors
-from tdn_model.weights.published import import_official
+from tdn_model.published import import_official
 
 _NUMPY_NUMBERS: list[Any] = [
     np.dtype,

@@ -37,7 +37,7 @@ def run(
             do=nearest(name, list(protocols)),
         )
     protocol = protocols[name]
-    # As `test_views` does it: frames smaller than the crop are enlarged.
+    # As `eval_views` does it: frames smaller than the crop are enlarged.
     short = protocol.resize_px or max(protocol.crop_px, min(size_px))
     width, height = scaled_size(*size_px, short)
     crops: list[Any] = ["the whole frame, squeezed into the square"]

@@ -23,9 +23,9 @@ from stages.figure_data.clip_maps import (
     activation,
     attention,
     drawn,
+    eval_videos,
     map_side,
     spread,
-    test_videos,
 )
 from stages.figure_data.figure_inputs import Context
 from stages.figure_data.truth import Truth
@@ -185,7 +185,7 @@ def _videos(
     context: Context, opened: Opened, key: str, spec: GradCam | Cam
 ) -> tuple[list[Video], list[Video]]:
     """The videos to show and those to measure."""
-    videos = test_videos(opened)
+    videos = eval_videos(opened)
     if not videos:
         raise AbsentData("no usable test video", do="look at the decode counts in the report")
     by_id = {video.video_id: video for video in videos}

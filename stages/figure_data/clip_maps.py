@@ -11,23 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.clips.clip_dataset import TestRule, normalise
+from pipeline.clips.clip_dataset import EvalRule
 from pipeline.clips.jpeg_decode import read_frames
 from pipeline.clips.sampling import rng_for, views
-from pipeline.clips.transforms import assemble, test_views
+from pipeline.clips.transforms import eval_views, normalise
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.store.index import FrameIndex, Video
 from stages.figure_data.truth import Truth
-from stages.row import absent_reason, build_network, half_size, open_index, start, test_clips
+from stages.row import absent_reason, build_network, eval_clips, open_index, start
 from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import window_of
 
 Params = dict[str, Any]
-Frames = Callable[[Sequence[int], bool], list[Tensor]]
-"""Frames (C, H, W) uint8 for frame indices, whole or (True) at half size."""
+Frames = Callable[[Sequence[int]], list[Tensor]]
+"""Frames (C, H, W) uint8 for frame indices."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def open_row(work: Workspace, row: str, params: Params) -> Opened:
     return Opened(row, params, model.to(device).eval(), index, device)
 
 
-def clip_rule(opened: Opened, protocol: str) -> TestRule:
+def clip_rule(opened: Opened, protocol: str) -> EvalRule:
     """The protocol's first clip with the row's own T and one crop in the middle."""
     known = opened.params["protocols"]
     if protocol not in known:
@@ -94,41 +94,27 @@ def clip_rule(opened: Opened, protocol: str) -> TestRule:
             where="manifests/",
             do=f"its protocols: {', '.join(known)}",
         )
-    row = test_clips(opened.params, opened.index, window_of(opened.model), protocol)
+    row = eval_clips(opened.params, opened.index, window_of(opened.model), protocol)
     rule = row.dataset.rule
-    assert isinstance(rule, TestRule)
+    assert isinstance(rule, EvalRule)
     crops = "full" if rule.protocol.crops == "full" else "center"
     plain = rule.protocol.model_copy(update={"segments": None, "crops": crops})
-    return TestRule(rule.segments, rule.window, plain, rule.resize_px, rule.crop_px)
+    return EvalRule(rule.segments, rule.window, plain, rule.resize_px, rule.crop_px)
 
 
-def read_clip(
-    rule: TestRule,
-    frames: Frames,
-    n_frames: int,
-    video_id: str,
-    seed: int,
-    half_size: Sequence[int] = (),
-) -> Clip:
-    """The rule's clip of a video of `n_frames`; the network sees `half_size` places as halves."""
+def read_clip(rule: EvalRule, frames: Frames, n_frames: int, video_id: str, seed: int) -> Clip:
+    """The rule's clip of a video of `n_frames`."""
     _, chosen = views(rule.protocol, n_frames, rule.segments, rule.window, video_id, seed)[0]
     middle = chosen[:, rule.window // 2]
     around = [np.maximum(middle - 1, 0), middle, np.minimum(middle + 1, n_frames - 1)]
     wanted = np.concatenate([chosen.reshape(-1), *around])
     distinct = sorted({int(frame) for frame in wanted})
-    by_frame = dict(zip(distinct, frames(distinct, False), strict=True))
+    by_frame = dict(zip(distinct, frames(distinct), strict=True))
     sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
     pictures = [by_frame[int(frame)] for frame in wanted]
-    cropped = test_views(pictures, *sizes, aligned=bool(half_size))[0]
+    cropped = eval_views(pictures, *sizes)[0]
     T, F = chosen.shape
     network = cropped[: T * F].reshape(1, T, F, *cropped.shape[1:])
-    if half_size:
-        height, width = pictures[0].shape[-2:]
-        small = frames([int(frame) for frame in chosen[:, list(half_size)].reshape(-1)], True)
-        halves = test_views(small, *sizes, halves_of=(width, height))[0]
-        whole = [place for place in range(F) if place not in half_size]
-        by_segment = halves.reshape(1, T, len(half_size), *halves.shape[1:])
-        network = assemble(network[:, :, whole], by_segment, half_size)
     shown = [_pictures(cropped[T * F + k * T : T * F + (k + 1) * T]) for k in range(3)]
     return Clip(normalise(network), shown[1], shown[0], shown[2], tuple(int(i) for i in middle))
 
@@ -138,16 +124,13 @@ def _pictures(frames_NCHW: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def crop_masks(
-    rule: TestRule, masks: npt.NDArray[np.bool_], indices: Sequence[int], *, aligned: bool = False
+    rule: EvalRule, masks: npt.NDArray[np.bool_], indices: Sequence[int]
 ) -> npt.NDArray[np.bool_]:
-    """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W).
-
-    `aligned` as `test_views` has it.
-    """
+    """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W)."""
     chosen = torch.from_numpy(np.ascontiguousarray(masks[list(indices)])).to(torch.uint8) * 255
     frames = [frame.expand(3, -1, -1) for frame in chosen.unsqueeze(1)]
     sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
-    cropped = test_views(frames, *sizes, aligned=aligned)[0]
+    cropped = eval_views(frames, *sizes)[0]
     return np.asarray(_pictures(cropped)[..., 0] > 127)
 
 
@@ -157,17 +140,16 @@ class Viewer:
     def __init__(self, opened: Opened, protocol: str) -> None:
         self.opened = opened
         self.rule = clip_rule(opened, protocol)
-        self.half_size = half_size(opened.params, self.rule)
         self._store = opened.index.store()
 
     def clip(self, video: Video) -> Clip:
         """The video's clip."""
 
-        def frames(wanted: Sequence[int], half: bool) -> list[Tensor]:
-            return list(read_frames(self._store, video.video_id, wanted, half=half))
+        def frames(wanted: Sequence[int]) -> list[Tensor]:
+            return list(read_frames(self._store, video.video_id, wanted))
 
         seed = self.opened.params["seed"]
-        return read_clip(self.rule, frames, video.n_frames, video.video_id, seed, self.half_size)
+        return read_clip(self.rule, frames, video.n_frames, video.video_id, seed)
 
     def objects(
         self, truth: Truth | None, video: Video, clip: Clip
@@ -176,7 +158,7 @@ class Viewer:
         masks = None if truth is None else truth.masks(video.video_id)
         if masks is None or len(masks) != video.n_frames:
             return None
-        return crop_masks(self.rule, masks, clip.indices, aligned=bool(self.half_size))
+        return crop_masks(self.rule, masks, clip.indices)
 
 
 def attention(opened: Opened, clip: Clip, layer: str, target: int) -> npt.NDArray[np.float64]:
@@ -230,7 +212,7 @@ def map_side(opened: Opened, clip: Clip, layer: str) -> tuple[int, int]:
     return shapes[0]
 
 
-def test_videos(opened: Opened) -> list[Video]:
+def eval_videos(opened: Opened) -> list[Video]:
     """The row's usable, labelled test videos, by id."""
     listed = opened.index.split(opened.params["data"]["val"])
     return [video for video in listed if video.usable and video.labels]

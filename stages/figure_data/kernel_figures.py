@@ -12,7 +12,7 @@ from pipeline.core.errors import AbsentData
 from pipeline.reporting.figures.canvas import Figure
 from pipeline.reporting.figures.kernels import Sample, draw_kernels
 from pipeline.schema.figure_list import Kernels, Place
-from stages.figure_data.clip_maps import Viewer, drawn, test_videos
+from stages.figure_data.clip_maps import Viewer, drawn, eval_videos
 from stages.figure_data.figure_inputs import Context, reasons
 from tdn_model.models.tanet import capture_kernels
 
@@ -59,7 +59,7 @@ def block_of(model: nn.Module, place: Place) -> str:
 def adaptive(viewer: Viewer, count: int, key: str, blocks: Mapping[str, str]) -> dict[str, Sample]:
     """V (videos, C, T) and Θ (videos, C, 3) of `count` drawn test videos at each place."""
     opened = viewer.opened
-    videos = drawn(test_videos(opened), count, key)
+    videos = drawn(eval_videos(opened), count, key)
     if not videos:
         raise AbsentData("no usable test video", do="look at the decode counts in the report")
     local: dict[str, list[np.ndarray]] = {place: [] for place in blocks}

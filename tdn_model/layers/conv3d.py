@@ -7,12 +7,10 @@ a volume `(B, C, T, H, W)`; `num_segments` is the number of frames. Kernels and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips, check_dropout
+from tdn_model.contract import PUBLISHED_WIDTH, ClipNetwork, NetworkShape, check_at_least
 
 Triple = tuple[int, int, int]
 
@@ -50,36 +48,25 @@ def conv3d(
     return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
 
 
-class VolumeNetwork(nn.Module):
+class VolumeNetwork(ClipNetwork):
     """A network over one clip: `features`, global average pooling, dropout, a linear classifier.
 
     A subclass makes its layers after `super().__init__` and ends with `reset_parameters`.
+    `num_features` is the classifier's input.
     """
-
-    window = 1
 
     def __init__(
         self,
-        features: int,
+        shape: NetworkShape,
+        num_features: int,
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
         min_frames: int = 1,
         min_size_px: int = 32,
     ) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 1)
-        check_at_least("num_segments", num_segments, min_frames)
-        check_at_least("in_channels", in_channels, 1)
-        check_dropout(dropout)
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.in_channels = in_channels
-        self.min_size_px = min_size_px
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, num_classes)
+        check_at_least("num_segments", shape.num_segments, min_frames)
+        super().__init__(shape, min_size_px=min_size_px)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(num_features, shape.num_classes)
 
     def reset_parameters(self) -> None:
         """Convolutions from N(0, √(2 / fan-out)), a small random classifier."""
@@ -95,16 +82,6 @@ class VolumeNetwork(nn.Module):
         """Logits `(B, K)` of the last maps."""
         logits_BK: Tensor = self.classifier(self.dropout(x_BCTHW.mean((2, 3, 4))))
         return logits_BK
-
-    def check(self, clips_BTFCHW: Tensor) -> None:
-        """Refuse, before any arithmetic, clips that the network cannot take."""
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.min_size_px,
-        )
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
         self.check(clips_BTFCHW)
@@ -127,42 +104,4 @@ def init_convolutions_(module: nn.Module) -> None:
 
 def scaled(channels: int, width: int) -> int:
     """A channel count of the published network (width 64) at another width; at least 1."""
-    return max(1, channels * width // 64)
-
-
-def check_width(width: int | None, multiple: int = 1) -> int:
-    """`width`, 64 by default; refuses a width that does not divide the network's channels."""
-    chosen = 64 if width is None else width
-    check_at_least("width", chosen, 1)
-    if chosen % multiple:
-        raise ValueError(f"width: got {chosen}; it takes a multiple of {multiple}")
-    return chosen
-
-
-def check_backbone(got: str, own: str) -> None:
-    """Refuse a backbone other than the network's only one, or `build`'s default, which it is."""
-    check_choice("backbone", got, (own, "resnet50"))
-
-
-def check_units(
-    blocks: Sequence[int] | None, published: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
-    """Units per stage of a network whose units differ: at most the published ones."""
-    got = tuple(published if blocks is None else blocks)
-    if len(got) != 4 or any(
-        n not in range(1, most + 1) for n, most in zip(got, published, strict=True)
-    ):
-        raise ValueError(
-            f"blocks: got {list(got)}; it takes four integers from 1 up to {list(published)}"
-        )
-    return (got[0], got[1], got[2], got[3])
-
-
-def check_blocks(
-    blocks: Sequence[int] | None, published: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
-    """Blocks in stages 2 to 5: `blocks`, or the published ones."""
-    got = tuple(published if blocks is None else blocks)
-    if len(got) != 4 or not all(isinstance(n, int) and n >= 1 for n in got):
-        raise ValueError(f"blocks: got {list(got)}; it takes four integers of at least 1")
-    return (got[0], got[1], got[2], got[3])
+    return max(1, channels * width // PUBLISHED_WIDTH)

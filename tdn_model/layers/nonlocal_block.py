@@ -1,4 +1,7 @@
-"""The non-local block (Wang et al. 2018, "Non-local Neural Networks", sections 3.2 and 3.3).
+"""The non-local block.
+
+Xiaolong Wang, Ross Girshick, Abhinav Gupta and Kaiming He, "Non-local Neural Networks", CVPR 2018,
+arXiv:1711.07971, sections 3.2 and 3.3.
 
 Shapes: B videos, C channels, c = C/2, T frames, H, W pixels, P positions, Q pooled positions.
 """

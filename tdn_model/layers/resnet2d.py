@@ -1,7 +1,10 @@
 """One ResNet bottleneck family for every segment network, at any width and depth.
 
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385;
+the consensus over segments is that of TSN (see `tdn_model.models.tsn`).
+
 Shapes: B videos, T segments, F frames in a window, N = B·T rows with the segment index fastest,
-C channels, H, W pixels, K classes. Stage 1 is the stem, stages 2-5 are res2-res5 (He et al. 2016).
+C channels, H, W pixels, K classes. Stage 1 is the stem, stages 2-5 are res2-res5.
 
 A temporal network is this backbone with modules in the slots of its bottlenecks:
 
@@ -12,59 +15,68 @@ A temporal network is this backbone with modules in the slots of its bottlenecks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips, check_dropout
+from tdn_model.contract import (
+    PUBLISHED_WIDTH,
+    ClipNetwork,
+    Counts,
+    NetworkShape,
+    check_choice,
+    chosen_blocks,
+    chosen_width,
+)
 
-BLOCKS: dict[str, tuple[int, int, int, int]] = {
+BACKBONES: Mapping[str, Counts] = {
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
 }
+"""Bottlenecks in stages 2 to 5."""
 EXPANSION = 4
+"""A bottleneck's output channels per inner channel."""
 TOTAL_STRIDE = 32
 STAGES = (2, 3, 4, 5)
 SLOTS = ("before_conv1", "after_conv1", "after_conv2", "after_conv3")
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """How wide and deep a backbone is: `width` channels after the stem, bottlenecks per stage."""
+class ResNetConfig:
+    """How wide and deep a ResNet is: `width` channels after the stem, bottlenecks per stage."""
 
-    width: int = 64
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    width: int = PUBLISHED_WIDTH
+    blocks: Counts = (3, 4, 6, 3)
 
     @property
     def features(self) -> int:
+        """Channels of the last maps."""
         return self.width * 8 * EXPANSION
 
 
-def geometry(
-    backbone: str, width: int | None = None, blocks: Sequence[int] | None = None
-) -> Geometry:
-    """The named backbone's geometry, narrowed or shortened where `width` or `blocks` say so."""
-    check_choice("backbone", backbone, BLOCKS)
-    chosen = BLOCKS[backbone] if blocks is None else blocks
-    fits = isinstance(chosen, Sequence) and len(chosen) == 4
-    if not fits or not all(isinstance(n, int) and n >= 1 for n in chosen):
-        raise ValueError(f"blocks: got {blocks!r}; it takes four integers of at least 1")
-    width = 64 if width is None else width
-    check_at_least("width", width, 1)
-    return Geometry(width, (chosen[0], chosen[1], chosen[2], chosen[3]))
+def resnet_config(shape: NetworkShape, backbones: Mapping[str, Counts] = BACKBONES) -> ResNetConfig:
+    """The backbone that `shape` names, by default the first of `backbones`, at its width and depth.
+
+    Raises ValueError for a name that is not among `backbones`.
+    """
+    name = next(iter(backbones)) if shape.backbone is None else shape.backbone
+    check_choice("backbone", name, backbones)
+    return ResNetConfig(chosen_width(shape), chosen_blocks(shape, backbones[name]))
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where a bottleneck stands: enough for a network to decide what goes into its slots."""
+class BlockPosition:
+    """Where a residual block stands: enough for a network to decide what goes into its slots."""
 
     stage: int
     index: int
+    """From 0 inside the stage."""
     in_channels: int
     planes: int
+    """Channels of the 3×3 convolution."""
     stride: int
     blocks_in_stage: int
 
@@ -73,11 +85,22 @@ class Site:
         return self.planes * EXPANSION
 
 
+def block_positions(config: ResNetConfig, stage: int) -> Iterator[BlockPosition]:
+    """The residual blocks of stage 2, 3, 4 or 5; the first of every stage but 2 halves the map."""
+    planes = config.width * 2 ** (stage - 2)
+    count = config.blocks[stage - 2]
+    in_channels = config.width if stage == 2 else planes * EXPANSION // 2
+    stride = 1 if stage == 2 else 2
+    for index in range(count):
+        yield BlockPosition(stage, index, in_channels, planes, stride, count)
+        in_channels, stride = planes * EXPANSION, 1
+
+
 Slots = Mapping[str, nn.Module]
-SlotFactory = Callable[[Site], Slots]
+SlotFactory = Callable[[BlockPosition], Slots]
 
 
-def no_slots(site: Site) -> Slots:
+def no_slots(position: BlockPosition) -> Slots:
     return {}
 
 
@@ -86,27 +109,31 @@ class Bottleneck(nn.Module):
 
     CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
-    def __init__(self, site: Site, *, bias: bool = False, slots: Slots | None = None) -> None:
+    def __init__(
+        self, position: BlockPosition, *, bias: bool = False, slots: Slots | None = None
+    ) -> None:
         super().__init__()
         slots = slots or {}
         for name in slots:
             check_choice("slot", name, SLOTS)
-        out_channels = site.out_channels
+        out_channels = position.out_channels
         self.before_conv1 = slots.get("before_conv1", nn.Identity())
-        self.conv1 = nn.Conv2d(site.in_channels, site.planes, 1, bias=bias)
-        self.bn1 = nn.BatchNorm2d(site.planes)
+        self.conv1 = nn.Conv2d(position.in_channels, position.planes, 1, bias=bias)
+        self.bn1 = nn.BatchNorm2d(position.planes)
         self.after_conv1 = slots.get("after_conv1", nn.Identity())
         self.conv2 = nn.Conv2d(
-            site.planes, site.planes, 3, stride=site.stride, padding=1, bias=bias
+            position.planes, position.planes, 3, stride=position.stride, padding=1, bias=bias
         )
-        self.bn2 = nn.BatchNorm2d(site.planes)
+        self.bn2 = nn.BatchNorm2d(position.planes)
         self.after_conv2 = slots.get("after_conv2", nn.Identity())
-        self.conv3 = nn.Conv2d(site.planes, out_channels, 1, bias=bias)
+        self.conv3 = nn.Conv2d(position.planes, out_channels, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.after_conv3 = slots.get("after_conv3", nn.Identity())
         self.shortcut: nn.Module = nn.Identity()
-        if site.stride != 1 or site.in_channels != out_channels:
-            self.shortcut = ConvBN(site.in_channels, out_channels, 1, stride=site.stride, bias=bias)
+        if position.stride != 1 or position.in_channels != out_channels:
+            self.shortcut = ConvBN(
+                position.in_channels, out_channels, 1, stride=position.stride, bias=bias
+            )
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         y = self.before_conv1(x_NCHW)
@@ -149,19 +176,13 @@ class Stem(ConvBN):
 
 
 def make_stage(
-    shape: Geometry, stage: int, *, bias: bool = False, slots: SlotFactory = no_slots
+    config: ResNetConfig, stage: int, *, bias: bool = False, slots: SlotFactory = no_slots
 ) -> nn.Sequential:
-    """Stage 2, 3, 4 or 5 of a backbone of this geometry; every stage but 2 halves the map."""
-    planes = shape.width * 2 ** (stage - 2)
-    count = shape.blocks[stage - 2]
-    in_channels = shape.width if stage == 2 else planes * EXPANSION // 2
-    stride = 1 if stage == 2 else 2
-    made = []
-    for index in range(count):
-        site = Site(stage, index, in_channels, planes, stride, count)
-        made.append(Bottleneck(site, bias=bias, slots=slots(site)))
-        in_channels, stride = site.out_channels, 1
-    return nn.Sequential(*made)
+    """Stage 2, 3, 4 or 5 of a ResNet, with what `slots` gives for each of its bottlenecks."""
+    positions = block_positions(config, stage)
+    return nn.Sequential(
+        *(Bottleneck(position, bias=bias, slots=slots(position)) for position in positions)
+    )
 
 
 def init_convolutions_(module: nn.Module) -> None:
@@ -174,74 +195,82 @@ def init_convolutions_(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
-class SegmentResNet(nn.Module):
-    """A 2-D ResNet over the segments of a video with mean consensus (TSN, Wang et al. 2016).
+class SegmentResNet(ClipNetwork):
+    """A 2-D ResNet over the segments of a video; logits are the mean of the segments' logits.
 
-    Logits are the mean over segments of one linear classifier. In evaluation the mean is taken
-    before the classifier, which is the same function at 1/T of the work; in training dropout comes
-    between, so the classifier runs per segment.
+    `backbones` are the names that `shape.backbone` may have, and `slots` makes the modules inside
+    the bottlenecks; `window` is F. In evaluation the features are averaged before the classifier,
+    which is the same function at 1/T of the work.
     """
 
     def __init__(
         self,
-        shape: Geometry,
+        shape: NetworkShape,
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float = 0.5,
+        backbones: Mapping[str, Counts] = BACKBONES,
         window: int = 1,
-        in_channels: int = 3,
         bias: bool = False,
         slots: SlotFactory = no_slots,
     ) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 1)
-        check_at_least("num_segments", num_segments, 1)
-        check_at_least("in_channels", in_channels, 1)
-        check_dropout(dropout)
-        self.shape = shape
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.window = window
-        self.in_channels = in_channels
-        self.min_size_px = TOTAL_STRIDE
-        self.stem = Stem(in_channels, shape.width, bias=bias)
-        self.res2 = make_stage(shape, 2, bias=bias, slots=slots)
-        self.res3 = make_stage(shape, 3, bias=bias, slots=slots)
-        self.res4 = make_stage(shape, 4, bias=bias, slots=slots)
-        self.res5 = make_stage(shape, 5, bias=bias, slots=slots)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(shape.features, num_classes)
+        super().__init__(shape, window=window, min_size_px=TOTAL_STRIDE)
+        config = resnet_config(shape, backbones)
+        self.config = config
+        self.stem = Stem(shape.channels, config.width, bias=bias)
+        self.res2 = make_stage(config, 2, bias=bias, slots=slots)
+        self.res3 = make_stage(config, 3, bias=bias, slots=slots)
+        self.res4 = make_stage(config, 4, bias=bias, slots=slots)
+        self.res5 = make_stage(config, 5, bias=bias, slots=slots)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(config.features, shape.num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise as the released networks do when no ImageNet weights are given."""
         init_convolutions_(self)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        reset_classifier_(self.classifier)
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
         """The last stage's maps `(N, C, H/32, W/32)`."""
-        x = self.stem(to_rows(clips_BTFCHW[:, :, self.window // 2]))
-        maps: Tensor = self.res5(self.res4(self.res3(self.res2(x))))
+        return self.stages(to_rows(clips_BTFCHW[:, :, self.window // 2]))
+
+    def stages(self, x_NCHW: Tensor) -> Tensor:
+        """Stem and stages 2 to 5: from frames to the last maps."""
+        maps: Tensor = self.res5(self.res4(self.res3(self.res2(self.stem(x_NCHW)))))
         return maps
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.min_size_px,
-        )
+        self.check(clips_BTFCHW)
         x_NCHW = self.features(clips_BTFCHW)
         x_BTC = x_NCHW.mean((2, 3)).view(-1, self.num_segments, x_NCHW.shape[1])
-        logits_BK: Tensor
-        if self.training:
-            logits_BK = self.classifier(self.dropout(x_BTC)).mean(1)
-        else:
-            logits_BK = self.classifier(x_BTC.mean(1))
-        return logits_BK
+        return mean_logits(x_BTC, self.classifier, self.dropout)
+
+
+def use_blocks_(network: SegmentResNet, make_block: Callable[[BlockPosition], nn.Module]) -> None:
+    """Give a segment network residual blocks of another kind, and initialise all of it again."""
+    for stage in STAGES:
+        blocks = (make_block(position) for position in block_positions(network.config, stage))
+        setattr(network, f"res{stage}", nn.Sequential(*blocks))
+    network.reset_parameters()
+
+
+def reset_classifier_(classifier: nn.Linear) -> None:
+    """The released segment networks' start: weights from N(0, 0.001), biases 0."""
+    nn.init.normal_(classifier.weight, std=0.001)
+    nn.init.zeros_(classifier.bias)
+
+
+def mean_logits(x_BTC: Tensor, classifier: nn.Linear, dropout: nn.Dropout) -> Tensor:
+    """Mean over segments of one linear classifier: `(B, K)`.
+
+    In training dropout stands before the classifier, which then runs per segment; in evaluation the
+    mean is taken first.
+    """
+    logits_BK: Tensor
+    if dropout.training:
+        logits_BK = classifier(dropout(x_BTC)).mean(1)
+    else:
+        logits_BK = classifier(x_BTC.mean(1))
+    return logits_BK
 
 
 def to_rows(x_BTCHW: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
-"""The two temporal difference modules of TDN (Wang et al. 2021, sections 3.2 and 3.3).
+"""The two temporal difference modules of TDN.
+
+Limin Wang, Zhan Tong, Bin Ji and Gangshan Wu, "TDN: Temporal Difference Networks for Efficient
+Action Recognition", CVPR 2021, arXiv:2012.10071, sections 3.2 and 3.3 of its first version (see
+`tdn_model.models.tdn`).
 
 Shapes: B videos, T segments, N = B·T rows with the segment index fastest, F = 5 frames in a
 segment's window, C channels, c = C/r channels after the reduction, H, W.
 
-The paper and the released networks differ in details. A `Reading` lists them, so that both can be
+The paper and the released networks differ in details. A `Variant` lists them, so that both can be
 built and compared; everything else is shared.
 """
 
@@ -16,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_model.contract import check_at_least, check_choice
-from tdn_model.layers.resnet2d import Geometry, Stem, make_stage
-from tdn_model.layers.temporal import TemporalConv, split_time
+from tdn_model.layers.resnet2d import ResNetConfig, Stem, make_stage
+from tdn_model.layers.temporal import split_time
 
 WINDOW = 5
 CENTRE = WINDOW // 2
@@ -27,8 +31,8 @@ FORMS = ("attention", "channel", "add")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One reading of the paper where its text and the authors' networks disagree."""
+class Variant:
+    """One variant of the paper where its text and the authors' networks disagree."""
 
     centred_differences: bool
     """S-TDM's D: `I[i+k] - I[i]` for k in -2, -1, 1, 2; else four steps `f[k+1] - f[k]`."""
@@ -48,8 +52,8 @@ class Reading:
     """Carry, for their checkpoints, the released networks' extra RGB stem that no input reaches."""
 
 
-READINGS: dict[str, Reading] = {
-    "released": Reading(
+VARIANTS: dict[str, Variant] = {
+    "released": Variant(
         centred_differences=False,
         weighted_fusion=True,
         upsample="nearest",
@@ -59,7 +63,7 @@ READINGS: dict[str, Reading] = {
         gate_offset=0.5,
         unused_stem=True,
     ),
-    "printed": Reading(
+    "printed": Variant(
         centred_differences=True,
         weighted_fusion=False,
         upsample="bilinear",
@@ -72,9 +76,9 @@ READINGS: dict[str, Reading] = {
 }
 
 
-def fusion_weights(num_segments: int, reading: Reading) -> tuple[float, float]:
+def fusion_weights(num_segments: int, variant: Variant) -> tuple[float, float]:
     """(α, β) of the additive short-term fusion."""
-    if not reading.weighted_fusion:
+    if not variant.weighted_fusion:
         return 1.0, 1.0
     return (0.5, 0.5) if num_segments == 8 else (0.75, 0.25)
 
@@ -115,26 +119,26 @@ class ShortTermTDM(nn.Module):
 
     def __init__(
         self,
-        shape: Geometry,
+        config: ResNetConfig,
         stages: tuple[int, ...],
-        reading: Reading,
+        variant: Variant,
         *,
         in_channels: int,
         full_resolution: bool,
         bias: bool,
     ) -> None:
         super().__init__()
-        self.centred = reading.centred_differences
+        self.centred = variant.centred_differences
         self.full_resolution = full_resolution
         self.unused_stem: nn.Conv2d | None = None
-        if reading.unused_stem:
+        if variant.unused_stem:
             self.unused_stem = nn.Conv2d(
-                in_channels, shape.width, 7, stride=2, padding=3, bias=bias
+                in_channels, config.width, 7, stride=2, padding=3, bias=bias
             )
             self.unused_stem.requires_grad_(False)
-        self.stem = Stem((WINDOW - 1) * in_channels, shape.width, bias=False)
+        self.stem = Stem((WINDOW - 1) * in_channels, config.width, bias=False)
         self.copies = nn.ModuleDict(
-            {f"res{stage}": make_stage(shape, stage, bias=bias) for stage in stages if stage > 1}
+            {f"res{stage}": make_stage(config, stage, bias=bias) for stage in stages if stage > 1}
         )
 
     def forward(self, clips_BTFCHW: Tensor) -> list[Tensor]:
@@ -179,12 +183,6 @@ class ShortTermFusion(nn.Module):
                 nn.Conv2d(hidden, channels, 1),
                 nn.Sigmoid(),
             )
-
-    def inference_form(self) -> nn.Module:
-        """What stands for it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedFusion
-
-        return FusedFusion(self)
 
     def forward(self, x_NCHW: Tensor, motion_NChw: Tensor) -> Tensor:
         if self.form in ("channel", "res_channel"):
@@ -240,7 +238,7 @@ class LongTermTDM(nn.Module):
         self,
         channels: int,
         num_segments: int,
-        reading: Reading,
+        variant: Variant,
         *,
         form: str = "attention",
         scales: int = 3,
@@ -253,7 +251,7 @@ class LongTermTDM(nn.Module):
         check_at_least("l_tdm_reduction", reduction, 1)
         narrow = max(channels // reduction, NARROWEST)
         self.num_segments = num_segments
-        self.reading = reading
+        self.variant = variant
         self.form = form
         self.bidirectional = bidirectional
         self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
@@ -263,16 +261,8 @@ class LongTermTDM(nn.Module):
         self.expand_bn = nn.BatchNorm2d(channels)
         pools = [2**power for power in reversed(range(scales - 1))]
         self.scales = nn.ModuleDict(
-            {f"pool{p}": SmoothedScale(narrow, p, reading.upsample) for p in pools}
+            {f"pool{p}": SmoothedScale(narrow, p, variant.upsample) for p in pools}
         )
-
-    def merged_with(self, following: nn.Module) -> nn.Module | None:
-        """What stands for it and the temporal convolution behind it in an inference copy."""
-        from tdn_model.layers.fused_tdm import FusedMotion
-
-        if self.form != "attention" or not self.bidirectional:
-            return None
-        return FusedMotion(self, following) if isinstance(following, TemporalConv) else None
 
     def differences(self, x_NcHW: Tensor) -> tuple[Tensor, Tensor]:
         """Aligned differences to the next segment and back (eq. 4), both `(N, c, H, W)`."""
@@ -280,11 +270,11 @@ class LongTermTDM(nn.Module):
         s = split_time(self.align(x_NcHW), self.num_segments)
         p, q = torch.zeros_like(b), torch.zeros_like(b)
         p[:, :-1] = s[:, 1:] - b[:, :-1]
-        if self.reading.backward_from_previous:
+        if self.variant.backward_from_previous:
             q[:, 1:] = s[:, :-1] - b[:, 1:]
         else:
             q[:, :-1] = s[:, :-1] - b[:, 1:]
-        if not self.reading.conv_of_neighbour_first:
+        if not self.variant.conv_of_neighbour_first:
             p, q = -p, -q
         return p.flatten(0, 1), q.flatten(0, 1)
 
@@ -293,7 +283,7 @@ class LongTermTDM(nn.Module):
         total = z_NcHW
         for scale in self.scales.values():
             total = total + scale(z_NcHW)
-        if self.reading.mean_of_scales:
+        if self.variant.mean_of_scales:
             total = total / (1 + len(self.scales))
         if self.form == "channel":
             total = F.adaptive_avg_pool2d(total, 1)
@@ -312,5 +302,5 @@ class LongTermTDM(nn.Module):
         if self.form == "add":
             return x_NCHW + motion
         if self.bidirectional:  # the mean is a tensor of its own, which no gradient needs
-            return x_NCHW * motion.add_(1 - self.reading.gate_offset)
-        return x_NCHW * (motion + (1 - self.reading.gate_offset))
+            return x_NCHW * motion.add_(1 - self.variant.gate_offset)
+        return x_NCHW * (motion + (1 - self.variant.gate_offset))

@@ -1,46 +1,32 @@
-"""ARTNet-R18: appearance and relation side by side (Wang et al. 2018, "Appearance-and-Relation
-Networks for Video Classification", table 1).
+"""ARTNet-R18: appearance and relation side by side.
+
+Limin Wang, Wei Li, Wen Li and Luc Van Gool, "Appearance-and-Relation Networks for Video
+Classification", CVPR 2018, arXiv:1711.09125, table 1.
 
 Shapes: B videos, T frames, C channels, H, W pixels. As in the authors' network file: the stem is a
 SMART unit with stride 2 in time and space, the second convolution of every block of res2 to res4 is
-a SMART unit, res5 is plain. Their inert convolution biases are left out.
+a SMART unit, res5 is plain. Their convolution biases, which batch norm cancels, are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from tdn_model.layers.conv3d import VolumeNetwork, check_backbone, check_blocks, check_width
+from tdn_model.contract import NetworkShape, check_backbone, chosen_blocks, chosen_width
+from tdn_model.layers.conv3d import VolumeNetwork
 from tdn_model.layers.preact3d import Activated, Smart, make_preact_stage
 
 
 class ARTNet(VolumeNetwork):
     """Four stages of pre-activation blocks behind a SMART stem."""
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        blocks: Sequence[int],
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
-        super().__init__(
-            8 * width,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_size_px=16,
-        )
-        self.stem = Smart(in_channels, width, 7, 2)
+    def __init__(self, shape: NetworkShape) -> None:
+        width = chosen_width(shape, 2)
+        super().__init__(shape, 8 * width, min_size_px=16)
+        self.stem = Smart(shape.channels, width, 7, 2)
         self.stem_activate = Activated(width)
         stages = []
-        for stage, count in enumerate(blocks):
+        for stage, count in enumerate(chosen_blocks(shape, (2, 2, 2, 2))):
             channels = width * 2**stage
             wide = channels if stage == 0 else channels // 2
             stride = 1 if stage == 0 else 2
@@ -55,28 +41,12 @@ class ARTNet(VolumeNetwork):
         return maps
 
 
-def artnet(
-    *,
-    backbone: str = "resnet18",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.2,
-    in_channels: int = 3,
-) -> nn.Module:
+def artnet(shape: NetworkShape) -> ARTNet:
     """ARTNet on ResNet-18, 16 frames of 112²; `width` must be even (channels pool in pairs).
 
     Ours costs 25.7 G where 23.5 is printed. The network file's 3×3×3 shortcuts are 1.2 G of that,
     its 1×1×1 reductions 0.7 G; without both it is 23.8, so the printed number seems to leave
     out the layers beside the main path.
     """
-    check_backbone(backbone, "resnet18")
-    return ARTNet(
-        width=check_width(width, 2),
-        blocks=check_blocks(blocks, (2, 2, 2, 2)),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    check_backbone(shape, "resnet18")
+    return ARTNet(shape)

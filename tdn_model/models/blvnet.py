@@ -1,6 +1,8 @@
-"""bLVNet-TAM: big-little pairs of frames with temporal aggregation (Fan et al., "More Is Less:
+"""bLVNet-TAM: big-little pairs of frames with temporal aggregation.
+
+Quanfu Fan, Chun-Fu (Richard) Chen, Hilde Kuehne, Marco Pistoia and David Cox, "More Is Less:
 Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal Aggregation",
-NeurIPS 2019; details as released).
+NeurIPS 2019, arXiv:1912.00869; details as released.
 
 Shapes: clips `(B, T, 1, C, H, W)` with T = 2n frames, named "n×2" in the tables; P = B·n pairs with
 the pair index fastest, logits `(B, K)`. The frames 0, 2, … are "little": full resolution, half the
@@ -13,32 +15,30 @@ Full size (α = 2, β = 4, 174 classes): bLResNet-50 16×2 at 224² 47.7 G multi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips, check_dropout
-from tdn_model.layers.blocks import mean_logits
+from tdn_model.contract import ClipNetwork, NetworkShape, check_at_least
 from tdn_model.layers.resnet2d import (
     EXPANSION,
     TOTAL_STRIDE,
     ConvBN,
-    Geometry,
-    geometry,
     init_convolutions_,
+    mean_logits,
+    reset_classifier_,
+    resnet_config,
     to_rows,
 )
 from tdn_model.layers.temporal import TemporalConv, split_time
 
 BACKBONES = {
-    "blresnet50": "resnet50",
-    "blresnet101": "resnet101",
-    "resnet50": "resnet50",
-    "resnet101": "resnet101",
+    "blresnet50": (3, 4, 6, 3),
+    "blresnet101": (4, 8, 18, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (4, 8, 18, 3),
 }
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (4, 8, 18, 3)}
 PAIR = 2
+"""Frames that are read together: one at full, one at half the resolution."""
 
 
 class Aggregation(TemporalConv):
@@ -178,31 +178,18 @@ class PairedStage(nn.Module):
         return y
 
 
-class BigLittleNet(nn.Module):
+class BigLittleNet(ClipNetwork):
     """The whole network: paired stem, three paired stages, one plain stage on a map per pair."""
 
-    def __init__(
-        self,
-        shape: Geometry,
-        *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-        alpha: int,
-        beta: int,
-    ) -> None:
-        super().__init__()
-        self.shape = shape
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.window = 1
-        self.in_channels = in_channels
-        self.min_size_px = TOTAL_STRIDE
-        self.stem = PairedStem(in_channels, shape.width, alpha, num_segments)
-        channels, stages = shape.width, []
-        for index, (blocks, stride) in enumerate(zip(shape.blocks[:3], (2, 2, 1), strict=True)):
-            out_channels = shape.width * 2**index * EXPANSION
+    def __init__(self, shape: NetworkShape, *, alpha: int, beta: int) -> None:
+        super().__init__(shape, min_size_px=TOTAL_STRIDE)
+        config = resnet_config(shape, BACKBONES)
+        self.config = config
+        num_frames = shape.num_segments
+        self.stem = PairedStem(shape.channels, config.width, alpha, num_frames)
+        channels, stages = config.width, []
+        for index, (blocks, stride) in enumerate(zip(config.blocks[:3], (2, 2, 1), strict=True)):
+            out_channels = config.width * 2**index * EXPANSION
             stage = PairedStage(
                 channels,
                 out_channels,
@@ -210,7 +197,7 @@ class BigLittleNet(nn.Module):
                 alpha=alpha,
                 beta=beta,
                 stride=stride,
-                num_frames=num_segments,
+                num_frames=num_frames,
             )
             stages.append(stage)
             channels = out_channels
@@ -218,16 +205,16 @@ class BigLittleNet(nn.Module):
         self.res5 = nn.Sequential(
             *(
                 BigLittleBottleneck(
-                    channels if index == 0 else shape.features,
-                    shape.features,
+                    channels if index == 0 else config.features,
+                    config.features,
                     stride=2 if index == 0 else 1,
-                    num_frames=num_segments // PAIR,
+                    num_frames=num_frames // PAIR,
                 )
-                for index in range(shape.blocks[3])
+                for index in range(config.blocks[3])
             )
         )
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(shape.features, num_classes)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(config.features, shape.num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -235,57 +222,27 @@ class BigLittleNet(nn.Module):
         for part in self.modules():
             if isinstance(part, BigLittleBottleneck):
                 nn.init.zeros_(part.bn3.weight)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        reset_classifier_(self.classifier)
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.min_size_px,
-        )
+        self.check(clips_BTFCHW)
         x = self.stem(to_rows(clips_BTFCHW[:, :, 0]))
         x = self.res5(self.res4(self.res3(self.res2(x))))
         pooled = split_time(x, self.num_segments // PAIR).mean((3, 4))
         return mean_logits(pooled, self.classifier, self.dropout)
 
 
-def blvnet_tam(
-    *,
-    backbone: str = "blresnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    alpha: int = 2,
-    beta: int = 4,
-) -> nn.Module:
+def blvnet_tam(shape: NetworkShape, *, alpha: int = 2, beta: int = 4) -> BigLittleNet:
     """bLVNet-TAM; `num_segments` counts frames and must be even. α narrows, β shortens the
     little branch.
 
-    `backbone` is "blresnet50" or "blresnet101" (stages of 4, 8, 18, 3 blocks, not the plain
+    The backbone is "blresnet50" or "blresnet101" (stages of 4, 8, 18, 3 blocks, not the plain
     ResNet-101's); the plain names mean the same.
     """
-    check_choice("backbone", backbone, BACKBONES)
-    check_at_least("num_classes", num_classes, 1)
-    check_at_least("num_segments", num_segments, PAIR)
-    if num_segments % PAIR:
-        raise ValueError(f"num_segments: got {num_segments}; it takes an even number of frames")
-    check_at_least("in_channels", in_channels, 1)
+    if shape.num_segments % PAIR:
+        raise ValueError(
+            f"num_segments: got {shape.num_segments}; it takes an even number of frames"
+        )
     check_at_least("alpha", alpha, 1)
     check_at_least("beta", beta, 1)
-    check_dropout(dropout)
-    plain = BACKBONES[backbone]
-    return BigLittleNet(
-        geometry(plain, width, BLOCKS[plain] if blocks is None else blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        alpha=alpha,
-        beta=beta,
-    )
+    return BigLittleNet(shape, alpha=alpha, beta=beta)

@@ -1,5 +1,8 @@
-"""BN-Inception over the segments of a video (Ioffe and Szegedy 2015, figure 5; channel counts of
-the ImageNet network that TSN and TRN started from), with mean consensus as in TSN.
+"""BN-Inception over the segments of a video, with mean consensus as in TSN.
+
+Sergey Ioffe and Christian Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+Reducing Internal Covariate Shift", ICML 2015, arXiv:1502.03167, figure 5; channel counts of the
+ImageNet network that TSN and TRN started from. TSN: see `tdn_model.models.tsn`.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 
@@ -15,13 +18,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips, check_dropout
-from tdn_model.layers.blocks import mean_logits
-from tdn_model.layers.resnet2d import ConvBN, init_convolutions_, to_rows
+from tdn_model.contract import (
+    PUBLISHED_WIDTH,
+    ClipNetwork,
+    NetworkShape,
+    check_backbone,
+    chosen_blocks,
+    chosen_width,
+)
+from tdn_model.layers.resnet2d import (
+    ConvBN,
+    init_convolutions_,
+    mean_logits,
+    reset_classifier_,
+    to_rows,
+)
 from tdn_model.layers.temporal import split_time
 
 BACKBONE = "bninception"
-PUBLISHED_WIDTH = 64
+PUBLISHED_UNITS = (1, 3, 5, 2)
+"""Units in stages 2 to 5; the first, the stem's, cannot be changed."""
 MIN_SIZE_PX = 32
 
 
@@ -121,48 +137,21 @@ class Unit(nn.Module):
         return torch.cat(parts, 1)
 
 
-class SegmentInception(nn.Module):
+class SegmentInception(ClipNetwork):
     """BN-Inception over segments with mean consensus; the parts are named as in `SegmentResNet`."""
 
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        num_segments: int,
-        width: int | None = None,
-        blocks: Sequence[int] | None = None,
-        dropout: float = 0.5,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__()
-        width = PUBLISHED_WIDTH if width is None else width
-        check_at_least("num_classes", num_classes, 1)
-        check_at_least("num_segments", num_segments, 1)
-        check_at_least("in_channels", in_channels, 1)
-        check_at_least("width", width, 1)
-        check_dropout(dropout)
-        kept = check_blocks(blocks)
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.window = 1
-        self.in_channels = in_channels
-        self.stem = ConvBNReLU(in_channels, width, 7, 2)
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__(shape, min_size_px=MIN_SIZE_PX)
+        width = chosen_width(shape)
+        self.stem = ConvBNReLU(shape.channels, width, 7, 2)
         self.stage2 = nn.Sequential(ConvBNReLU(width, width, 1), ConvBNReLU(width, 3 * width, 3))
-        channels, stages = 3 * width, []
-        for plans, count in zip(STAGES, kept, strict=True):
-            units = nn.Sequential()
-            for plan in plans[len(plans) - count :]:
-                unit = Unit(channels, plan, width)
-                units.append(unit)
-                channels = unit.out_channels
-            stages.append(units)
-        self.stage3, self.stage4, self.stage5 = stages
-        self.num_features = channels
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels, num_classes)
+        stages = make_units(3 * width, width, kept_units(shape))
+        self.stage3, self.stage4, self.stage5 = (nn.Sequential(*units) for units in stages)
+        self.num_features = stages[-1][-1].out_channels
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(self.num_features, shape.num_classes)
         init_convolutions_(self)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        reset_classifier_(self.classifier)
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
         """The last stage's maps `(N, C, H/32, W/32)`."""
@@ -172,49 +161,29 @@ class SegmentInception(nn.Module):
         return maps
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=MIN_SIZE_PX,
-        )
+        self.check(clips_BTFCHW)
         pooled = split_time(self.features(clips_BTFCHW), self.num_segments).mean((3, 4))
         return mean_logits(pooled, self.classifier, self.dropout)
 
 
-def check_blocks(blocks: Sequence[int] | None) -> tuple[int, ...]:
-    """Units kept in stages 3, 4, 5: the last ones of each, so that a stage still halves the map."""
-    published = tuple(len(stage) for stage in STAGES)
-    if blocks is None:
-        return published
-    got = tuple(blocks)
-    most = (1, *published)
-    if len(got) != 4 or any(n not in range(1, m + 1) for n, m in zip(got, most, strict=True)):
-        raise ValueError(
-            f"blocks: got {list(got)}; it takes four integers from 1 up to {list(most)} "
-            "(units in stages 2-5)"
-        )
-    return got[1:]
+def make_units(in_channels: int, width: int, counts: Sequence[int]) -> list[list[Unit]]:
+    """The last `counts` units of stages 3, 4 and 5, so that a stage still halves the map."""
+    stages: list[list[Unit]] = []
+    for plans, count in zip(STAGES, counts, strict=True):
+        units: list[Unit] = []
+        for plan in plans[len(plans) - count :]:
+            units.append(Unit(in_channels, plan, width))
+            in_channels = units[-1].out_channels
+        stages.append(units)
+    return stages
 
 
-def tsn_bninception(
-    *,
-    backbone: str = BACKBONE,
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
-    """TSN on BN-Inception (Wang et al. 2016), whichever `backbone` of the two names it is given."""
-    check_choice("backbone", backbone, (BACKBONE, "resnet50"))
-    return SegmentInception(
-        num_classes=num_classes,
-        num_segments=num_segments,
-        width=width,
-        blocks=blocks,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+def kept_units(shape: NetworkShape) -> tuple[int, ...]:
+    """How many units stages 3, 4 and 5 keep: at most the published ones."""
+    return chosen_blocks(shape, PUBLISHED_UNITS, at_most=True)[1:]
+
+
+def tsn_bninception(shape: NetworkShape) -> SegmentInception:
+    """TSN on BN-Inception (Wang et al. 2016)."""
+    check_backbone(shape, BACKBONE)
+    return SegmentInception(shape)

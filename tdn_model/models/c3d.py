@@ -1,17 +1,24 @@
-"""C3D: eight 3×3×3 convolutions and two hidden layers (Tran et al. 2015, section 3.3).
+"""C3D: eight 3×3×3 convolutions and two hidden layers.
+
+Du Tran, Lubomir Bourdev, Rob Fergus, Lorenzo Torresani and Manohar Paluri, "Learning Spatiotemporal
+Features with 3D Convolutional Networks", ICCV 2015, arXiv:1412.0767, section 3.3.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The hidden layers fix T and the side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least
-from tdn_model.layers.conv3d import VolumeNetwork, check_backbone, check_units, check_width
+from tdn_model.contract import (
+    NetworkShape,
+    check_at_least,
+    check_backbone,
+    chosen_blocks,
+    chosen_width,
+)
+from tdn_model.layers.conv3d import VolumeNetwork
 
 FACTORS = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 """Channels of the convolutions between the pools, in units of the width."""
@@ -23,30 +30,14 @@ class C3D(VolumeNetwork):
     The pools are 1×2×2 once, then 2×2×2; the last is padded by 1 in space.
     """
 
-    def __init__(
-        self,
-        *,
-        width: int,
-        depths: Sequence[int],
-        side_px: int,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
+    def __init__(self, shape: NetworkShape, *, side_px: int) -> None:
+        width = chosen_width(shape)
+        depths = chosen_blocks(shape, (1, 2, 2, 2), at_most=True)
         hidden = 64 * width
-        super().__init__(
-            hidden,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_frames=16,
-            min_size_px=side_px,
-        )
+        super().__init__(shape, hidden, min_frames=16, min_size_px=side_px)
         self.side_px = side_px
         self.stages = nn.ModuleList()
-        channels = in_channels
+        channels = shape.channels
         for factors, depth in zip(FACTORS, (1, *depths), strict=True):
             stage = nn.Sequential()
             for factor in factors[len(factors) - depth :]:
@@ -55,7 +46,7 @@ class C3D(VolumeNetwork):
                 channels = factor * width
             self.stages.append(stage)
         side = (side_px // 16 + 2) // 2
-        self.fc6 = nn.Linear(channels * (num_segments // 16) * side * side, hidden)
+        self.fc6 = nn.Linear(channels * (shape.num_segments // 16) * side * side, hidden)
         self.fc7 = nn.Linear(hidden, hidden)
         self.reset_parameters()
 
@@ -67,10 +58,10 @@ class C3D(VolumeNetwork):
 
     def check(self, clips_BTFCHW: Tensor) -> None:
         super().check(clips_BTFCHW)
-        shape = tuple(clips_BTFCHW.shape)
-        if shape[4:] != (self.side_px, self.side_px):
+        got = tuple(clips_BTFCHW.shape)
+        if got[4:] != (self.side_px, self.side_px):
             raise ValueError(
-                f"clips: got H={shape[4]}, W={shape[5]} in shape {shape}; it takes "
+                f"clips: got H={got[4]}, W={got[5]} in shape {got}; it takes "
                 f"H=W={self.side_px} (its hidden layers fix the size; see side_px)"
             )
 
@@ -89,29 +80,11 @@ class C3D(VolumeNetwork):
         return logits_BK
 
 
-def c3d(
-    *,
-    backbone: str = "c3d",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    side_px: int = 112,
-) -> nn.Module:
+def c3d(shape: NetworkShape, *, side_px: int = 112) -> C3D:
     """C3D, 16 frames of 112²; `blocks` keeps the last convolutions of stages 2 to 5 (1, 2, 2, 2).
 
-    TDN's UCF101 table names a ResNet-18 beside it, which is `basic3d.res3d`; it prints no cost.
+    TDN's UCF101 table names a ResNet-18 beside it, which is `r2plus1d.res3d`; it prints no cost.
     """
-    check_backbone(backbone, "c3d")
+    check_backbone(shape, "c3d")
     check_at_least("side_px", side_px, 16)
-    return C3D(
-        width=check_width(width),
-        depths=check_units(blocks, (1, 2, 2, 2)),
-        side_px=side_px,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return C3D(shape, side_px=side_px)

@@ -1,25 +1,41 @@
-"""ECO and ECO-EnLite: a 2-D network per frame, a 3-D one over its maps (Zolfaghari et al. 2018).
+"""ECO and ECO-EnLite: a 2-D network per frame, a 3-D one over its maps.
+
+Mohammadreza Zolfaghari, Kamaljeet Singh and Thomas Brox, "ECO: Efficient Convolutional Network for
+Online Video Understanding", ECCV 2018, arXiv:1804.09066.
 
 Shapes: B videos, T frames, N = B·T rows, C channels, H, W pixels, K classes. BN-Inception runs on
 every frame up to the middle of unit 3c (96×28×28 of 224²); those maps, stacked over time, go
 through res3 to res5 of a 3-D ResNet-18. ECO-Full lets BN-Inception go on as well and classifies
 both pooled features; ECO-Lite stops there. The shortcuts and the pre-activation form are those of
-the authors' network files, whose inert 3-D convolution biases are left out.
+the authors' network files, whose 3-D convolution biases, which batch norm cancels, are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_clips
-from tdn_model.layers.conv3d import VolumeNetwork, check_backbone, check_width, conv3d, scaled
+from tdn_model.contract import (
+    ClipNetwork,
+    NetworkShape,
+    check_at_least,
+    check_backbone,
+    chosen_width,
+)
+from tdn_model.layers.conv3d import VolumeNetwork, conv3d, scaled
 from tdn_model.layers.preact3d import CUBE, Activated, make_preact_stage
 from tdn_model.layers.resnet2d import init_convolutions_ as init_frames_
 from tdn_model.layers.temporal import split_time
-from tdn_model.models.bninception import STAGES, ConvBNReLU, Unit, check_blocks, half_pool
+from tdn_model.models.bninception import (
+    BACKBONE,
+    ConvBNReLU,
+    half_pool,
+    kept_units,
+    make_units,
+)
 
 EN_LITE_FRAMES = (16, 20, 24, 32)
 FRAME_DROPOUT = 0.6
@@ -28,28 +44,14 @@ FRAME_DROPOUT = 0.6
 class Eco(VolumeNetwork):
     """ECO over T frames; `full` adds the rest of BN-Inception beside the 3-D network."""
 
-    def __init__(
-        self,
-        *,
-        full: bool,
-        width: int,
-        units: Sequence[int],
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
-        super().__init__(
-            1,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-        )
+    def __init__(self, shape: NetworkShape, *, full: bool) -> None:
+        check_backbone(shape, BACKBONE)
+        width = chosen_width(shape)
+        super().__init__(shape, 1)
         self.full = full
-        self.stem = ConvBNReLU(in_channels, width, 7, 2)
+        self.stem = ConvBNReLU(shape.channels, width, 7, 2)
         self.stage2 = nn.Sequential(ConvBNReLU(width, width, 1), ConvBNReLU(width, 3 * width, 3))
-        made = make_units(3 * width, width, units)
+        made = make_units(3 * width, width, kept_units(shape))
         self.stage3 = nn.Sequential(*made[0][:-1])
         self.unit3c = made[0][-1]
         self.tail = nn.Sequential(*made[1], *made[2]) if full else None
@@ -62,8 +64,8 @@ class Eco(VolumeNetwork):
         self.res4 = make_preact_stage(2 * width, 4 * width, 2, 2, smart=False)
         self.res5 = make_preact_stage(4 * width, 8 * width, 2, 2, smart=False)
         features = 8 * width + (made[2][-1].out_channels if full else 0)
-        self.frame_dropout = nn.Dropout(FRAME_DROPOUT if dropout else 0.0)
-        self.classifier = nn.Linear(features, num_classes)
+        self.frame_dropout = nn.Dropout(FRAME_DROPOUT if shape.dropout else 0.0)
+        self.classifier = nn.Linear(features, shape.num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -95,106 +97,44 @@ class Eco(VolumeNetwork):
         return logits_BK
 
 
-def make_units(in_channels: int, width: int, units: Sequence[int]) -> list[list[Unit]]:
-    """The units kept of BN-Inception's stages 3, 4 and 5."""
-    stages: list[list[Unit]] = []
-    for plans, count in zip(STAGES, units, strict=True):
-        made: list[Unit] = []
-        for plan in plans[len(plans) - count :]:
-            made.append(Unit(in_channels, plan, width))
-            in_channels = made[-1].out_channels
-        stages.append(made)
-    return stages
-
-
-class EcoEnLite(nn.Module):
+class EcoEnLite(ClipNetwork):
     """The mean logits of several ECO-Lites, each over its own frames of the clip.
 
     The members' samplings lie one behind the other: with 16, 20, 24 and 32 frames T is 92.
     """
 
-    window = 1
+    def __init__(self, shape: NetworkShape, frames: Sequence[int]) -> None:
+        super().__init__(shape)
+        self.frames = list(frames)
+        self.members = nn.ModuleList(
+            Eco(replace(shape, num_segments=count), full=False) for count in frames
+        )
 
-    def __init__(self, members: Sequence[Eco]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-        self.spans = [member.num_segments for member in members]
-        self.num_segments = sum(self.spans)
-        self.num_classes = members[0].num_classes
-        self.in_channels = members[0].in_channels
-        self.min_size_px = members[0].min_size_px
+    def classifiers(self) -> list[nn.Linear]:
+        return [member.get_submodule("classifier") for member in self.members]  # type: ignore[misc]  # Linear layers, which ModuleList does not know
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.min_size_px,
-        )
-        parts = torch.split(clips_BTFCHW, self.spans, 1)
+        self.check(clips_BTFCHW)
+        parts = torch.split(clips_BTFCHW, self.frames, 1)
         logits = [member(part) for member, part in zip(self.members, parts, strict=True)]
         return torch.stack(logits).mean(0)
 
 
-def eco(
-    *,
-    backbone: str = "bninception",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    full: bool = True,
-) -> nn.Module:
+def eco(shape: NetworkShape, *, full: bool = True) -> Eco:
     """ECO-Full, 16 frames of 224², 64 G printed; `full` off is ECO-Lite.
 
     `blocks` keeps the last units of BN-Inception's stages 3, 4 and 5 (at most 1, 3, 5, 2).
     """
-    check_backbone(backbone, "bninception")
-    return Eco(
-        full=full,
-        width=check_width(width),
-        units=check_blocks(blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return Eco(shape, full=full)
 
 
-def eco_en_lite(
-    *,
-    backbone: str = "bninception",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    members: Sequence[int] = EN_LITE_FRAMES,
-) -> nn.Module:
+def eco_en_lite(shape: NetworkShape, *, members: Sequence[int] = EN_LITE_FRAMES) -> EcoEnLite:
     """ECO-EnLite: ECO-Lites over 16, 20, 24 and 32 frames of 224², 92 in all; 267 G printed."""
-    check_backbone(backbone, "bninception")
     for frames in members:
         check_at_least("members", frames, 1)
-    if not members or sum(members) != num_segments:
+    if not members or sum(members) != shape.num_segments:
         raise ValueError(
-            f"num_segments: got {num_segments}; the members {list(members)} take "
+            f"num_segments: got {shape.num_segments}; the members {list(members)} take "
             f"{sum(members)} frames together"
         )
-    return EcoEnLite(
-        [
-            Eco(
-                full=False,
-                width=check_width(width),
-                units=check_blocks(blocks),
-                num_classes=num_classes,
-                num_segments=frames,
-                dropout=dropout,
-                in_channels=in_channels,
-            )
-            for frames in members
-        ]
-    )
+    return EcoEnLite(shape, members)

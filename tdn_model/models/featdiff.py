@@ -1,5 +1,7 @@
-"""TDN of Ng and Davis: an image network and a difference network fed by its feature differences (Ng
-and Davis, "Temporal Difference Networks for Video Action Recognition", WACV 2018, section 3).
+"""TDN of Ng and Davis: an image network and a difference network fed by its feature differences.
+
+Joe Yue-Hei Ng and Larry S. Davis, "Temporal Difference Networks for Video Action Recognition",
+WACV 2018, section 3.
 
 Shapes: clips `(B, T, F, C, H, W)`, T snippets of F consecutive frames (RGB: F = 1, C = 3; flow
 stack: F = 5, C = 2), N = B·T image rows and B·(T-1) pair rows with the segment index fastest,
@@ -8,7 +10,7 @@ logits `(B, K)`.
     v[k] = I[k+1] - I[k]
     g_l[k] = block_l(g_{l-1}[k] + d),   d = f_{l-1}(I[k+1]) - f_{l-1}(I[k]) where l-1 ∈ layers
 
-Read where the text leaves it open: differences are taken after a stage's last ReLU; "conv1" is the
+Where the text leaves it open: differences are taken after a stage's last ReLU; "conv1" is the
 pooled 56 × 56 map (the text lists 224, 56, 28, 14 and no 112); "input – res4" is all five layers,
 as in table 4, though section 3.2 names only four resolutions.
 
@@ -18,19 +20,18 @@ a ResNet-50; the paper prints none).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips
-from tdn_model.layers.blocks import mean_logits
-from tdn_model.layers.resnet2d import Geometry, SegmentResNet, geometry, to_rows
+from tdn_model.contract import ClipNetwork, NetworkShape, check_at_least, check_choice
+from tdn_model.layers.resnet2d import TOTAL_STRIDE, SegmentResNet, mean_logits, to_rows
 from tdn_model.layers.temporal import split_time
 from tdn_model.losses import classification_loss
 from tdn_model.models.tsn_stack import StackedSegmentResNet
-from tdn_model.optim import freeze_partial_bn
 from tdn_model.weights.imagenet import load_imagenet
 
 LAYERS = ("input", "conv1", "res2", "res3", "res4")
@@ -75,7 +76,7 @@ class Lateral(nn.Module):
         return g_NCHW + d_NCHW
 
 
-class FeatureDifferenceNet(nn.Module):
+class FeatureDifferenceNet(ClipNetwork):
     """Both networks. `forward` gives the mean of their logits; `streams` gives them one by one.
 
     `phase` 1 holds the image network but its classifier still, batch norm statistics included;
@@ -84,50 +85,28 @@ class FeatureDifferenceNet(nn.Module):
 
     def __init__(
         self,
-        shape: Geometry,
+        shape: NetworkShape,
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
         window: int,
-        in_channels: int,
         layers: tuple[str, ...],
         lateral: str,
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.window = window
-        self.in_channels = in_channels
+        super().__init__(shape, window=window, min_size_px=TOTAL_STRIDE)
         self.layers = layers
         self.phase = 2
         self.image, self.difference = (
-            StackedSegmentResNet(
-                shape,
-                num_classes=num_classes,
-                num_segments=rows,
-                dropout=dropout,
-                in_channels=in_channels,
-                window=window,
-            )
-            for rows in (num_segments, num_segments - 1)
+            StackedSegmentResNet(replace(shape, num_segments=rows), window=window)
+            for rows in (shape.num_segments, shape.num_segments - 1)
         )
-        widths = {"conv1": shape.width} | {
-            f"res{stage}": shape.width * 2**stage for stage in (2, 3, 4)
-        }
+        width = self.image.config.width
+        widths = {"conv1": width} | {f"res{stage}": width * 2**stage for stage in (2, 3, 4)}
         self.laterals = nn.ModuleDict(
             {layer: Lateral(lateral, widths[layer]) for layer in layers if layer != "input"}
         )
 
     def streams(self, clips_BTFCHW: Tensor) -> StreamLogits:
         """Each network's logits, averaged over the T frames and over the T - 1 pairs."""
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.image.min_size_px,
-        )
+        self.check(clips_BTFCHW)
         frames_BTCHW = clips_BTFCHW.flatten(2, 3)
         f = to_rows(frames_BTCHW)
         g = to_rows(frames_BTCHW[:, 1:] - frames_BTCHW[:, :-1])
@@ -172,10 +151,11 @@ class FeatureDifferenceNet(nn.Module):
                     part.eval()
         return self
 
-    def freeze_partial_bn(self) -> None:
-        """Partial BN: each network's first batch norm learns, the others stay; after `train()`."""
-        freeze_partial_bn(self.image)
-        freeze_partial_bn(self.difference)
+    def classifiers(self) -> list[nn.Linear]:
+        return [self.image.classifier, self.difference.classifier]
+
+    def streams_for_partial_bn(self) -> list[nn.Module]:
+        return [self.image, self.difference]
 
 
 def pair_differences(f_NCHW: Tensor, num_segments: int) -> Tensor:
@@ -209,14 +189,8 @@ def load_pretrained(
 
 
 def featdiff(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     window: int = 1,
     layers: Collection[str] = LAYERS,
     lateral: str = "sum",
@@ -226,9 +200,7 @@ def featdiff(
     `layers` names the maps whose differences are used and always holds "input", the difference
     network's own input; `lateral` is "sum", "conv1x1" or "gated". A clip has at least two snippets.
     """
-    check_at_least("num_segments", num_segments, 2)
-    check_at_least("window", window, 1)
-    check_at_least("in_channels", in_channels, 1)
+    check_at_least("num_segments", shape.num_segments, 2)
     check_choice("lateral", lateral, LATERALS)
     got = tuple(layers)
     if "input" not in got or len(set(got)) != len(got) or not set(got) <= set(LAYERS):
@@ -237,12 +209,8 @@ def featdiff(
             "'input' among them"
         )
     return FeatureDifferenceNet(
-        geometry(backbone, width, blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
+        shape,
         window=window,
-        in_channels=in_channels,
         layers=tuple(layer for layer in LAYERS if layer in got),
         lateral=lateral,
     )

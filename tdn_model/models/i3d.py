@@ -1,17 +1,24 @@
 """I3D-ResNet, its 3×1×1 baseline, NL-I3D and SlowOnly: which `ResNet3d` each of them is.
 
+I3D: Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the
+Kinetics Dataset", CVPR 2017, arXiv:1705.07750; on a ResNet as in Xiaolong Wang and Abhinav Gupta,
+"Videos as Space-Time Region Graphs", ECCV 2018, arXiv:1806.01810, section 3.1.
+I3D 3×1×1: the baseline of "TAM: Temporal Adaptive Module for Video Recognition" (see
+`tdn_model.models.tanet`).
+NL-I3D: Xiaolong Wang, Ross Girshick, Abhinav Gupta and Kaiming He, "Non-local Neural Networks",
+CVPR 2018, arXiv:1711.07971.
+SlowOnly: Christoph Feichtenhofer, Haoqi Fan, Jitendra Malik and Kaiming He, "SlowFast Networks for
+Video Recognition", ICCV 2019, arXiv:1812.03982.
+
 Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; `num_segments` is the number of frames T.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from torch import nn
-
-from tdn_model.contract import check_at_least, check_choice
+from tdn_model.contract import NetworkShape, check_at_least, check_choice
 from tdn_model.layers.nonlocal_block import FORMS
-from tdn_model.layers.resnet2d import geometry
 from tdn_model.models.resnet3d import ALL_THREE, I3D_TIMES, Attention, ResNet3d, Times
 
 NONLOCAL_RES3 = (1, 3)
@@ -19,18 +26,12 @@ NONLOCAL_RES4 = (1, 3, 5)
 
 
 def i3d(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     stem_stride: int = 1,
     pool1: int = 1,
     res5_stride: int = 1,
-) -> nn.Module:
+) -> ResNet3d:
     """I3D-ResNet, 32 frames (Carreira & Zisserman 2017; as in Wang & Gupta 2018, section 3.1).
 
     Temporal kernels: stem 5; res2 3, 3, 3; res3 3, 1, 3, 1; res4 3, 1, …; res5 1, 3, 1, on each
@@ -40,57 +41,31 @@ def i3d(
     153 G per clip: 224² with `res5_stride` 1 costs 152.5 G, with 2 only 113.6 G.
     """
     return ResNet3d(
-        geometry(backbone, width, blocks),
+        shape,
         i3d_times(stem_stride, pool1),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
         res5_stride=check_stride("res5_stride", res5_stride),
     )
 
 
-def i3d_3x1x1(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def i3d_3x1x1(shape: NetworkShape) -> ResNet3d:
     """I3D 3×1×1, the baseline of the TAM paper (Liu et al. 2021): 8 frames, all of them kept.
 
     The first convolution of every block is 3×1×1; the stem stays 1×7×7 and nothing strides or
     pools along time.
     """
-    return ResNet3d(
-        geometry(backbone, width, blocks),
-        Times(kernels=ALL_THREE),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return ResNet3d(shape, Times(kernels=ALL_THREE))
 
 
 def nl_i3d(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     stem_stride: int = 1,
     pool1: int = 1,
     res5_stride: int = 1,
     nonlocal_res3: Collection[int] = NONLOCAL_RES3,
     nonlocal_res4: Collection[int] = NONLOCAL_RES4,
     nonlocal_form: str = "embedded_gaussian",
-) -> nn.Module:
+) -> ResNet3d:
     """I3D with five non-local blocks, after every second block of res3 and res4.
 
     Wang, Girshick, Gupta & He 2018; the defaults are the 32-frame network in Wang & Gupta 2018. A
@@ -104,12 +79,8 @@ def nl_i3d(
     """
     check_choice("nonlocal_form", nonlocal_form, FORMS)
     return ResNet3d(
-        geometry(backbone, width, blocks),
+        shape,
         i3d_times(stem_stride, pool1),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
         res5_stride=check_stride("res5_stride", res5_stride),
         attention={
             3: Attention(check_positions("nonlocal_res3", nonlocal_res3), nonlocal_form),
@@ -118,30 +89,13 @@ def nl_i3d(
     )
 
 
-def slowonly(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def slowonly(shape: NetworkShape) -> ResNet3d:
     """SlowOnly: SlowFast's slow pathway alone, 8 frames (Feichtenhofer et al. 2019).
 
     3×1×1 in res4 and res5, no temporal kernel before, no temporal stride. Printed 41.9 G: that is
     a 224² view (41.7 G); the 256² views of the protocol cost 54.5 G.
     """
-    return ResNet3d(
-        geometry(backbone, width, blocks),
-        SLOW_TIMES,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        zero_last_norm=True,
-    )
+    return ResNet3d(shape, SLOW_TIMES, zero_last_norm=True)
 
 
 SLOW_TIMES = Times(kernels={4: (3,), 5: (3,)})

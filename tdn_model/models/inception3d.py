@@ -1,8 +1,15 @@
 """Inception-v1 over volumes: I3D-InceptionV1, S3D and S3D-G.
 
-Carreira & Zisserman 2017 ("Quo Vadis"); Xie et al. 2018 ("Rethinking Spatiotemporal Feature
-Learning"). Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions
-are padded alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
+I3D: Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the
+Kinetics Dataset", CVPR 2017, arXiv:1705.07750.
+S3D, S3D-G: Saining Xie, Chen Sun, Jonathan Huang, Zhuowen Tu and Kevin Murphy, "Rethinking
+Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs in Video Classification", ECCV 2018,
+arXiv:1712.04851.
+Inception-v1: Christian Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
+arXiv:1409.4842.
+
+Shapes: B videos, T frames, C channels, H, W pixels, K classes. Pools and convolutions are padded
+alike on both sides, as in torchvision's `s3d`, which is this module's S3D.
 """
 
 from __future__ import annotations
@@ -13,18 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.layers.conv3d import (
-    ConvBN3d,
-    Triple,
-    VolumeNetwork,
-    check_backbone,
-    check_units,
-    check_width,
-    scaled,
-)
+from tdn_model.contract import NetworkShape, check_backbone, chosen_blocks, chosen_width
+from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, scaled
+from tdn_model.weights.inception import inflate_googlenet
 
 KINDS = ("full", "separable", "gated")
 EPS = 1e-3
+PUBLISHED_UNITS = (1, 2, 5, 2)
+"""Units in stages 2 to 5; the first, stage 2's, cannot be changed."""
 MIN_FRAMES = 8
 """With 5 to 7 frames torch 2.14's CPU gradient of a kernel of 7 with stride 2 is NaN or crashes."""
 UNITS: tuple[tuple[tuple[int, int, int, int, int, int], ...], ...] = (
@@ -103,26 +106,12 @@ class Unit3d(nn.Module):
 class Inception3d(VolumeNetwork):
     """Inception-v1 with 3-D convolutions; logits are averaged over pairs of neighbouring frames."""
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        width: int,
-        units: Sequence[int],
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
-        super().__init__(
-            1,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_frames=MIN_FRAMES,
-        )
-        self.conv1 = cube(in_channels, width, 7, 2, "full" if kind == "full" else "separable")
+    def __init__(self, shape: NetworkShape, kind: str) -> None:
+        check_backbone(shape, "inceptionv1")
+        width = chosen_width(shape)
+        units = chosen_blocks(shape, PUBLISHED_UNITS, at_most=True)[1:]
+        super().__init__(shape, 1, min_frames=MIN_FRAMES)
+        self.conv1 = cube(shape.channels, width, 7, 2, "full" if kind == "full" else "separable")
         self.conv2 = nn.Sequential(point(width, width), cube(width, 3 * width, 3, 1, kind))
         channels, stages = 3 * width, []
         for plans, count in zip(UNITS, units, strict=True):
@@ -133,13 +122,11 @@ class Inception3d(VolumeNetwork):
                 channels = unit.out_channels
             stages.append(nn.Sequential(*made))
         self.stage3, self.stage4, self.stage5 = stages
-        self.classifier = nn.Linear(channels, num_classes)
+        self.classifier = nn.Linear(channels, shape.num_classes)
         self.reset_parameters()
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate torchvision's GoogLeNet; see `inception_weights.inflate_googlenet`."""
-        from tdn_model.weights.inception import inflate_googlenet
-
+        """Inflate torchvision's GoogLeNet; see `inception.inflate_googlenet`."""
         return inflate_googlenet(self, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
@@ -155,78 +142,27 @@ class Inception3d(VolumeNetwork):
         return logits_BK
 
 
-def i3d_inception(
-    *,
-    backbone: str = "inceptionv1",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def i3d_inception(shape: NetworkShape) -> Inception3d:
     """I3D on Inception-v1, 64 frames of 224² (Carreira & Zisserman 2017).
 
     `blocks` keeps the last units of stages 3, 4 and 5 (its first number, stage 2's, is 1). Ours
     costs 111.2 G where 108 is printed, 2.9 % less. The layers and sizes leave no choice; we only
     note that the 1×1×1 convolutions of stage 3 cost 3.26 G, and without them it would be 107.9.
     """
-    return _build("full", backbone, num_classes, num_segments, width, blocks, dropout, in_channels)
+    return Inception3d(shape, "full")
 
 
-def s3d(
-    *,
-    backbone: str = "inceptionv1",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def s3d(shape: NetworkShape) -> Inception3d:
     """S3D, 64 frames of 224²: I3D with every 3×3×3 split in space and time (Xie et al. 2018).
 
     `blocks` as in `i3d_inception`. The texts print no cost for it.
     """
-    return _build(
-        "separable", backbone, num_classes, num_segments, width, blocks, dropout, in_channels
-    )
+    return Inception3d(shape, "separable")
 
 
-def s3d_g(
-    *,
-    backbone: str = "inceptionv1",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def s3d_g(shape: NetworkShape) -> Inception3d:
     """S3D-G, 64 frames of 224²: S3D with feature gating (Xie et al. 2018).
 
     `blocks` as in `i3d_inception`. Printed 71.38 G.
     """
-    return _build("gated", backbone, num_classes, num_segments, width, blocks, dropout, in_channels)
-
-
-def _build(
-    kind: str,
-    backbone: str,
-    num_classes: int,
-    num_segments: int,
-    width: int | None,
-    blocks: Sequence[int] | None,
-    dropout: float,
-    in_channels: int,
-) -> nn.Module:
-    check_backbone(backbone, "inceptionv1")
-    return Inception3d(
-        kind,
-        width=check_width(width),
-        units=check_units(blocks, (1, 2, 5, 2))[1:],
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return Inception3d(shape, "gated")

@@ -1,7 +1,11 @@
-"""TSN on Inception-v3 (Wang et al. 2016; Szegedy et al. 2016), of torchvision's blocks.
+"""TSN on Inception-v3, made of torchvision's blocks.
+
+Christian Szegedy, Vincent Vanhoucke, Sergey Ioffe, Jonathon Shlens and Zbigniew Wojna, "Rethinking
+the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567. TSN: see
+`tdn_model.models.tsn`. The published network is torchvision's `inception_v3` without its auxiliary
+classifier.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
-The published network is torchvision's `inception_v3` without its auxiliary classifier.
 
 The TDN text prints 3.2 G per frame. The network costs 5.71 G at its own 299² and, its convolutions
 being unpadded, 2.84 G at TSN's 224²; 3.2 is 5.71 scaled by the area, (224/299)² · 5.71.
@@ -15,43 +19,34 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision.models import inception as blocks_of
 
-from tdn_model.contract import check_at_least, check_clips, check_dropout
-from tdn_model.layers.conv3d import check_backbone, check_units, check_width
-from tdn_model.layers.resnet2d import init_convolutions_, to_rows
+from tdn_model.contract import (
+    ClipNetwork,
+    NetworkShape,
+    check_backbone,
+    chosen_blocks,
+    chosen_width,
+)
+from tdn_model.layers.resnet2d import init_convolutions_, mean_logits, reset_classifier_, to_rows
+from tdn_model.weights.inception import load_inceptionv3
 
 MIN_SIZE_PX = 75
-UNITS = (1, 3, 4, 2)
+PUBLISHED_UNITS = (1, 3, 4, 2)
 """Units of the stem and of the 35×35, 17×17 and 8×8 stages (of 299²)."""
 POOL_FEATURES = (32, 64, 64)
 NARROW = (128, 160, 160, 192)
 
 
-class TSNInceptionV3(nn.Module):
+class TSNInceptionV3(ClipNetwork):
     """Inception-v3 per segment, then the mean of the segments' logits."""
 
-    window = 1
-
-    def __init__(
-        self,
-        *,
-        width: int,
-        units: Sequence[int],
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
-        super().__init__()
-        check_at_least("num_classes", num_classes, 1)
-        check_at_least("num_segments", num_segments, 1)
-        check_at_least("in_channels", in_channels, 1)
-        check_dropout(dropout)
-        self.num_classes = num_classes
-        self.num_segments = num_segments
-        self.in_channels = in_channels
+    def __init__(self, shape: NetworkShape) -> None:
+        check_backbone(shape, "inceptionv3")
+        width = chosen_width(shape, 4)
+        units = chosen_blocks(shape, PUBLISHED_UNITS, at_most=True)
+        super().__init__(shape, min_size_px=MIN_SIZE_PX)
 
         def conv(inputs: int, outputs: int, **keywords: Any) -> nn.Module:
-            ours = in_channels if inputs == 0 else inputs * width // 64
+            ours = shape.channels if inputs == 0 else inputs * width // 64
             made: nn.Module = blocks_of.BasicConv2d(ours, outputs * width // 64, **keywords)
             return made
 
@@ -65,16 +60,13 @@ class TSNInceptionV3(nn.Module):
             nn.MaxPool2d(3, 2),
         )
         self.stages = nn.Sequential(*make_units(conv, units))
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2048 * width // 64, num_classes)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(2048 * width // 64, shape.num_classes)
         init_convolutions_(self)
-        nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)
+        reset_classifier_(self.classifier)
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Torchvision's Inception-v3; see `inception_weights.load_inceptionv3`."""
-        from tdn_model.weights.inception import load_inceptionv3
-
+        """Torchvision's Inception-v3; see `inception.load_inceptionv3`."""
         return load_inceptionv3(self, weights)
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
@@ -83,21 +75,10 @@ class TSNInceptionV3(nn.Module):
         return maps
 
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=MIN_SIZE_PX,
-        )
+        self.check(clips_BTFCHW)
         pooled = self.features(clips_BTFCHW).mean((2, 3))
         x_BTC = pooled.view(-1, self.num_segments, pooled.shape[1])
-        logits_BK: Tensor
-        if self.training:
-            logits_BK = self.classifier(self.dropout(x_BTC)).mean(1)
-        else:
-            logits_BK = self.classifier(x_BTC.mean(1))
-        return logits_BK
+        return mean_logits(x_BTC, self.classifier, self.dropout)
 
 
 def make_units(conv: Any, units: Sequence[int]) -> list[nn.Module]:
@@ -120,26 +101,9 @@ def make_units(conv: Any, units: Sequence[int]) -> list[nn.Module]:
     return made
 
 
-def tsn_inceptionv3(
-    *,
-    backbone: str = "inceptionv3",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def tsn_inceptionv3(shape: NetworkShape) -> TSNInceptionV3:
     """TSN on Inception-v3; `width` is a multiple of 4, `blocks` at most (1, 3, 4, 2) units.
 
     Frames are at least 75 px: its convolutions are not padded.
     """
-    check_backbone(backbone, "inceptionv3")
-    return TSNInceptionV3(
-        width=check_width(width, 4),
-        units=check_units(blocks, (1, 3, 4, 2)),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return TSNInceptionV3(shape)

@@ -1,4 +1,6 @@
-"""NL-I3D+GCN: the regions of a video as a graph (Wang & Gupta 2018, ECCV).
+"""NL-I3D+GCN: the regions of a video as a graph.
+
+Xiaolong Wang and Abhinav Gupta, "Videos as Space-Time Region Graphs", ECCV 2018, arXiv:1806.01810.
 
 Shapes: B videos, T' frames of the last maps, R regions per frame, N = T'·R nodes, D features of a
 node, K classes. Boxes `(B, T', R, 4)` are x0, y0, x1, y1 as fractions of the frame.
@@ -22,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from tdn_model.contract import check_at_least
+from tdn_model.contract import NetworkShape, check_at_least
 from tdn_model.layers.conv3d import conv3d, to_volume
-from tdn_model.layers.resnet2d import Geometry, geometry
 from tdn_model.models.i3d import NONLOCAL_RES3, NONLOCAL_RES4, check_positions, i3d_times
 from tdn_model.models.resnet3d import Attention, ResNet3d
 
@@ -61,33 +62,26 @@ class RegionGraphNetwork(ResNet3d):
 
     def __init__(
         self,
-        shape: Geometry,
+        shape: NetworkShape,
         attention: Mapping[int, Attention],
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
         grid: int,
     ) -> None:
         super().__init__(
             shape,
             i3d_times(1, 1),
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
             res5_stride=1,
             attention=attention,
         )
-        channels = shape.features // 4
+        features = self.config.features
+        channels = features // 4
         self.grid = grid
-        self.reduce = conv3d(shape.features, channels, (1, 1, 1))
+        self.reduce = conv3d(features, channels, (1, 1, 1))
         self.theta = nn.Linear(channels, channels, bias=False)
         self.phi = nn.Linear(channels, channels, bias=False)
         self.similarity = GraphBranch(channels, 1)
         self.space_time = GraphBranch(channels, 2)
-        self.classifier = nn.Linear(2 * channels, num_classes)
+        self.classifier = nn.Linear(2 * channels, shape.num_classes)
         self.reset_parameters()
 
     def forward(self, clips_BTFCHW: Tensor, boxes_BTR4: Tensor | None = None) -> Tensor:
@@ -149,7 +143,7 @@ def overlap_graph(boxes_BTR4: Tensor) -> Tensor:
     graph = boxes_BTR4.new_zeros(batch, frames, regions, frames, regions)
     if frames > 1:
         steps = torch.arange(frames - 1, device=boxes_BTR4.device)
-        graph[:, steps, :, steps + 1] = iou.transpose(0, 1)
+        graph[:, steps, :, steps + 1] = iou.transpose(0, 1).to(graph.dtype)
     return graph.view(batch, frames * regions, frames * regions)
 
 
@@ -159,23 +153,16 @@ def normalise(graph_BNN: Tensor) -> Tensor:
 
 
 def nl_i3d_gcn(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     nonlocal_res3: Collection[int] = NONLOCAL_RES3,
     nonlocal_res4: Collection[int] = NONLOCAL_RES4,
     grid: int = 5,
-) -> nn.Module:
+) -> RegionGraphNetwork:
     """NL-I3D+GCN, 32 frames, 50 regions in each of 16 frames, 512 features; `grid` gives 2·grid².
 
     Called with clips alone it uses regular boxes; `model(clips, boxes)` takes the caller's.
     """
-    shape = geometry(backbone, width, blocks)
     check_at_least("grid", grid, 1)
     return RegionGraphNetwork(
         shape,
@@ -183,9 +170,5 @@ def nl_i3d_gcn(
             3: Attention(check_positions("nonlocal_res3", nonlocal_res3)),
             4: Attention(check_positions("nonlocal_res4", nonlocal_res4)),
         },
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
         grid=grid,
     )

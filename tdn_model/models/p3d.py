@@ -1,11 +1,15 @@
-"""Pseudo-3D ResNet (Qiu et al. 2017, "Learning Spatio-Temporal Representation with Pseudo-3D").
+"""Pseudo-3D ResNet.
+
+Zhaofan Qiu, Ting Yao and Tao Mei, "Learning Spatio-Temporal Representation with Pseudo-3D Residual
+Networks", ICCV 2017, arXiv:1711.10305; strides and pools are placed as in a port of the released
+network.
 
 Shapes: B videos, T frames, C channels, H, W pixels. In res2 to res4 a bottleneck's 3×3 becomes a
 spatial S (1×3×3) and a temporal T (3×1×1) convolution, joined in three ways that take turns:
 
     P3D-A   T(S(x))        P3D-B   S(x) + T(x)        P3D-C   S(x) + T(S(x))
 
-res5 is two-dimensional. Placement of strides and pools as in the port of the released network.
+res5 is two-dimensional.
 """
 
 from __future__ import annotations
@@ -15,9 +19,10 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_choice
+from tdn_model.contract import NetworkShape, check_choice
 from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
-from tdn_model.layers.resnet2d import EXPANSION, Geometry, geometry
+from tdn_model.layers.resnet2d import EXPANSION, resnet_config
+from tdn_model.weights.inflate import P3D_NAMES, inflate_named
 
 KINDS = ("A", "B", "C")
 FLAT = "2d"
@@ -54,34 +59,19 @@ class P3DBottleneck(nn.Module):
 class P3D(VolumeNetwork):
     """Stem, max pool 2×3×3, four stages; time is halved in that pool and after res2, res3, res4."""
 
-    def __init__(
-        self,
-        shape: Geometry,
-        kinds: Sequence[str],
-        *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
-        super().__init__(
-            shape.features,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_frames=16,
-        )
-        self.stem = ConvBN3d(in_channels, shape.width, (1, 7, 7), (1, 2, 2))
+    def __init__(self, shape: NetworkShape, kinds: Sequence[str]) -> None:
+        config = resnet_config(shape)
+        super().__init__(shape, config.features, min_frames=16)
+        self.stem = ConvBN3d(shape.channels, config.width, (1, 7, 7), (1, 2, 2))
         stages: list[nn.Module] = []
-        channels, position = shape.width, 0
-        for stage, count in enumerate(shape.blocks):
+        channels, position = config.width, 0
+        for stage, count in enumerate(config.blocks):
             made: list[nn.Module] = []
             for index in range(count):
                 kind = FLAT if stage == 3 else kinds[position % len(kinds)]
                 stride = 2 if stage and not index else 1
-                made.append(P3DBottleneck(channels, shape.width * 2**stage, stride, kind))
-                channels = shape.width * 2**stage * EXPANSION
+                made.append(P3DBottleneck(channels, config.width * 2**stage, stride, kind))
+                channels = config.width * 2**stage * EXPANSION
                 position += 1
             stages.append(nn.Sequential(*made))
         self.res2, self.res3, self.res4, self.res5 = stages
@@ -92,8 +82,6 @@ class P3D(VolumeNetwork):
 
         The temporal ones keep their initial values; the 2-D network has none.
         """
-        from tdn_model.weights.inflate import P3D_NAMES, inflate_named
-
         return inflate_named(self, weights, P3D_NAMES)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
@@ -105,16 +93,10 @@ class P3D(VolumeNetwork):
 
 
 def p3d(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     kinds: Sequence[str] = KINDS,
-) -> nn.Module:
+) -> P3D:
     """P3D on ResNet-50, 16 frames of 160²; `kinds` are the blocks that take turns.
 
     TDN's UCF101 table prints no cost for it.
@@ -123,11 +105,4 @@ def p3d(
         check_choice("kinds", kind, KINDS)
     if not kinds:
         raise ValueError(f"kinds: got none; it takes one or more of {list(KINDS)}")
-    return P3D(
-        geometry(backbone, width, blocks),
-        tuple(kinds),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return P3D(shape, kinds)

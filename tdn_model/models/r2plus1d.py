@@ -1,4 +1,9 @@
-"""Basic-block 3-D ResNets: R(2+1)D-34 and Res3D-18 (Tran et al. 2018, Tran et al. 2017).
+"""Basic-block 3-D ResNets: R(2+1)D-34 and Res3D-18.
+
+R(2+1)D: Du Tran, Heng Wang, Lorenzo Torresani, Jamie Ray, Yann LeCun and Manohar Paluri, "A Closer
+Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, arXiv:1711.11248.
+Res3D: Du Tran, Jamie Ray, Zheng Shou, Shih-Fu Chang and Manohar Paluri, "ConvNet Architecture
+Search for Spatiotemporal Feature Learning", 2017, arXiv:1708.05038.
 
 Shapes: B videos, T frames, C channels, H, W pixels. Stages res3 to res5 halve time and space.
 Res3D-18 is torchvision's `r3d_18`; R(2+1)D-34 is not among torchvision's models.
@@ -6,18 +11,19 @@ Res3D-18 is torchvision's `r3d_18`; R(2+1)D-34 is not among torchvision's models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.layers.conv3d import (
-    ConvBN3d,
-    VolumeNetwork,
+from tdn_model.contract import (
+    Counts,
+    NetworkShape,
     check_backbone,
-    check_blocks,
-    check_width,
+    chosen_blocks,
+    chosen_width,
 )
+from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
 
 TOTAL_STRIDE = 16
 
@@ -76,25 +82,15 @@ class BasicResNet3d(VolumeNetwork):
 
     def __init__(
         self,
+        shape: NetworkShape,
         stem: nn.Module,
         unit: Unit,
         *,
-        width: int,
-        blocks: Sequence[int],
+        blocks: Counts,
         eps: float,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
     ) -> None:
-        super().__init__(
-            8 * width,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_size_px=TOTAL_STRIDE,
-        )
+        width = chosen_width(shape)
+        super().__init__(shape, 8 * width, min_size_px=TOTAL_STRIDE)
         self.stem = stem
         stages: list[nn.Module] = []
         channels = width
@@ -113,61 +109,25 @@ class BasicResNet3d(VolumeNetwork):
         return maps
 
 
-def r2plus1d(
-    *,
-    backbone: str = "resnet34",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.0,
-    in_channels: int = 3,
-) -> nn.Module:
+def r2plus1d(shape: NetworkShape) -> BasicResNet3d:
     """R(2+1)D-34, 32 frames of 112² (Tran et al. 2018, table 1; 152 G printed)."""
-    check_backbone(backbone, "resnet34")
-    chosen = check_width(width)
-    middle = max(1, 45 * chosen // 64)
+    check_backbone(shape, "resnet34")
+    width = chosen_width(shape)
+    middle = max(1, 45 * width // 64)
     stem = nn.Sequential(
-        ConvBN3d(in_channels, middle, (1, 7, 7), (1, 2, 2), eps=1e-3),
-        ConvBN3d(middle, chosen, (3, 1, 1), eps=1e-3),
+        ConvBN3d(shape.channels, middle, (1, 7, 7), (1, 2, 2), eps=1e-3),
+        ConvBN3d(middle, width, (3, 1, 1), eps=1e-3),
     )
-    return BasicResNet3d(
-        stem,
-        factored_unit,
-        width=chosen,
-        blocks=check_blocks(blocks, (3, 4, 6, 3)),
-        eps=1e-3,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    blocks = chosen_blocks(shape, (3, 4, 6, 3))
+    return BasicResNet3d(shape, stem, factored_unit, blocks=blocks, eps=1e-3)
 
 
-def res3d(
-    *,
-    backbone: str = "resnet18",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.0,
-    in_channels: int = 3,
-) -> nn.Module:
+def res3d(shape: NetworkShape) -> BasicResNet3d:
     """Res3D-18, 16 frames of 112²: the "C3D, ResNet18" of TDN's UCF101 table (Tran et al. 2017).
 
     That table prints no cost.
     """
-    check_backbone(backbone, "resnet18")
-    chosen = check_width(width)
-    return BasicResNet3d(
-        ConvBN3d(in_channels, chosen, (3, 7, 7), (1, 2, 2)),
-        full_unit,
-        width=chosen,
-        blocks=check_blocks(blocks, (2, 2, 2, 2)),
-        eps=1e-5,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    check_backbone(shape, "resnet18")
+    stem = ConvBN3d(shape.channels, chosen_width(shape), (3, 7, 7), (1, 2, 2))
+    blocks = chosen_blocks(shape, (2, 2, 2, 2))
+    return BasicResNet3d(shape, stem, full_unit, blocks=blocks, eps=1e-5)

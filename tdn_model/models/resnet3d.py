@@ -1,8 +1,12 @@
-"""3-D bottleneck ResNets: I3D, I3D 3×1×1, NL-I3D and SlowOnly.
+"""3-D bottleneck ResNets, which I3D, NL-I3D, SlowOnly and SlowFast are made of.
+
+Joao Carreira and Andrew Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics
+Dataset", CVPR 2017, arXiv:1705.07750; on a ResNet as in Xiaolong Wang, Ross Girshick, Abhinav Gupta
+and Kaiming He, "Non-local Neural Networks", CVPR 2018, arXiv:1711.07971.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The network is the 2-D ResNet with a time axis:
 the first 1×1 convolution of a block may become k×1×1 (never the 3×3, which stays 1×3×3), and so
-may the stem's 7×7. Part names are those of `backbones.SegmentResNet`.
+may the stem's 7×7. Part names are those of `resnet2d.SegmentResNet`.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tdn_model.contract import NetworkShape
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, conv3d
 from tdn_model.layers.nonlocal_block import NonLocal
-from tdn_model.layers.resnet2d import EXPANSION, Geometry
+from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
+from tdn_model.weights.inflate import inflate_resnet
 
 RES = (2, 3, 4, 5)
 
@@ -101,7 +107,7 @@ class Attention:
 
 
 def make_stage3d(
-    shape: Geometry,
+    config: ResNetConfig,
     stage: int,
     times: Times,
     *,
@@ -110,13 +116,13 @@ def make_stage3d(
     attention: Attention | None = None,
 ) -> nn.Sequential:
     """Stage 2, 3, 4 or 5; `in_channels` and `stride` default to the ResNet's own."""
-    planes = shape.width * 2 ** (stage - 2)
+    planes = config.width * 2 ** (stage - 2)
     if in_channels is None:
-        in_channels = shape.width if stage == 2 else planes * EXPANSION // 2
+        in_channels = config.width if stage == 2 else planes * EXPANSION // 2
     if stride is None:
         stride = 1 if stage == 2 else 2
     made = []
-    for index in range(shape.blocks[stage - 2]):
+    for index in range(config.blocks[stage - 2]):
         made.append(Bottleneck3d(in_channels, planes, times.kernel(stage, index), stride))
         in_channels, stride = planes * EXPANSION, 1
         if attention is not None and index in attention.after:
@@ -133,32 +139,22 @@ class ResNet3d(VolumeNetwork):
 
     def __init__(
         self,
-        shape: Geometry,
+        shape: NetworkShape,
         times: Times,
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
         res5_stride: int = 2,
         attention: Mapping[int, Attention] | None = None,
         zero_last_norm: bool = False,
     ) -> None:
-        super().__init__(
-            shape.features,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-            min_frames=times.min_frames,
-        )
-        self.shape = shape
+        config = resnet_config(shape)
+        super().__init__(shape, config.features, min_frames=times.min_frames)
+        self.config = config
         self.times = times
         self.zero_last_norm = zero_last_norm
-        self.stem = Stem3d(in_channels, shape.width, times)
+        self.stem = Stem3d(shape.channels, config.width, times)
         stages = [
             make_stage3d(
-                shape,
+                config,
                 stage,
                 times,
                 stride=res5_stride if stage == 5 else None,
@@ -174,10 +170,8 @@ class ResNet3d(VolumeNetwork):
         reset_residuals_(self, zero_last_norm=self.zero_last_norm)
 
     def load_imagenet(self, weights: str | Mapping[str, Tensor]) -> list[str]:
-        """Inflate 2-D ImageNet weights; see `inflate.inflate_imagenet`."""
-        from tdn_model.weights.inflate import inflate_imagenet
-
-        return inflate_imagenet(self, weights)
+        """Inflate 2-D ImageNet weights; returns the keys that kept their values."""
+        return inflate_resnet(self, self.config, weights)
 
     def features(self, x_BCTHW: Tensor) -> Tensor:
         x = self.res2(self.stem(x_BCTHW))

@@ -1,4 +1,7 @@
-"""SlowFast (Feichtenhofer et al. 2019): few frames in many channels, many frames in few.
+"""SlowFast: few frames in many channels, many frames in few.
+
+Christoph Feichtenhofer, Haoqi Fan, Jitendra Malik and Kaiming He, "SlowFast Networks for Video
+Recognition", ICCV 2019, arXiv:1812.03982; details of the authors' configuration files.
 
 Shapes: B videos, T frames (the fast pathway's), C channels, H, W pixels, K classes. The slow
 pathway sees T/α of the frames, the fast one has 1/β of the channels. After pool1, res2, res3 and
@@ -8,14 +11,14 @@ they are concatenated.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least
+from tdn_model.contract import NetworkShape, check_at_least
 from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
-from tdn_model.layers.resnet2d import EXPANSION, Geometry, geometry
+from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
 from tdn_model.models.i3d import check_positions
 from tdn_model.models.resnet3d import RES, Attention, Stem3d, Times, make_stage3d, reset_residuals_
 
@@ -25,40 +28,31 @@ class SlowFast(VolumeNetwork):
 
     def __init__(
         self,
-        shape: Geometry,
+        shape: NetworkShape,
         slow_times: Times,
         fast_times: Times,
         *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
         alpha: int,
         beta: int,
         lateral_kernel: int,
         nonlocal_res4: Collection[int],
     ) -> None:
-        fast = Geometry(shape.width // beta, shape.blocks)
-        super().__init__(
-            shape.features + fast.features,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-        )
-        self.slow_frames = evenly(num_segments, num_segments // alpha)
-        self.slow_stem = Stem3d(in_channels, shape.width, slow_times)
-        self.fast_stem = Stem3d(in_channels, fast.width, fast_times)
+        slow = resnet_config(shape)
+        fast = ResNetConfig(slow.width // beta, slow.blocks)
+        super().__init__(shape, slow.features + fast.features)
+        self.slow_frames = evenly(shape.num_segments, shape.num_segments // alpha)
+        self.slow_stem = Stem3d(shape.channels, slow.width, slow_times)
+        self.fast_stem = Stem3d(shape.channels, fast.width, fast_times)
         self.slow, self.fast, self.laterals = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         attention = Attention(nonlocal_res4, "dot_product", (2, 2, 2))
-        slow_in, fast_in = shape.width, fast.width
+        slow_in, fast_in = slow.width, fast.width
         for stage in RES:
             self.laterals.append(
                 ConvBN3d(fast_in, 2 * fast_in, (lateral_kernel, 1, 1), (alpha, 1, 1))
             )
             self.slow.append(
                 make_stage3d(
-                    shape,
+                    slow,
                     stage,
                     slow_times,
                     in_channels=slow_in + 2 * fast_in,
@@ -66,7 +60,7 @@ class SlowFast(VolumeNetwork):
                 )
             )
             self.fast.append(make_stage3d(fast, stage, fast_times))
-            slow_in = shape.width * 2 ** (stage - 2) * EXPANSION
+            slow_in = slow.width * 2 ** (stage - 2) * EXPANSION
             fast_in = fast.width * 2 ** (stage - 2) * EXPANSION
         self.reset_parameters()
 
@@ -97,20 +91,14 @@ def evenly(frames: int, count: int) -> list[int]:
 
 
 def slowfast(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     alpha: int = 4,
     beta: int = 8,
     lateral_kernel: int = 7,
     res4_temporal_blocks: int | None = None,
     nonlocal_res4: Collection[int] = (),
-) -> nn.Module:
+) -> SlowFast:
     """SlowFast; the defaults are 8×8 on ResNet-50: 32 fast frames, 8 slow ones.
 
     Printed 65.7 G for a 256² view. 16×8 with non-local blocks on ResNet-101, printed 234 G, is 64
@@ -120,7 +108,8 @@ def slowfast(
     authors' files for AVA; pooled by 1×2×2, as their Kinetics file leaves it, it is 242.0 G. (The
     TDN table's "8+64" counts the span of the clip, not the fast frames.)
     """
-    shape = geometry(backbone, width, blocks)
+    config = resnet_config(shape)
+    num_segments = shape.num_segments
     for name, value in (("alpha", alpha), ("beta", beta), ("lateral_kernel", lateral_kernel)):
         check_at_least(name, value, 1)
     if lateral_kernel % 2 == 0:
@@ -129,20 +118,16 @@ def slowfast(
     check_at_least("num_segments", num_segments, alpha * (2 if positions else 1))
     if num_segments % alpha:
         raise ValueError(f"num_segments: got {num_segments}; it takes a multiple of alpha={alpha}")
-    if shape.width % beta:
-        raise ValueError(f"width: got {shape.width}; it takes a multiple of beta={beta}")
+    if config.width % beta:
+        raise ValueError(f"width: got {config.width}; it takes a multiple of beta={beta}")
     res4: tuple[int, ...] = (3,)
     if res4_temporal_blocks is not None:
         check_at_least("res4_temporal_blocks", res4_temporal_blocks, 0)
-        res4 = tuple(3 if i < res4_temporal_blocks else 1 for i in range(shape.blocks[2]))
+        res4 = tuple(3 if i < res4_temporal_blocks else 1 for i in range(config.blocks[2]))
     return SlowFast(
         shape,
         Times(kernels={4: res4, 5: (3,)}),
         Times(stem_kernel=5, kernels={2: (3,), 3: (3,), 4: res4, 5: (3,)}),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
         alpha=alpha,
         beta=beta,
         lateral_kernel=lateral_kernel,

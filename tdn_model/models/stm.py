@@ -1,5 +1,7 @@
-"""STM: channel-wise spatio-temporal and channel-wise motion features side by side (Jiang et al.,
-"STM: SpatioTemporal and Motion Encoding for Action Recognition", ICCV 2019).
+"""STM: channel-wise spatio-temporal and channel-wise motion features side by side.
+
+Boyuan Jiang, Mengmeng Wang, Weihao Gan, Wei Wu and Junjie Yan, "STM: SpatioTemporal and Motion
+Encoding for Action Recognition", ICCV 2019, arXiv:1908.02486.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 
@@ -8,15 +10,12 @@ Full size (ResNet-50, T = 8, 224², 174 classes): 24.0 M parameters, 33.1 G mult
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least
-from tdn_model.layers.blocks import use_blocks_
-from tdn_model.layers.resnet2d import Bottleneck, SegmentResNet, Site, geometry
+from tdn_model.contract import NetworkShape
+from tdn_model.layers.resnet2d import BlockPosition, Bottleneck, SegmentResNet, use_blocks_
 from tdn_model.layers.temporal import TemporalConv, split_time
 
 
@@ -69,11 +68,11 @@ class SpatioTemporalBlock(Bottleneck):
     of the channels comes from t-1, the last from t+1.
     """
 
-    def __init__(self, site: Site, num_segments: int) -> None:
-        temporal = TemporalConv(site.planes, num_segments)
+    def __init__(self, position: BlockPosition, num_segments: int) -> None:
+        temporal = TemporalConv(position.planes, num_segments)
         quarter_shift_(temporal.weight)
-        super().__init__(site, slots={"after_conv1": temporal})
-        self.before_conv3 = ChannelMotion(site.planes, num_segments, stride=site.stride)
+        super().__init__(position, slots={"after_conv1": temporal})
+        self.before_conv3 = ChannelMotion(position.planes, num_segments, stride=position.stride)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x_NCHW)), inplace=True)
@@ -82,24 +81,8 @@ class SpatioTemporalBlock(Bottleneck):
         return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
 
 
-def stm(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def stm(shape: NetworkShape) -> SegmentResNet:
     """STM: every residual block replaced by the one above."""
-    check_at_least("num_segments", num_segments, 1)
-    network = SegmentResNet(
-        geometry(backbone, width, blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
-    use_blocks_(network, lambda site: SpatioTemporalBlock(site, num_segments))
+    network = SegmentResNet(shape)
+    use_blocks_(network, lambda position: SpatioTemporalBlock(position, shape.num_segments))
     return network

@@ -1,5 +1,8 @@
-"""TANet: the Temporal Adaptive Module in a ResNet (Liu et al., "TAM: Temporal Adaptive Module for
-Video Recognition", ICCV 2021; its supplement for the four positions).
+"""TANet: the Temporal Adaptive Module in a ResNet.
+
+Zhaoyang Liu, Limin Wang, Wayne Wu, Chen Qian and Tong Lu, "TAM: Temporal Adaptive Module for Video
+Recognition", ICCV 2021, arXiv:2005.06803; its supplement for the four positions. Reductions and
+initial values are those of the authors' release.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
 
@@ -9,15 +12,15 @@ multiply-adds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice
-from tdn_model.layers.resnet2d import SegmentResNet, Site, Slots, geometry
+from tdn_model.contract import NetworkShape, check_choice
+from tdn_model.layers.resnet2d import BlockPosition, SegmentResNet, Slots
 from tdn_model.layers.temporal import split_time
 
 POSITIONS = {
@@ -158,17 +161,11 @@ def capture_kernels(model: nn.Module) -> Iterator[dict[str, Kernels]]:
 
 
 def tanet(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     position: str = "b",
     branches: str = "both",
-) -> nn.Module:
+) -> SegmentResNet:
     """TANet-a to -d: a module before the first, or after the first, second or third convolution.
 
     "After" is after the convolution's batch norm and ReLU; position d, after the third's batch
@@ -176,21 +173,12 @@ def tanet(
     "local" or "global". The module is no identity at the start: it keeps the framework's initial
     values, as in the release.
     """
-    shape = geometry(backbone, width, blocks)
-    check_at_least("num_segments", num_segments, 1)
     check_choice("position", position, POSITIONS)
     check_choice("branches", branches, BRANCHES)
 
-    def slots(site: Site) -> Slots:
-        channels = {"a": site.in_channels, "d": site.out_channels}.get(position, site.planes)
-        module = TemporalAdaptive(channels, num_segments, branches=branches)
+    def slots(block: BlockPosition) -> Slots:
+        channels = {"a": block.in_channels, "d": block.out_channels}.get(position, block.planes)
+        module = TemporalAdaptive(channels, shape.num_segments, branches=branches)
         return {POSITIONS[position]: module}
 
-    return SegmentResNet(
-        shape,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        slots=slots,
-    )
+    return SegmentResNet(shape, slots=slots)

@@ -1,30 +1,38 @@
-"""Temporal Difference Network (Wang et al., "TDN: Temporal Difference Networks for Efficient Action
-Recognition", 2021), as its authors released it and as the paper prints it.
+"""Temporal Difference Network, as its authors released it and as the paper prints it.
+
+Limin Wang, Zhan Tong, Bin Ji and Gangshan Wu, "TDN: Temporal Difference Networks for Efficient
+Action Recognition", CVPR 2021, arXiv:2012.10071. Sections, equations and tables are cited from its
+first version, "Temporal Difference Networks for Action Recognition", submitted to ICLR 2021.
 
 Shapes: clips `(B, T, 5, C, H, W)`, of whose five consecutive frames the third is the segment's RGB
 frame; N = B·T rows with the segment index fastest; logits `(B, K)`.
 
-Full size (ResNet-50, T = 8, 224², 174 classes): 24.42 M parameters, 35.6 G multiply-adds.
+Full size (ResNet-50, T = 8, 224², 174 classes): 24.42 M parameters, 35.6 G multiply-adds. Where
+text and release disagree, `tdm.Variant` lists the points.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_flag, check_stages
+from tdn_model.contract import (
+    NetworkShape,
+    check_at_least,
+    check_choice,
+    check_flag,
+    check_stages,
+)
 from tdn_model.layers.resnet2d import (
     EXPANSION,
     STAGES,
     TOTAL_STRIDE,
-    Geometry,
+    BlockPosition,
     SegmentResNet,
-    Site,
     Slots,
-    geometry,
     init_convolutions_,
     to_rows,
 )
@@ -32,12 +40,12 @@ from tdn_model.layers.tdm import (
     CENTRE,
     FORMS,
     FUSIONS,
-    READINGS,
+    VARIANTS,
     WINDOW,
     LongTermTDM,
-    Reading,
     ShortTermFusion,
     ShortTermTDM,
+    Variant,
     fusion_weights,
 )
 from tdn_model.layers.temporal import TemporalConv
@@ -49,7 +57,7 @@ S_TDM_STAGES = (1, 2, 3)
 class Design:
     """A checked set of TDN's switches, by default those of the release; `tdn` explains them."""
 
-    reading: Reading = READINGS["released"]
+    variant: Variant = VARIANTS["released"]
     s_tdm_stages: tuple[int, ...] = (1, 2)
     s_tdm_fusion: str = "add"
     s_tdm_full_resolution: bool = False
@@ -73,21 +81,21 @@ class Design:
         widest_pool: int = 1 << (self.l_tdm_scales - 2)
         return TOTAL_STRIDE * (widest_pool - 1) + 1
 
-    def slots(self, site: Site, num_segments: int) -> Slots:
+    def slots(self, position: BlockPosition, num_segments: int) -> Slots:
         """L-TDM and temporal convolution of one bottleneck, after its first 1×1."""
         parts: OrderedDict[str, nn.Module] = OrderedDict()
-        if site.stage in self.l_tdm_stages:
+        if position.stage in self.l_tdm_stages:
             parts["long_term"] = LongTermTDM(
-                site.planes,
+                position.planes,
                 num_segments,
-                self.reading,
+                self.variant,
                 form=self.l_tdm_form,
                 scales=self.l_tdm_scales,
                 bidirectional=self.bidirectional,
                 reduction=self.l_tdm_reduction,
             )
-        if site.stage in self.temporal_conv_stages:
-            parts["temporal"] = TemporalConv(site.planes, num_segments)
+        if position.stage in self.temporal_conv_stages:
+            parts["temporal"] = TemporalConv(position.planes, num_segments)
         return {"after_conv1": nn.Sequential(parts)} if parts else {}
 
 
@@ -98,25 +106,12 @@ class TDN(SegmentResNet):
     training removes it, but in evaluation it counts together with the running mean.
     """
 
-    def __init__(
-        self,
-        shape: Geometry,
-        design: Design,
-        *,
-        num_classes: int,
-        num_segments: int,
-        dropout: float,
-        in_channels: int,
-    ) -> None:
+    def __init__(self, shape: NetworkShape, design: Design) -> None:
         super().__init__(
             shape,
-            num_classes=num_classes,
-            num_segments=num_segments,
-            dropout=dropout,
             window=WINDOW,
-            in_channels=in_channels,
             bias=True,
-            slots=lambda site: design.slots(site, num_segments),
+            slots=lambda position: design.slots(position, shape.num_segments),
         )
         self.design = design
         self.min_size_px = design.min_size_px
@@ -125,18 +120,19 @@ class TDN(SegmentResNet):
         if not design.s_tdm_stages:
             return
         self.short_term = ShortTermTDM(
-            shape,
+            self.config,
             design.s_tdm_stages,
-            design.reading,
-            in_channels=in_channels,
+            design.variant,
+            in_channels=shape.channels,
             full_resolution=design.s_tdm_full_resolution,
             bias=True,
         )
-        weights = fusion_weights(num_segments, design.reading)
+        weights = fusion_weights(shape.num_segments, design.variant)
         for stage in design.s_tdm_stages:
-            channels = shape.width if stage == 1 else shape.width * 2 ** (stage - 2) * EXPANSION
+            width = self.config.width
+            channels = width if stage == 1 else width * 2 ** (stage - 2) * EXPANSION
             self.fusions.append(
-                ShortTermFusion(design.s_tdm_fusion, channels, weights, design.reading.upsample)
+                ShortTermFusion(design.s_tdm_fusion, channels, weights, design.variant.upsample)
             )
         init_convolutions_(self.short_term)
         init_convolutions_(self.fusions)
@@ -166,14 +162,8 @@ class TDN(SegmentResNet):
 
 
 def tdn(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     variant: str = "released",
     s_tdm_stages: Collection[int] = (1, 2),
     s_tdm_fusion: str = "add",
@@ -188,18 +178,17 @@ def tdn(
 ) -> TDN:
     """TDN with every switch of the paper's ablations; the defaults are the released network.
 
-    `variant` "released" or "printed" chooses a `Reading` of what paper and release say differently.
+    `variant` "released" or "printed" chooses a `Variant` of what paper and release say differently.
     `s_tdm_stages` is (), (1,), (1, 2) or (1, 2, 3): the difference path runs from the stem on, so
     an early stage cannot be left out; stage s is fused after stage s of the main path.
     `multi_scale` off means one scale, whatever `l_tdm_scales` says. Temporal convolutions stand by
     default in stages 3-5 (the baseline of tables 1c and 5 keeps them) and wherever an L-TDM is.
     """
-    check_choice("variant", variant, READINGS)
+    check_choice("variant", variant, VARIANTS)
     check_choice("s_tdm_fusion", s_tdm_fusion, FUSIONS)
     check_choice("l_tdm_form", l_tdm_form, FORMS)
     check_at_least("l_tdm_scales", l_tdm_scales, 1)
     check_at_least("l_tdm_reduction", l_tdm_reduction, 1)
-    check_at_least("num_segments", num_segments, 1)
     check_flag("s_tdm_full_resolution", s_tdm_full_resolution)
     check_flag("multi_scale", multi_scale)
     check_flag("bidirectional", bidirectional)
@@ -210,7 +199,7 @@ def tdn(
     if temporal_conv_stages is None:
         temporal_conv_stages = sorted({3, 4, 5} | set(long))
     design = Design(
-        reading=READINGS[variant],
+        variant=VARIANTS[variant],
         s_tdm_stages=short,
         s_tdm_fusion=s_tdm_fusion,
         s_tdm_full_resolution=s_tdm_full_resolution,
@@ -221,11 +210,4 @@ def tdn(
         bidirectional=bidirectional,
         temporal_conv_stages=check_stages("temporal_conv_stages", temporal_conv_stages, STAGES),
     )
-    return TDN(
-        geometry(backbone, width, blocks),
-        design,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return TDN(shape, design)

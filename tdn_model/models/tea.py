@@ -1,5 +1,9 @@
-"""TEA: motion excitation and multiple temporal aggregation in a Res2Net (Li et al., "TEA: Temporal
-Excitation and Aggregation for Action Recognition", CVPR 2020; details as released).
+"""TEA: motion excitation and multiple temporal aggregation in a Res2Net.
+
+Yan Li, Bin Ji, Xintian Shi, Jianguo Zhang, Bin Kang and Limin Wang, "TEA: Temporal Excitation and
+Aggregation for Action Recognition", CVPR 2020, arXiv:2004.01398; details as released. The backbone
+is that of Shang-Hua Gao et al., "Res2Net: A New Multi-scale Backbone Architecture", TPAMI,
+arXiv:1904.01169.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, w channels in each
 of the four chunks of a block, logits `(B, K)`.
@@ -10,18 +14,15 @@ multiply-adds (the tables print 35).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice
-from tdn_model.layers.blocks import use_blocks_
-from tdn_model.layers.resnet2d import ConvBN, SegmentResNet, Site, geometry
+from tdn_model.contract import NetworkShape
+from tdn_model.layers.resnet2d import BlockPosition, ConvBN, SegmentResNet, use_blocks_
 from tdn_model.layers.temporal import TemporalConv, shift_init_, split_time
 
-BACKBONES = {"res2net50": "resnet50", "resnet50": "resnet50"}
+BACKBONES = {"res2net50": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 BASE_WIDTH = 26
 CHUNKS = 4
 
@@ -86,27 +87,27 @@ class Res2Block(nn.Module):
         ("conv3", "bn3"),
     )
 
-    def __init__(self, site: Site, num_segments: int) -> None:
+    def __init__(self, position: BlockPosition, num_segments: int) -> None:
         super().__init__()
-        chunk = max(site.planes * BASE_WIDTH // 64, 1)
+        chunk = max(position.planes * BASE_WIDTH // 64, 1)
         inner = chunk * CHUNKS
-        self.chained = site.index > 0
-        self.stride = site.stride
-        self.conv1 = nn.Conv2d(site.in_channels, inner, 1, bias=False)
+        self.chained = position.index > 0
+        self.stride = position.stride
+        self.conv1 = nn.Conv2d(position.in_channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
         self.after_conv1: nn.Module = MotionExcitation(inner, num_segments)
         self.before_convs = nn.ModuleList(TemporalConv(chunk, num_segments) for _ in range(CHUNKS))
         self.convs = nn.ModuleList(
-            nn.Conv2d(chunk, chunk, 3, stride=site.stride, padding=1, bias=False)
+            nn.Conv2d(chunk, chunk, 3, stride=position.stride, padding=1, bias=False)
             for _ in range(CHUNKS - 1)
         )
         self.bns = nn.ModuleList(nn.BatchNorm2d(chunk) for _ in range(CHUNKS - 1))
-        self.conv3 = nn.Conv2d(inner, site.out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(site.out_channels)
+        self.conv3 = nn.Conv2d(inner, position.out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(position.out_channels)
         self.shortcut: nn.Module = nn.Identity()
-        if site.stride != 1 or site.in_channels != site.out_channels:
+        if position.stride != 1 or position.in_channels != position.out_channels:
             self.shortcut = ConvBN(
-                site.in_channels, site.out_channels, 1, stride=site.stride, bias=False
+                position.in_channels, position.out_channels, 1, stride=position.stride, bias=False
             )
         self.reset_shifts(chunk)
 
@@ -136,42 +137,20 @@ class Res2Block(nn.Module):
         return F.relu(y.add_(self.shortcut(x_NCHW)), inplace=True)
 
 
-def tea(
-    *,
-    backbone: str = "res2net50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def tea(shape: NetworkShape) -> SegmentResNet:
     """TEA on "res2net50" (26 w × 4 s); "resnet50", as the tables call it, means the same."""
-    check_choice("backbone", backbone, BACKBONES)
-    check_at_least("num_segments", num_segments, 1)
-    network = SegmentResNet(
-        geometry(BACKBONES[backbone], width, blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
-    use_blocks_(network, lambda site: Res2Block(site, num_segments))
+    network = SegmentResNet(shape, backbones=BACKBONES)
+    use_blocks_(network, lambda position: Res2Block(position, shape.num_segments))
     return network
 
 
-def res2net(
-    *,
-    num_classes: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-) -> nn.Module:
-    """The Res2Net that TEA starts from: TEA without its temporal modules, on clips of one segment.
+def res2net(shape: NetworkShape) -> SegmentResNet:
+    """The Res2Net that TEA starts from: TEA without its temporal modules; `num_segments` is 1.
 
     Its state dict in torchvision's manner (`imagenet.torchvision_names`) is what the published
     Res2Net-50 26w×4s has, and what `load_imagenet` puts into a TEA.
     """
-    network = tea(num_classes=num_classes, num_segments=1, width=width, blocks=blocks, dropout=0.0)
+    network = tea(shape)
     for block in network.modules():
         if isinstance(block, Res2Block):
             block.after_conv1 = nn.Identity()

@@ -1,10 +1,12 @@
-"""TEINet: motion enhancement, then temporal interaction (Liu et al., "TEINet: Towards an Efficient
-Architecture for Video Recognition", AAAI 2020).
+"""TEINet: motion enhancement, then temporal interaction.
+
+Zhaoyang Liu, Donghao Luo, Yabiao Wang, Limin Wang, Ying Tai, Chengjie Wang, Jilin Li, Feiyue Huang
+and Tong Lu, "TEINet: Towards an Efficient Architecture for Video Recognition", AAAI 2020,
+arXiv:1911.09435. No release by the authors is known. The paper's parameter count fixes what its
+text leaves open: the module works at each block's input width, so it stands before the first 1×1
+of the residual branch.
 
 Shapes: clips `(B, T, 1, C, H, W)`, N = B·T rows with the segment index fastest, logits `(B, K)`.
-
-No release by the authors is known. The paper's parameter count fixes what its text leaves open: the
-module works at each block's input width, so it stands before the first 1×1 of the residual branch.
 
 Full size (ResNet-50, T = 8, 224², 400 classes): 30.34 M parameters (printed 30.4), 32.9 G
 multiply-adds (printed 33).
@@ -12,13 +14,11 @@ multiply-adds (printed 33).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least
-from tdn_model.layers.resnet2d import SegmentResNet, Site, Slots, geometry
+from tdn_model.contract import NetworkShape, check_at_least
+from tdn_model.layers.resnet2d import BlockPosition, SegmentResNet, Slots
 from tdn_model.layers.temporal import TemporalConv, split_time
 
 
@@ -48,39 +48,28 @@ class MotionEnhanced(nn.Module):
 
 
 def teinet(
+    shape: NetworkShape,
     *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
     reduction: int = 8,
     motion: bool = True,
     interaction: bool = True,
-) -> nn.Module:
+) -> SegmentResNet:
     """MEM then TIM before the first 1×1 of every block; either part can be left out.
 
     TIM is a depthwise 3-tap convolution over segments that begins as TSM's shift.
     """
-    shape = geometry(backbone, width, blocks)
+    num_segments = shape.num_segments
     check_at_least("num_segments", num_segments, 2 if motion else 1)
     check_at_least("reduction", reduction, 1)
 
-    def slots(site: Site) -> Slots:
+    def slots(position: BlockPosition) -> Slots:
         parts = nn.Sequential()
         if motion:
-            parts.add_module("motion", MotionEnhanced(site.in_channels, num_segments, reduction))
+            parts.add_module(
+                "motion", MotionEnhanced(position.in_channels, num_segments, reduction)
+            )
         if interaction:
-            parts.add_module("interaction", TemporalConv(site.in_channels, num_segments))
+            parts.add_module("interaction", TemporalConv(position.in_channels, num_segments))
         return {"before_conv1": parts} if len(parts) else {}
 
-    return SegmentResNet(
-        shape,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        slots=slots,
-    )
+    return SegmentResNet(shape, slots=slots)

@@ -1,5 +1,7 @@
-"""TRN-multiscale: temporal relations among 2 to T frames (Zhou et al., "Temporal Relational
-Reasoning in Videos", ECCV 2018; details of the released relation module).
+"""TRN-multiscale: temporal relations among 2 to T frames.
+
+Bolei Zhou, Alex Andonian, Aude Oliva and Antonio Torralba, "Temporal Relational Reasoning in
+Videos", ECCV 2018, arXiv:1711.08496; details of the released relation module.
 
 Shapes: clips `(B, T, 1, C, H, W)`, D features per frame, M subsets of k frames, logits `(B, K)`.
 
@@ -12,13 +14,13 @@ give (32.5 G) and so does counting operations.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from tdn_model.contract import check_at_least, check_choice, check_clips, check_dropout
-from tdn_model.layers.resnet2d import TOTAL_STRIDE, SegmentResNet, geometry
+from tdn_model.contract import ClipNetwork, NetworkShape, check_at_least, check_choice
+from tdn_model.layers.resnet2d import TOTAL_STRIDE, SegmentResNet
 from tdn_model.layers.temporal import split_time
 from tdn_model.models.bninception import BACKBONE, SegmentInception
 
@@ -87,31 +89,26 @@ class TemporalRelations(nn.Module):
         return torch.stack(scores).sum(0)
 
 
-class TRN(nn.Module):
+class TRN(ClipNetwork):
     """Relations over frame features; a segment network's classifier serves as the feature layer."""
 
     def __init__(
         self,
+        shape: NetworkShape,
         frames: SegmentResNet | SegmentInception,
         relations: TemporalRelations,
-        num_classes: int,
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.num_segments = frames.num_segments
-        self.window = 1
-        self.in_channels = frames.in_channels
+        super().__init__(shape, min_size_px=TOTAL_STRIDE)
         self.frames = frames
         self.relations = relations
 
+    def classifiers(self) -> list[nn.Linear]:
+        """The last layer of every relation."""
+        last = [relation.get_submodule("mlp.3") for relation in self.relations.relations]
+        return [layer for layer in last if isinstance(layer, nn.Linear)]
+
     def forward(self, clips_BTFCHW: Tensor) -> Tensor:
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=TOTAL_STRIDE,
-        )
+        self.check(clips_BTFCHW)
         maps = split_time(self.frames.features(clips_BTFCHW), self.num_segments)
         features_BTD = self.frames.classifier(self.frames.dropout(maps.mean((3, 4))))
         scores_BK: Tensor = self.relations(features_BTD)
@@ -119,50 +116,31 @@ class TRN(nn.Module):
 
 
 def trn_multiscale(
+    shape: NetworkShape,
     *,
-    backbone: str = BACKBONE,
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.8,
-    in_channels: int = 3,
     feature_dim: int = 256,
     hidden: int = 256,
     subsets: int = 3,
     fixed_subsets: bool = True,
-) -> nn.Module:
-    """TRN-multiscale; `backbone` is "bninception", "resnet50" or "resnet101".
+) -> TRN:
+    """TRN-multiscale; the backbone is "bninception", "resnet50" or "resnet101".
 
     `fixed_subsets` off draws random subsets in evaluation too, as the released testing does.
     """
+    backbone = BACKBONE if shape.backbone is None else shape.backbone
     check_choice("backbone", backbone, BACKBONES)
-    check_at_least("num_classes", num_classes, 1)
-    check_at_least("num_segments", num_segments, 2)
-    check_at_least("in_channels", in_channels, 1)
+    check_at_least("num_segments", shape.num_segments, 2)
     check_at_least("feature_dim", feature_dim, 1)
     check_at_least("hidden", hidden, 1)
     check_at_least("subsets", subsets, 1)
-    check_dropout(dropout)
-    frames: SegmentResNet | SegmentInception
-    if backbone == BACKBONE:
-        frames = SegmentInception(
-            num_classes=feature_dim,
-            num_segments=num_segments,
-            width=width,
-            blocks=blocks,
-            dropout=dropout,
-            in_channels=in_channels,
-        )
-    else:
-        frames = SegmentResNet(
-            geometry(backbone, width, blocks),
-            num_classes=feature_dim,
-            num_segments=num_segments,
-            dropout=dropout,
-            in_channels=in_channels,
-        )
+    inner = replace(shape, num_classes=feature_dim, backbone=backbone)
+    frames = SegmentInception(inner) if backbone == BACKBONE else SegmentResNet(inner)
     relations = TemporalRelations(
-        num_segments, feature_dim, hidden, num_classes, subsets=subsets, fixed=fixed_subsets
+        shape.num_segments,
+        feature_dim,
+        hidden,
+        shape.num_classes,
+        subsets=subsets,
+        fixed=fixed_subsets,
     )
-    return TRN(frames, relations, num_classes)
+    return TRN(shape, frames, relations)

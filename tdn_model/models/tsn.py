@@ -1,50 +1,30 @@
-"""Networks that read one frame per segment: TSN, T-Conv, TSM.
+"""Networks that read one frame per segment of a plain ResNet: TSN, T-Conv, TSM.
 
-Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; see `backbones` for the rest.
+TSN: Limin Wang, Yuanjun Xiong, Zhe Wang, Yu Qiao, Dahua Lin, Xiaoou Tang and Luc Van Gool,
+"Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", ECCV 2016,
+arXiv:1608.00859; here on a ResNet, as in TDN's tables.
+T-Conv: the baseline of table 1d in TDN's paper (see `tdn_model.models.tdn`).
+TSM: Ji Lin, Chuang Gan and Song Han, "TSM: Temporal Shift Module for Efficient Video
+Understanding", ICCV 2019, arXiv:1811.08383.
+
+Shapes: clips `(B, T, 1, C, H, W)`, logits `(B, K)`; see `tdn_model.layers.resnet2d` for the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from torch import nn
-
-from tdn_model.contract import check_at_least, check_stages
-from tdn_model.layers.resnet2d import STAGES, SegmentResNet, Site, Slots, geometry
+from tdn_model.contract import NetworkShape, check_at_least, check_stages
+from tdn_model.layers.resnet2d import STAGES, BlockPosition, SegmentResNet, Slots, resnet_config
 from tdn_model.layers.temporal import TemporalConv, TemporalShift
 
 
-def tsn(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-) -> nn.Module:
+def tsn(shape: NetworkShape) -> SegmentResNet:
     """Temporal Segment Network: no temporal operation before the consensus (Wang et al. 2016)."""
-    return SegmentResNet(
-        geometry(backbone, width, blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-    )
+    return SegmentResNet(shape)
 
 
-def tconv(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    stages: Collection[int] = STAGES,
-) -> nn.Module:
+def tconv(shape: NetworkShape, *, stages: Collection[int] = STAGES) -> SegmentResNet:
     """T-Conv: TSN with a temporal convolution in each residual block (Wang et al. 2021, table 1d).
 
     The table's cost is only possible with a depthwise one, so it is TDN's layer in TDN's place,
@@ -52,53 +32,26 @@ def tconv(
     """
     chosen = check_stages("stages", stages, STAGES)
 
-    def slots(site: Site) -> Slots:
-        if site.stage not in chosen:
+    def slots(position: BlockPosition) -> Slots:
+        if position.stage not in chosen:
             return {}
-        return {"after_conv1": TemporalConv(site.planes, num_segments)}
+        return {"after_conv1": TemporalConv(position.planes, shape.num_segments)}
 
-    check_at_least("num_segments", num_segments, 1)
-    return SegmentResNet(
-        geometry(backbone, width, blocks),
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        slots=slots,
-    )
+    return SegmentResNet(shape, slots=slots)
 
 
-def tsm(
-    *,
-    backbone: str = "resnet50",
-    num_classes: int,
-    num_segments: int,
-    width: int | None = None,
-    blocks: Sequence[int] | None = None,
-    dropout: float = 0.5,
-    in_channels: int = 3,
-    shift_divisor: int = 8,
-) -> nn.Module:
+def tsm(shape: NetworkShape, *, shift_divisor: int = 8) -> SegmentResNet:
     """Temporal Shift Module inside the residual branch, before the first 1×1 (Lin et al. 2019).
 
     Every block shifts; where stage 4 has 23 or more blocks (ResNet-101) every second one does, as
     in the authors' release. The shortcut is not shifted.
     """
-    shape = geometry(backbone, width, blocks)
-    check_at_least("num_segments", num_segments, 1)
     check_at_least("shift_divisor", shift_divisor, 2)
-    every = 2 if shape.blocks[2] >= 23 else 1
+    every = 2 if resnet_config(shape).blocks[2] >= 23 else 1
 
-    def slots(site: Site) -> Slots:
-        if site.index % every:
+    def slots(position: BlockPosition) -> Slots:
+        if position.index % every:
             return {}
-        return {"before_conv1": TemporalShift(num_segments, shift_divisor)}
+        return {"before_conv1": TemporalShift(shape.num_segments, shift_divisor)}
 
-    return SegmentResNet(
-        shape,
-        num_classes=num_classes,
-        num_segments=num_segments,
-        dropout=dropout,
-        in_channels=in_channels,
-        slots=slots,
-    )
+    return SegmentResNet(shape, slots=slots)

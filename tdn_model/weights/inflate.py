@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from tdn_model.layers.resnet2d import SegmentResNet
-from tdn_model.models.resnet3d import ResNet3d
+from tdn_model.contract import ClipNetwork, NetworkShape
+from tdn_model.layers.resnet2d import ResNetConfig, SegmentResNet
 from tdn_model.weights.imagenet import given, load_imagenet
 
 Names = Sequence[tuple[str, str]]
@@ -32,12 +32,22 @@ P3D_NAMES: Names = (
 """Torchvision's ResNet keys → P3D's, in this order."""
 
 
-def inflate_imagenet(model: ResNet3d, weights: str | Mapping[str, Tensor]) -> list[str]:
-    """Fill the backbone; returns the keys that kept their values: classifier, attention, head.
+def inflate_resnet(
+    model: ClipNetwork, config: ResNetConfig, weights: str | Mapping[str, Tensor]
+) -> list[str]:
+    """Fill a 3-D ResNet of this size; returns the keys that kept their values.
 
-    `weights` as in `imagenet.load_imagenet`, whose refusals these are too.
+    Those are the classifier's, and the attention's and the head's where there are any. `weights`
+    as in `imagenet.load_imagenet`, whose refusals these are too.
     """
-    flat = SegmentResNet(model.shape, num_classes=1, num_segments=1, in_channels=model.in_channels)
+    shape = NetworkShape(
+        num_classes=1,
+        num_segments=1,
+        width=config.width,
+        blocks=config.blocks,
+        in_channels=model.in_channels,
+    )
+    flat = SegmentResNet(shape)
     load_imagenet(flat, weights)
     filled = {k: v for k, v in flat.state_dict().items() if not k.startswith("classifier.")}
     ours = model.state_dict()

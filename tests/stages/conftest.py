@@ -54,31 +54,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def store_with_halves(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same data set, whose store keeps every frame at half size too."""
-    root = tmp_path_factory.mktemp("halved")
-    shutil.copytree(store / "data", root / "data")
-    policy = samples.policy(half_size=True)
-    dataset = samples.dataset("ssv1", max_failed_fraction=0.5, num_classes=2, decode=policy)
-    params = {"dataset": dataset.model_dump(mode="json"), "generated": True}
-    decode.run(Workspace(root), "ssv1", params=params, workers=0)
-    return root
-
-
 @pytest.fixture
 def work(store: Path, tmp_path: Path) -> Workspace:
     """A workspace of its own runs over a copy of the frame store."""
-    return _workspace(store, tmp_path)
-
-
-@pytest.fixture
-def halved_work(store_with_halves: Path, tmp_path: Path) -> Workspace:
-    """The same over a store with halves."""
-    return _workspace(store_with_halves, tmp_path)
-
-
-def _workspace(store: Path, tmp_path: Path) -> Workspace:
     shutil.copytree(store / "data" / "mini" / "frames", tmp_path / "data" / "mini" / "frames")
     work = Workspace(tmp_path)
     pretrain.run(work, "scratch", params={"kind": "scratch", "backbones": {}})
@@ -107,7 +85,6 @@ def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[s
         "data": {
             "name": "ssv1",
             "input": "frames",
-            "half_size": False,
             "fold": "default",
             "generated": True,
             "obtain": "put the frame folders there",

@@ -14,8 +14,7 @@ from pipeline.lineage import resolve_plans as plan
 from pipeline.schema.experiments import load_experiments, load_profile
 from stages.graph import execute
 from stages.networks import Catalogue
-from tdn_model.build import build
-from tdn_model.contract import window_of
+from tdn_model.build import build_from
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
 from tests.checkout import Checkout, copy_to
@@ -103,25 +102,22 @@ def test_the_profiles_networks_are_full_width_and_half_the_papers_pixels() -> No
         "tdn_r50_8f_ssv1_ltdm_channel",
     ],
 )
-@pytest.mark.parametrize("fused", [False, True], ids=["as on an accelerator", "fused"])
-def test_a_network_predicts_in_reduced_precision_what_it_predicts_in_full(
-    row: str, fused: bool
-) -> None:
+def test_a_network_predicts_in_reduced_precision_what_it_predicts_in_full(row: str) -> None:
     manifests = Path(__file__).resolve().parents[2] / "manifests"
     spec = load_experiments(manifests, load_profile(manifests, "gpu"))[row]
     torch.manual_seed(0)
-    model = build(
-        spec.architecture,
-        backbone=spec.backbone,
-        num_classes=5,
-        num_segments=spec.segments,
-        width=8,
-        blocks=[1, 1, 1, 1],
+    keywords = {
+        "backbone": spec.backbone,
+        "num_classes": 5,
+        "num_segments": spec.segments,
+        "width": 8,
+        "blocks": [1, 1, 1, 1],
         **spec.options,
-    ).eval()
-    clips = torch.randn(1, spec.segments, window_of(model), 3, 64, 64)
+    }
+    model = build_from(spec.architecture, keywords).eval()
+    clips = torch.randn(1, spec.segments, model.window, 3, 64, 64)
     full = predict_step(model, clips)
-    copy = inference_copy(model, dtype=torch.bfloat16, fused=fused)
+    copy = inference_copy(model, dtype=torch.bfloat16)
     reduced = predict_step(copy, clips, precision=torch.bfloat16)
     assert reduced.dtype == torch.float32
     torch.testing.assert_close(reduced, full, rtol=0, atol=0.05 * float(full.abs().max()))

@@ -2,11 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from torch import Tensor
 
-from pipeline.clips import jpeg_decode as decoding
 from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
@@ -49,28 +46,6 @@ def test_predicting_twice_gives_the_same_bytes(trained: Workspace) -> None:
     first = table(trained).read_bytes()
     predict.run(trained, "row", params=params())
     assert table(trained).read_bytes() == first
-
-
-def test_a_row_on_stored_halves_is_predicted_from_them(
-    halved_work: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def made_when_read(jpeg: bytearray) -> Tensor:
-        raise AssertionError("a half was made of a whole frame, and the store has it")
-
-    monkeypatch.setattr(decoding, "decode_half", made_when_read)
-    plan = params(architecture="tdn", epochs=1)
-    plan["sizes_px"] = {"224": 36, "256": 40}
-    plan["data"]["half_size"] = True
-    train.run(halved_work, "row", params=plan)
-    predict.run(halved_work, "row", params=plan)
-    half = predictions.read(table(halved_work), verify=True)
-    plan["compute"]["eval_batch"] = 1
-    predict.run(halved_work, "row", params=plan)
-    again = predictions.read(table(halved_work))
-    assert np.allclose(half.logits, again.logits, atol=1e-5)
-    plan["data"]["half_size"] = False
-    predict.run(halved_work, "row", params=plan)
-    assert not np.allclose(half.logits, predictions.read(table(halved_work)).logits, atol=1e-5)
 
 
 def test_the_score_counts_expected_scored_and_failed(trained: Workspace) -> None:

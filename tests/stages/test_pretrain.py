@@ -11,9 +11,9 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from stages import pretrain, train
 from stages import row_start as starts
-from tdn_model.build import build
 from tdn_model.weights.imagenet import torchvision_names
 from tests.stages.conftest import params
+from tests.tdn_model.helpers import make
 
 SHAPE = {"width": 4, "blocks": [1, 1, 1, 1]}
 
@@ -66,7 +66,7 @@ def test_pretraining_twice_gives_the_same_weights(tmp_path: Path) -> None:
 def test_names_are_torchvisions() -> None:
     import torchvision
 
-    ours = build("tsn", num_classes=1000, num_segments=1)
+    ours = make("tsn", num_classes=1000, num_segments=1)
     theirs = torchvision.models.resnet50().state_dict()
     named = torchvision_names(ours.state_dict())
     assert {k: v.shape for k, v in named.items()} == {k: v.shape for k, v in theirs.items()}
@@ -131,7 +131,7 @@ def test_tea_finds_a_res2net_among_the_images(work: Workspace) -> None:
 def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     (tmp_path / "data" / "weights").mkdir(parents=True)
-    given = torchvision_names(build("tsn", num_classes=7, num_segments=1, width=4).state_dict())
+    given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, tmp_path / "data" / "weights" / "resnet50.pth")
     pretrain.run(work, "images", params={"kind": "imagenet", "backbones": {"resnet50": SHAPE}})
     found = state(work, "images", "resnet50.pt")
@@ -200,7 +200,7 @@ def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:
 
 def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
     (work.root / "data" / "weights").mkdir(parents=True)
-    given = torchvision_names(build("tsn", num_classes=7, num_segments=1, width=4).state_dict())
+    given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, work.root / "data" / "weights" / "resnet50.pth")
     plan = {"kind": "imagenet", "backbones": {"resnet50": SHAPE, "res2net50": SHAPE}}
     pretrain.run(work, "images", params=plan, record_absent=True)

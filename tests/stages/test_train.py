@@ -142,63 +142,6 @@ def test_options_that_the_network_refuses_name_the_row(work: Workspace) -> None:
         train.run(work, "row", params=wrong)
 
 
-def halved(**changes: Any) -> dict[str, Any]:
-    """The plan of a tiny TDN that reads frames at half size."""
-    plan = params(architecture="tdn", **changes)
-    plan["sizes_px"] = {"224": 36, "256": 36}
-    plan["data"]["half_size"] = True
-    return plan
-
-
-def test_differences_from_frames_at_half_size_train_other_weights(work: Workspace) -> None:
-    plan = halved(epochs=1)
-    train.run(work, "row", params=plan)
-    half = weights(work)
-    plan["data"]["half_size"] = False
-    train.run(work, "row", params=plan)
-    assert not same(half, weights(work))
-
-
-@pytest.mark.parametrize("decay", ["cosine", "plateau"])
-def test_a_killed_training_on_stored_halves_goes_on_to_the_same_weights(
-    halved_work: Workspace, decay: str
-) -> None:
-    plan = halved(decay=decay)
-    plan["protocols"] = {"validation": plan["protocols"]["center_1x1"]}
-    train.run(halved_work, "whole", params=plan)
-    with pytest.raises(Killed):
-        train.run(halved_work, "row", params=plan, identity="a", progress=stop_at(3))
-    train.run(halved_work, "row", params=plan, identity="a")
-    assert same(weights(halved_work, "whole"), weights(halved_work))
-
-
-def test_loaders_and_caches_change_no_weight_of_a_training_on_halves(
-    halved_work: Workspace,
-) -> None:
-    plan = halved(epochs=2)
-    train.run(halved_work, "row", params=plan)
-    first = weights(halved_work)
-    plan["compute"] |= {"loader_workers": 1, "cache_mb": 0}
-    train.run(halved_work, "row", params=plan)
-    assert same(first, weights(halved_work))
-
-
-def test_an_odd_crop_is_refused_with_half_size(work: Workspace) -> None:
-    plan = halved()
-    plan["sizes_px"] = {"224": 35, "256": 36}
-    with pytest.raises(UsageError, match="row: half_size needs a crop of an even number") as error:
-        train.run(work, "row", params=plan)
-    assert "profiles/mini.yaml, sizes_px" in str(error.value)
-
-
-def test_half_size_is_refused_where_every_frame_is_seen_as_it_is(work: Workspace) -> None:
-    plan = params()
-    plan["data"]["half_size"] = True
-    with pytest.raises(UsageError, match="tsn uses each frame as it is") as error:
-        train.run(work, "row", params=plan)
-    assert "experiments.row" in str(error.value)
-
-
 def test_tdn_gets_its_five_frames(work: Workspace) -> None:
     plan = params(architecture="tdn", epochs=1)
     plan["sizes_px"] = {"224": 36, "256": 36}

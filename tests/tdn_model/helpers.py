@@ -7,14 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tdn_model import build
+from tdn_model.build import build_from
+from tdn_model.contract import NetworkShape
 
 MINI: dict[str, Any] = {"width": 8, "blocks": (1, 1, 1, 1), "num_classes": 5}
 
 
+def make(architecture: str, **keywords: Any) -> Any:
+    """A network from shape and options side by side."""
+    return build_from(architecture, keywords)
+
+
+def mini_shape(**fields: Any) -> NetworkShape:
+    return NetworkShape(**{"num_segments": 4, **MINI, **fields})
+
+
 def mini(architecture: str, *, seed: int = 0, num_segments: int = 4, **options: Any) -> Any:
     torch.manual_seed(seed)
-    return build(architecture, num_segments=num_segments, **{**MINI, **options})
+    return make(architecture, num_segments=num_segments, **{**MINI, **options})
 
 
 def clips(

@@ -2,9 +2,9 @@
 
 An independent yardstick for `tdn_model.models.tdn`: nothing of the package is used. Input is the
 official one, `(N, T·15, H, W)` with a segment's five RGB frames behind one another on the channel
-axis. The temporal convolution is a `conv1d` over permuted maps, the long-term module runs once per direction,
-and the classifier runs per segment. In training mode, batch norms use the batch's statistics and
-update the running ones inside `state`; dropout is not modelled (use 0).
+axis. The temporal convolution is a `conv1d` over permuted maps, the long-term module runs once per
+direction, and the classifier runs per segment. In training mode, batch norms use the batch's
+statistics and update the running ones inside `state`; dropout is not modelled (use 0).
 """
 
 from __future__ import annotations

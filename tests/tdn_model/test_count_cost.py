@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from tdn_model import build
 from tdn_model.count_cost import Cost, measure
-from tests.tdn_model.helpers import clips, mini
+from tests.tdn_model.helpers import clips, make, mini
 
 
 def full_size(architecture: str, num_segments: int = 8, size: int = 224, **options: Any) -> Cost:
     with torch.device("meta"):
-        model = build(architecture, num_classes=174, num_segments=num_segments, **options)
+        model = make(architecture, num_classes=174, num_segments=num_segments, **options)
     window: Any = model.window
     return measure(model, (1, num_segments, window, 3, size, size))
 

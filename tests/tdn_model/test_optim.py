@@ -6,23 +6,26 @@ import pytest
 import torch
 from torch import nn
 
-from tdn_model.build import build
+from tdn_model.contract import ClipNetwork, NetworkShape
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import micro_batch, predict_step, train_step
+from tests.tdn_model.helpers import make, mini
+
+RELATIONS = "relations.relations"
 
 
-class Net(nn.Module):
+class Net(ClipNetwork):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(NetworkShape(num_classes=2, num_segments=1))
         self.conv1 = nn.Conv2d(3, 4, 3)
         self.bn1 = nn.BatchNorm2d(4)
         self.conv2 = nn.Conv2d(4, 4, 3)
         self.bn2 = nn.BatchNorm2d(4)
-        self.fc = nn.Linear(4, 2)
+        self.classifier = nn.Linear(4, 2)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         x = self.bn2(self.conv2(self.bn1(self.conv1(clips[:, 0, 0]))))
-        return self.fc(x.mean(dim=(2, 3)))
+        return self.classifier(x.mean(dim=(2, 3)))
 
 
 def test_milestones_divide_by_ten() -> None:
@@ -55,8 +58,39 @@ def test_tsn_policy_gives_every_parameter_its_rate_once() -> None:
     assert found[id(net.conv1.weight)] == (1.0, 5e-4)
     assert found[id(net.conv1.bias)] == (2.0, 0.0)
     assert found[id(net.bn1.weight)] == (1.0, 0.0)
-    assert found[id(net.fc.weight)] == (5.0, 5e-4)
-    assert found[id(net.fc.bias)] == (10.0, 0.0)
+    assert found[id(net.classifier.weight)] == (5.0, 5e-4)
+    assert found[id(net.classifier.bias)] == (10.0, 0.0)
+
+
+@pytest.mark.parametrize("position", ["a", "b", "c", "d"])
+def test_only_the_classifier_has_its_rate_whatever_the_number_of_classes(position: str) -> None:
+    """With 3 classes TANet's kernels, `Linear(…, 3)`, are as wide as the classifier."""
+    net = mini("tanet", num_classes=3, position=position)
+    groups = parameter_groups(net, "tsn", 5e-4)
+    rates = {id(p): g["lr_mult"] for g in groups for p in g["params"]}
+    quick = {name for name, p in net.named_parameters() if rates[id(p)] >= 5}
+    assert quick == {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "expected"),
+    [
+        (
+            "trn_multiscale",
+            {"feature_dim": 5},
+            {f"{RELATIONS}.{i}.mlp.3" for i in range(3)},
+        ),
+        ("featdiff", {}, {"image.classifier", "difference.classifier"}),
+        ("eco_en_lite", {"members": [1, 3]}, {"members.0.classifier", "members.1.classifier"}),
+        ("nl_i3d_gcn", {}, {"classifier"}),
+    ],
+)
+def test_a_network_names_its_classifiers(
+    architecture: str, options: dict[str, object], expected: set[str]
+) -> None:
+    net = mini(architecture, **options)
+    names = {id(module): name for name, module in net.named_modules()}
+    assert {names[id(layer)] for layer in net.classifiers()} == expected
 
 
 def test_partial_bn_freezes_all_but_the_first() -> None:
@@ -81,11 +115,11 @@ def test_a_few_steps_lower_the_loss_and_clip_the_gradient() -> None:
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
     net = Net()
     optimizer = sgd(parameter_groups(net, "flat", 0.0), momentum=0.9)
-    before = net.fc.weight.clone()
+    before = net.classifier.weight.clone()
     clips = torch.full((2, 1, 1, 3, 8, 8), float("nan"))
     with pytest.raises(FloatingPointError):
         train_step(net, optimizer, clips, torch.tensor([0, 1]), clip_norm=None)
-    assert torch.equal(net.fc.weight, before)
+    assert torch.equal(net.classifier.weight, before)
 
 
 def test_partial_bn_freezes_volumes_too() -> None:
@@ -110,7 +144,7 @@ def test_a_plateau_keeps_the_rate_until_somebody_divides_it() -> None:
 
 
 def test_teas_rates_spare_nothing_from_decay() -> None:
-    model = build("tsn", num_classes=3, num_segments=2, width=4, blocks=(1, 1, 1, 1))
+    model = make("tsn", num_classes=3, num_segments=2, width=4, blocks=(1, 1, 1, 1))
     spared = parameter_groups(model, "tsn", 0.1)
     groups = parameter_groups(model, "tsn_rates", 0.1)
     assert {group["weight_decay"] for group in groups} == {0.1}

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tdn_model import build, export_official
-from tdn_model.weights.published import KEY_MAPS
-from tests.tdn_model.helpers import clips, mini, randomise_
+from tdn_model import export_official
+from tdn_model.published import KEY_MAPS
+from tests.tdn_model.helpers import clips, make, mini, randomise_
 from tests.tdn_model.reference_tdn import Reference, official_input
 
 
@@ -42,7 +42,7 @@ def test_evaluation_equals_the_equations(num_segments: int, size: tuple[int, int
 def test_the_full_width_network_equals_the_equations(
     num_segments: int, size: tuple[int, int], dtype: torch.dtype
 ) -> None:
-    model: Any = build("tdn", num_classes=174, num_segments=num_segments)
+    model: Any = make("tdn", num_classes=174, num_segments=num_segments)
     randomise_(model)
     model.to(dtype).eval()
     x = clips(model, batch=1, size=size, dtype=dtype)

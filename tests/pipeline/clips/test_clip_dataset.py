@@ -13,17 +13,15 @@ from torch.utils.data import DataLoader
 from pipeline.clips.clip_dataset import (
     Batch,
     ClipDataset,
+    EvalRule,
     Sample,
-    TestRule,
     TrainRule,
     collate,
-    decode_frames,
 )
 from pipeline.clips.crops import multi_scale_crop
-from pipeline.clips.jpeg_decode import Decoding, decode_frame
+from pipeline.clips.jpeg_decode import Decoding, decode_frame, decode_frames
 from pipeline.clips.sampling import rng_for, train_indices, views, windows
-from pipeline.clips.transforms import resize
-from pipeline.clips.transforms import test_views as eval_views
+from pipeline.clips.transforms import eval_views, resize
 from pipeline.core.errors import StoreError
 from pipeline.schema.protocols import load_protocols
 from pipeline.store.index import FrameIndex, read_index
@@ -41,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> FrameIndex:
     return read_index(made.frames)
 
 
-def clips(index: FrameIndex, rule: TrainRule | TestRule = TRAIN, **changes: object) -> ClipDataset:
+def clips(index: FrameIndex, rule: TrainRule | EvalRule = TRAIN, **changes: object) -> ClipDataset:
     videos = index.split("train")
     return ClipDataset(index.store(), videos, index.classes, rule, 0, **changes)
 
@@ -106,7 +104,7 @@ def test_a_pickled_data_set_gives_the_same_clips(index: FrameIndex) -> None:
 
 def test_a_test_clip_is_exactly_what_its_protocol_says(index: FrameIndex) -> None:
     protocol = PROTOCOLS["twice_2x3"]
-    source = clips(index, TestRule(4, 5, protocol, 48, 48))
+    source = clips(index, EvalRule(4, 5, protocol, 48, 48))
     assert len(source) == 14
     sample = source[5]
     video = index.split("train")[2]
@@ -119,7 +117,7 @@ def test_a_test_clip_is_exactly_what_its_protocol_says(index: FrameIndex) -> Non
 
 
 def test_a_protocol_may_fix_the_number_of_segments(index: FrameIndex) -> None:
-    source = clips(index, TestRule(4, 2, PROTOCOLS["snippets_25x10"], 40, 32))
+    source = clips(index, EvalRule(4, 2, PROTOCOLS["snippets_25x10"], 40, 32))
     assert source[0].frames.shape == (10, 25, 2, 3, 32, 32)
 
 
@@ -147,7 +145,7 @@ def test_a_cache_changes_nothing_and_keeps_to_its_budget(index: FrameIndex) -> N
     cached, plain = clips(index, cache_mb=1), clips(index)
     for n in (0, 1, 0, 6):
         assert same(cached[n], plain[n])
-    assert [name for name, _ in cached._cache] == ["clip000.avi", "clip001.avi", "clip006.avi"]
+    assert list(cached._cache) == ["clip000.avi", "clip001.avi", "clip006.avi"]
     for n in range(7):
         cached[n]
     assert cached._cached_bytes <= 1 << 20 < cached._cached_bytes + per_video
@@ -155,7 +153,7 @@ def test_a_cache_changes_nothing_and_keeps_to_its_budget(index: FrameIndex) -> N
 
 
 def test_a_batch_puts_the_crops_of_a_clip_side_by_side(index: FrameIndex) -> None:
-    source = clips(index, TestRule(4, 5, PROTOCOLS["center_1x3"], 48, 48))
+    source = clips(index, EvalRule(4, 5, PROTOCOLS["center_1x3"], 48, 48))
     batch = collate([source[0], source[1]])
     assert batch.frames.shape == (6, 4, 5, 3, 48, 48)
     assert batch.frames.stride()[-3:] == (1, 3 * 48, 3)

@@ -61,6 +61,20 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_written_file_has_the_mode_that_open_would_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"the mask is set to {mask:o} while other threads may create files")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    write_atomic(tmp_path / "file", b"x")
+    modes = {(tmp_path / name).stat().st_mode for name in ("plain", "file")}
+    assert len(modes) == 1
+
+
 def test_a_folder_is_replaced_when_it_is_complete_and_kept_when_it_is_not(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "out"
     with atomic_folder(path) as folder:

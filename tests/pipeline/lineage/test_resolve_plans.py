@@ -142,27 +142,6 @@ def test_a_profiles_twin_size_reaches_that_profile_alone(checkout: Checkout) -> 
     }
 
 
-def test_a_profile_says_which_stores_hold_halves(checkout: Checkout) -> None:
-    def policies() -> dict[str, bool]:
-        decoded = {k: v for k, v in plans(checkout).items() if k.startswith("decode.")}
-        found = {k: v["params"]["dataset"]["decode"]["half_size"] for k, v in decoded.items()}
-        return {key.removeprefix("decode."): half for key, half in found.items()}
-
-    assert {name for name, half in policies().items() if half} == {"ssv1"}
-    mini = plans(checkout)
-    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: []")
-    assert not any(policies().values())
-    assert changed(mini, plans(checkout)) == {"check.ssv1", "decode.ssv1"}
-    checkout.edit("manifests/datasets/ucf101.yaml", "\ndecode:", "\ndecode:\n  half_size: true")
-    assert {name for name, half in policies().items() if half} == {"ucf101"}
-
-
-def test_a_profile_cannot_halve_what_it_has_not(checkout: Checkout) -> None:
-    checkout.edit("manifests/profiles/mini.yaml", r"half_size: \[ssv1\]", "half_size: [ssv3]")
-    with pytest.raises(ManifestError, match="half_size names 'ssv3'"):
-        plans(checkout)
-
-
 @pytest.mark.parametrize(
     ("pattern", "replacement", "what", "hint"),
     [

@@ -271,3 +271,14 @@ def test_several_trainings_of_a_row_give_mean_and_spread(tmp_path: Path) -> None
     note = cells(work)["doc/1/none/top1"]["note"]
     assert note == "2 trainings: mean 45.00, standard deviation 7.07"
     assert "trainings" not in cells(work)["doc/1/none/flops"]["note"]
+
+
+@pytest.mark.parametrize("value", [104.0, -1.0, float("nan")])
+def test_a_percentage_that_is_none_is_refused(tmp_path: Path, value: float) -> None:
+    work = fakes.full(tmp_path)
+    metrics = json.loads(work.metrics("net_mid").read_text("utf-8"))
+    metrics["protocols"]["center"]["top1_pct"] = value
+    work.metrics("net_mid").write_text(json.dumps(metrics), "utf-8")
+    with pytest.raises(RecordError, match="top1_pct under center .* no percentage") as caught:
+        fakes.make_tables(work)
+    assert caught.value.where == "reports/mini/metrics/net_mid.json"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.core.errors import ManifestError
+from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace
+from pipeline.scores import predictions
 from tests.pipeline.reporting import fakes
 
 
@@ -113,3 +115,22 @@ def test_only_a_mean_takes_combinations(tmp_path: Path) -> None:
     fakes.make_tables(work)
     combined = json.loads((work.reports / "tables" / "combinations.json").read_text("utf-8"))
     assert combined["b"]["protocols"]["center"]["top1_ci95_pct"] is not None
+
+
+def test_rows_of_several_data_sets_are_not_combined(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    metrics = json.loads(work.metrics("net_mid").read_text("utf-8"))
+    work.metrics("net_mid").write_text(json.dumps({**metrics, "dataset": "other"}), "utf-8")
+    with pytest.raises(ManifestError, match="several data sets: other, toy"):
+        combine(work, members=["net_mid", "net_full"], rule="softmax_mean")
+
+
+def test_rows_with_other_labels_are_not_combined(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    path = work.run("net_mid") / "predict" / "center.parquet"
+    found = predictions.read(path)
+    turned = tuple(((label + 1) % fakes.CLASSES,) for (label,) in found.labels)
+    predictions.write(path, replace(found, labels=turned))
+    with pytest.raises(DataError, match="video0000 has label") as caught:
+        combine(work, members=["net_mid", "net_full"], rule="softmax_mean")
+    assert caught.value.where == "manifests/combinations.yaml, combinations.both"

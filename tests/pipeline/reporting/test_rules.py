@@ -54,6 +54,12 @@ def test_a_rule_works_on_draws() -> None:
     assert counted.tolist() == [True, False]
 
 
+def test_a_rule_may_mix_numbers_with_draws() -> None:
+    mixed = {"doc/1/a/top1": 1.0, "doc/1/b/top1": 2.0, "doc/1/c/top1": np.array([3.0, 1.5])}
+    found = rule("rising('1/a/top1', '1/b/top1', '1/c/top1')").evaluate(mixed.__getitem__)
+    assert found.tolist() == [True, False]
+
+
 def test_a_rule_names_its_cells() -> None:
     assert rule("highest('1/*/top1', 'b') > '1/a/flops'").cells() == [
         "doc/1/a/top1",

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.schema.base import validate
-from pipeline.schema.dataset import Dataset, DecodePolicy, list_datasets, load_dataset
-from tests.pipeline.samples import MANIFESTS, policy
+from pipeline.schema.dataset import Dataset, list_datasets, load_dataset
+from tests.pipeline.samples import MANIFESTS
 
 
 @pytest.mark.parametrize("name", list_datasets(MANIFESTS))
@@ -40,11 +40,3 @@ def test_a_wrong_manifest_is_refused(changes: dict[str, object], message: str) -
     good = load_dataset(MANIFESTS, "ucf101").model_dump()
     with pytest.raises(ManifestError, match=message):
         validate(Dataset, {**good, **changes}, where="manifests/datasets/ucf101.yaml")
-
-
-def test_what_is_recorded_of_a_policy_leaves_out_nothing_but_a_half_size_that_is_false() -> None:
-    """Another key with a default would be left out too, where it has it: stores would not say."""
-    fields = DecodePolicy.model_fields
-    assert [name for name in fields if not fields[name].is_required()] == ["half_size"]
-    assert set(policy().recorded()) == set(fields) - {"half_size"}
-    assert policy(half_size=True).recorded()["half_size"] is True

@@ -12,7 +12,7 @@ from pipeline.core.files import canonical_json
 from pipeline.schema.base import validate
 from pipeline.schema.figure_list import Figures, figure_params, load_figures
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CURVES = {"kind": "curves", "title": "Training", "rows": {"tsn": "TSN", "gone": "Gone"}}
 PLANS: dict[tuple[str, str], dict[str, Any]] = {
     ("predict", "tsn"): {"row": "tsn", "data": {"name": "toys"}},

@@ -21,7 +21,7 @@ from pipeline.schema.table_layouts import (
     load_layouts,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CLAIMS = ROOT / "manifests" / "claims.csv"
 PER_TABLE = {
     ("tdn-iclr2021", "1a"): 5,

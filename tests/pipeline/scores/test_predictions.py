@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline.core.errors import DataError, RecordError
 from pipeline.scores.predictions import (
+    Predictions,
     ViewLogits,
     collect,
     content_digest,
@@ -28,7 +30,7 @@ VIEWS = [
 def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     content = write(path, collect("row_a", "center_1x1", VIEWS))
-    found = read(path, verify=True)
+    found = read(path)
     assert (found.row, found.protocol) == ("row_a", "center_1x1")
     assert found.video_ids == ("a", "b", "b", "gone")
     assert found.labels == ((0, 2), (1,), (1,), (2,))
@@ -105,4 +107,39 @@ def test_changed_rows_fail_verification(tmp_path: Path) -> None:
     pq.write_table(forged, path)
     read(path)
     with pytest.raises(RecordError, match="do not match the digest"):
+        read(path, verify=True)
+
+
+def test_another_rows_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    write(path, collect("r", "p", VIEWS))
+    read(path, row="r", protocol="p")
+    with pytest.raises(RecordError, match="of row r, not of q"):
+        read(path, row="q", protocol="p")
+    with pytest.raises(RecordError, match="of protocol p, not of center"):
+        read(path, row="r", protocol="center")
+
+
+def changed(**fields: Any) -> Predictions:
+    """Two views of two videos, with some fields replaced, which `collect` does not see."""
+    views = [ViewLogits(name, (0,), 0, crop, [1.0, 2.0]) for name in "ab" for crop in (0, 1)]
+    return Predictions(**{**collect("r", "p", views).__dict__, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"logits": np.full((4, 2), np.nan, dtype=np.float32)}, "not finite"),
+        ({"logits": np.full((4, 2), np.inf, dtype=np.float32)}, "not finite"),
+        ({"crops": np.array([0, 0, 0, 1], dtype=np.int32)}, "video a is there twice"),
+        ({"video_ids": ("a", "a", "b", "c")}, "video b has other views"),
+        ({"clips": np.array([0, 0, 1, 1], dtype=np.int32)}, "video b has other views"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(tmp_path: Path, fields: dict[str, Any], what: str) -> None:
+    path = tmp_path / "p.parquet"
+    write(path, changed())
+    read(path, verify=True)
+    write(path, changed(**fields))
+    with pytest.raises(RecordError, match=what):
         read(path, verify=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -144,6 +146,23 @@ def test_an_ensemble_fails_what_any_member_fails() -> None:
     assert found.video_ids == ("a",) and found.failed == ("b",)
     with pytest.raises(DataError, match="numbers of classes"):
         ensemble_softmax_mean([first, views({"a": [[1.0, 2.0, 3.0]]})])
+
+
+@pytest.mark.parametrize("combined", [ensemble_clipped_logit_sum, ensemble_softmax_mean])
+def test_networks_with_other_labels_are_not_combined(combined: Any) -> None:
+    first = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]})
+    other = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]}, label=1)
+    with pytest.raises(DataError, match="video a has label 0 .* and 1 in another's"):
+        combined([first, other])
+    with pytest.raises(DataError, match="video a has label 0"):
+        fuse_streams([first, other], [1.0, 1.0])
+
+
+def test_folds_with_other_numbers_of_classes_are_not_pooled() -> None:
+    first = score_videos(views({"a": [[1.0, 0.0]]}), "mean_logits")
+    second = score_videos(views({"b": [[1.0, 0.0, 0.0]]}), "mean_logits")
+    with pytest.raises(DataError, match="numbers of classes"):
+        pool([first, second])
 
 
 def test_folds_are_pooled_only_when_disjoint() -> None:

@@ -17,6 +17,8 @@ from pipeline.scores.statistics import (
     resampled_means,
 )
 
+STREAMS: tuple[dict[str, int], ...] = ({"stream": 0}, {"stream": 1})
+
 
 def test_the_bootstrap_interval_of_a_share_is_the_binomial_one() -> None:
     values = np.repeat([1.0, 0.0], [700, 300])
@@ -36,6 +38,13 @@ def test_columns_share_each_draw() -> None:
     assert (means[:, 0] == means[:, 1]).all()
     with pytest.raises(ValueError, match="at least one video"):
         resampled_means(np.zeros((0, 1)))
+
+
+def test_every_data_set_of_a_comparison_has_a_stream_of_the_one_seed() -> None:
+    values = (np.random.default_rng(0).random((200, 1)) < 0.4).astype(np.float64)
+    plain, first, second = (resampled_means(values, **given) for given in ({}, *STREAMS))
+    assert (plain == first).all()
+    assert abs(np.corrcoef(first[:, 0], second[:, 0])[0, 1]) < 0.1
 
 
 def test_weights_are_counts_of_draws() -> None:

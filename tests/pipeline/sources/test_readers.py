@@ -59,8 +59,8 @@ def test_something_v1(tmp_path: Path) -> None:
     assert listing.classes == tuple(sorted(LABELS))
     folder = "20bn-something-something-v1"
     assert by_id(listing) == {
-        "10": (f"{folder}/10", (1,), ("train",), "listed"),
-        "9": (f"{folder}/9", (0,), ("validation",), "listed"),
+        "10": (f"{folder}/10", (1,), ("train",), "ok"),
+        "9": (f"{folder}/9", (0,), ("validation",), "ok"),
         "777": (f"{folder}/777", (), ("test",), "skipped"),
     }
     assert listing.unlisted == (f"{folder}/555",)
@@ -84,7 +84,7 @@ def test_something_v2_in_both_naming_styles(tmp_path: Path, long_names: bool) ->
     listing = read(dataset("ssv2"), tmp_path)
     assert listing.classes == ("Pushing number of something", "Spinning something that part stops")
     assert by_id(listing)["3"] == (
-        "20bn-something-something-v2/3.webm", (1,), ("train",), "listed",
+        "20bn-something-something-v2/3.webm", (1,), ("train",), "ok",
     )  # fmt: skip
     assert by_id(listing)["2"][3] == "skipped"
 
@@ -129,7 +129,7 @@ def test_ucf101_real_lists(tmp_path: Path) -> None:
     assert len(listing.items) == 13_320
     assert listing.problems == ()
     source, labels, where, status = by_id(listing)["v_HandStandPushups_g01_c01"]
-    assert (source, status) == (f"UCF-101/{trap}", "listed")
+    assert (source, status) == (f"UCF-101/{trap}", "ok")
     assert listing.classes[labels[0]] == "HandstandPushups"
     assert where == ("test01", "train02", "train03")
     official = real("annotations", "ucf101", "mmaction2_label_map.txt").read_text().split()
@@ -157,7 +157,7 @@ def test_hmdb51_real_lists(tmp_path: Path) -> None:
     listing = read(manifest, tmp_path)
     assert splits(listing) == manifest.expected
     assert len(listing.items) == 6_766
-    found = [item for item in listing.items if item.status == "listed"]
+    found = [item for item in listing.items if item.status == "ok"]
     assert {listing.classes[item.labels[0]] for item in found} == {"wave", "cartwheel"}
     assert len(found) == 3
     odd = [item.video_id for item in listing.items if set("![]#&;") & set(item.video_id)]
@@ -200,7 +200,7 @@ def test_kinetics_naming_styles(tmp_path: Path, place: str) -> None:
     touch(tmp_path / place)
     listing = read(dataset("kinetics400"), tmp_path)
     assert by_id(listing) == {
-        "--id_000001_000011": (place, (1,), ("train",), "listed"),
+        "--id_000001_000011": (place, (1,), ("train",), "ok"),
         "_id_000005_000015": (None, (0,), ("train",), "missing"),
     }
 
@@ -221,7 +221,7 @@ def test_kinetics_as_extracted_frames(tmp_path: Path, place: str) -> None:
     touch(tmp_path / "frames" / "other" / "00001.JPG")
     listing = read(dataset("kinetics400"), tmp_path)
     assert by_id(listing) == {
-        "--id_000001_000011": (place, (1,), ("train",), "listed"),
+        "--id_000001_000011": (place, (1,), ("train",), "ok"),
         "_id_000005_000015": (None, (0,), ("train",), "missing"),
     }
     assert listing.unlisted == ("frames/other",)
@@ -255,9 +255,9 @@ def test_kinetics_test_list_without_labels(tmp_path: Path) -> None:
     listing = read(dataset("kinetics400", num_classes=1, decode_splits=None), tmp_path)
     assert listing.classes == ("yoga",)
     assert by_id(listing) == {
-        "a_000001_000011": ("train/yoga/a_000001_000011.mp4", (0,), ("train",), "listed"),
-        "-b_000001_000011": ("test/-b_000001_000011.mp4", (), ("test",), "listed"),
-        "c_000001_000011": ("test/yoga/c_000001_000011.mp4", (), ("test",), "listed"),
+        "a_000001_000011": ("train/yoga/a_000001_000011.mp4", (0,), ("train",), "ok"),
+        "-b_000001_000011": ("test/-b_000001_000011.mp4", (), ("test",), "ok"),
+        "c_000001_000011": ("test/yoga/c_000001_000011.mp4", (), ("test",), "ok"),
     }
 
 
@@ -269,7 +269,7 @@ def test_kinetics_real_lists(tmp_path: Path) -> None:
     assert splits(listing) == {"validate": 18_375, "test": 1_999}
     official = real("annotations", "kinetics400", "kinetics_i3d_label_map.txt").read_text()
     assert list(listing.classes) == official.splitlines()
-    assert by_id(listing)["--07WQ2iBlw_000001_000011"][3] == "listed"
+    assert by_id(listing)["--07WQ2iBlw_000001_000011"][3] == "ok"
 
 
 # --- Generic lists ---------------------------------------------------------------------------
@@ -288,8 +288,8 @@ def test_list_of_names_with_spaces(tmp_path: Path) -> None:
     listing = read(dataset(options=options), tmp_path)
     assert listing.classes == ("1run", "jump")
     assert by_id(listing) == {
-        "my clip.mp4": ("v/my clip.mp4", (1,), ("train",), "listed"),
-        "sub/b": ("v/sub/b.avi", (0,), ("train",), "listed"),
+        "my clip.mp4": ("v/my clip.mp4", (1,), ("train",), "ok"),
+        "sub/b": ("v/sub/b.avi", (0,), ("train",), "ok"),
     }
 
 
@@ -301,7 +301,7 @@ def test_list_of_frame_folders_and_numbers(tmp_path: Path) -> None:
         {"train": "train.txt"}, columns=["path", "frames", "labels"], classes="classes.txt"
     )
     listing = read(dataset(options=options, label_order="file"), tmp_path)
-    assert by_id(listing) == {"clip": ("v/clip", (3,), ("train",), "listed")}
+    assert by_id(listing) == {"clip": ("v/clip", (3,), ("train",), "ok")}
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_contradictions_in_the_lists(tmp_path: Path) -> None:
     reasons = {item.video_id: (item.status, item.reason) for item in listing.items}
     assert reasons == {
         "a.mp4": ("refused", "listed with two different labels"),
-        "b.mp4": ("listed", ""),
+        "b.mp4": ("ok", ""),
         "c.mp4": ("refused", "label 7 is not a class"),
     }
     assert by_id(listing)["b.mp4"][2] == ("train", "val")
@@ -397,7 +397,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "raw" / "v" / "broken.mp4").symlink_to(tmp_path / "nothing")
     (tmp_path / "raw" / "train.txt").write_text("linked/a.mp4 0\n")
     listing = read(dataset(options=own({"train": "train.txt"})), tmp_path / "raw")
-    assert by_id(listing)["linked/a.mp4"][3] == "listed"
+    assert by_id(listing)["linked/a.mp4"][3] == "ok"
 
 
 @pytest.mark.parametrize(

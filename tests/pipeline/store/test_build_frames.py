@@ -18,8 +18,9 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.store.index import Video, read_index
 from pipeline.store.inspect_store import export_frames, verify
-from pipeline.video.ffmpeg import Decoded, binary, build
-from pipeline.video.ffmpeg import decode as decode_video
+from pipeline.video.decode_video import Decoded
+from pipeline.video.decode_video import decode as decode_video
+from pipeline.video.ffmpeg import binary, build
 from tests.pipeline.samples import (
     Made,
     clip_bytes,
@@ -32,7 +33,7 @@ from tests.pipeline.samples import (
     write_clip,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def videos(made: Made) -> dict[str, Video]:
@@ -158,7 +159,7 @@ def test_the_store_says_how_it_was_made(tmp_path: Path) -> None:
     made = ready(tmp_path, 3)
     made.decode()
     about = read_index(made.frames).about
-    assert about["policy"] == made.dataset.decode.recorded()
+    assert about["policy"] == made.dataset.decode.model_dump(mode="json")
     assert about["ffmpeg"] == build(binary())
     assert (about["classes"], about["label_order"]) == (["a", "b"], made.dataset.label_order)
 
@@ -403,9 +404,9 @@ def test_progress_counts_videos(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-import pipeline.shardwork as shardwork
-from pipeline.decode import decode
-from pipeline.manifest_dataset import Dataset
+import pipeline.store.shard_worker as shardwork
+from pipeline.store.build_frames import decode
+from pipeline.schema.dataset import Dataset
 true_decode, seen = shardwork.decode, []
 def dying(*arguments):
     seen.append(1)
@@ -437,9 +438,9 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.decode import decode
-from pipeline.errors import StoreError
-from pipeline.manifest_dataset import Dataset
+from pipeline.store.build_frames import decode
+from pipeline.core.errors import StoreError
+from pipeline.schema.dataset import Dataset
 root = Path(sys.argv[1])
 dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

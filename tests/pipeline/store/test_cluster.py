@@ -11,7 +11,7 @@ import pytest
 from pipeline.video.ffmpeg import binary
 from tests.pipeline.samples import Made, numbered, own_videos
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 # Its own process: Ray takes its settings from the environment when it is first imported.
 DRIVER = """
@@ -33,9 +33,9 @@ os.environ |= {
 }
 from ray.cluster_utils import Cluster
 
-from pipeline.decode import decode
-from pipeline.errors import UsageError
-from pipeline.manifest_dataset import Dataset
+from pipeline.store.build_frames import decode
+from pipeline.core.errors import UsageError
+from pipeline.schema.dataset import Dataset
 from pipeline.workers import Pool
 from tests.pipeline.store.test_cluster import where
 

@@ -14,13 +14,13 @@ import pytest
 from pipeline.video.ffmpeg import binary
 from tests.pipeline.samples import Made, numbered, own_videos
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 DRIVER = """
 import sys
 from pathlib import Path
-from pipeline.decode import decode
-from pipeline.manifest_dataset import Dataset
+from pipeline.store.build_frames import decode
+from pipeline.schema.dataset import Dataset
 root = Path(sys.argv[1])
 dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
 decode(dataset, root / "raw", root / "sources.json", root / "frames", workers=2)

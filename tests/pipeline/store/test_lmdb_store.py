@@ -6,7 +6,9 @@ import os
 import pickle
 import resource
 import signal
+import struct
 import threading
+from array import array
 from pathlib import Path
 
 import pytest
@@ -45,8 +47,23 @@ def test_blobs_round_trip(images: list[bytes], side: int) -> None:
     stream, offsets = concatenate(images)
     stored = unpack(pack(stream, offsets, side, 1), "here")
     found = [bytes(stored.jpegs[a:b]) for a, b in itertools.pairwise(stored.offsets)]
-    assert found == images == stored.images(None, False, "here")
-    assert (stored.n_frames, stored.halves) == (len(images), False)
+    assert found == images == stored.images(None, "here")
+    assert stored.n_frames == len(images)
+
+
+@given(st.lists(st.binary(max_size=90), max_size=8))
+def test_the_bytes_of_a_blob_are_fixed(images: list[bytes]) -> None:
+    stream, offsets = concatenate(images)
+    header = struct.pack("<4sHHIHH", b"TDNV", 1, 0, len(images), 7, 9)
+    assert pack(stream, offsets, 7, 9) == header + array("I", offsets).tobytes() + stream
+
+
+@pytest.mark.parametrize("flags", [1, 2, 0x8000])
+def test_a_blob_with_flags_is_refused(flags: int) -> None:
+    blob = bytearray(pack(b"ab", [0, 2], 1, 1))
+    blob[6:8] = struct.pack("<H", flags)
+    with pytest.raises(StoreError, match="format"):
+        unpack(blob, "here")
 
 
 @given(st.binary(max_size=80))

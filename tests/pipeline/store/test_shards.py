@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.schema.dataset import DecodePolicy
 from pipeline.sources.ledger import Source
 from pipeline.store.shards import cut, identity, plan, recipe
-from pipeline.video import ffmpeg as video
+from pipeline.video import ffmpeg
 from tests.pipeline.samples import dataset, policy
 
 
@@ -75,11 +75,11 @@ def test_the_recipe_follows_code_that_changes_frames_but_not_the_folder(
     made_by = recipe(base, "7.0")
     monkeypatch.chdir(tmp_path)
     assert recipe(base, "7.0") == made_by
-    for place in ("blobs.FORMAT", "jpegs.FORMAT", "video.FORMAT"):
+    for place in ("store.blob.FORMAT", "video.jpeg_split.FORMAT", "video.decode_video.FORMAT"):
         with monkeypatch.context() as patch:
             patch.setattr(f"pipeline.{place}", 99)
             assert recipe(base, "7.0") != made_by, place
-    true_command = video.command
+    true_command = ffmpeg.command
 
     def other(source: Path, policy: DecodePolicy, program: str) -> list[str]:
         return [*true_command(source, policy, program), "-another"]

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from pipeline.clips.clip_dataset import ClipDataset, TestRule, TrainRule
+from pipeline.clips.clip_dataset import ClipDataset, EvalRule, TrainRule
 from pipeline.clips.transforms import normalise_flow
 from pipeline.core.errors import AbsentData, DataError, StoreError, UsageError
 from pipeline.core.locks import exclusive
@@ -32,7 +32,7 @@ from pipeline.store.inspect_store import summary, verify
 from stages import flow as stage
 from tests.pipeline.samples import MANIFESTS, Made, dataset, jpeg, something_v1
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHEAP = FlowPolicy(
     short_side_px=None, bound_px=5.0, quality=95, scales=3, scale_step=0.5, warps=2,
     inner_iterations=10, outer_iterations=2, median_px=3,
@@ -247,10 +247,10 @@ def test_a_video_that_kills_its_worker_is_found_and_left_out(
 KILLED = """
 import os, sys
 from pathlib import Path
-from pipeline import flow
-from pipeline.flowstore import make_flow
-from pipeline.index import read_index
-from pipeline.manifest_flow import FlowPolicy
+from pipeline.store import tvl1 as flow
+from pipeline.store.build_flow import make_flow
+from pipeline.store.index import read_index
+from pipeline.schema.flow_policy import FlowPolicy
 true_fields, seen = flow.fields, []
 def dying(*arguments):
     seen.append(1)
@@ -336,10 +336,20 @@ def test_training_clips_of_flow(whole: Path) -> None:
     assert both == {1, -1}, "moving right, or left when mirrored"
 
 
-def test_test_clips_of_flow_take_windows_of_fields(whole: Path) -> None:
+def test_a_cache_counts_the_two_channels_of_a_field(whole: Path) -> None:
+    index = read_index(whole)
+    rule = TrainRule(3, 5, "segments_random", 32, "plain")
+    clips = ClipDataset(index.store(), usable(index), index.classes, rule, 0, cache_mb=1)
+    for n in range(len(clips)):
+        clips[n]
+    assert len(clips._cache) == len(clips)
+    assert clips._cached_bytes == sum(fields.numel() for fields in clips._cache.values())
+
+
+def test_eval_clips_of_flow_take_windows_of_fields(whole: Path) -> None:
     index = read_index(whole)
     protocol = load_protocols(MANIFESTS)["center_1x1"]
-    rule = TestRule(2, 5, protocol, None, 48)
+    rule = EvalRule(2, 5, protocol, None, 48)
     clips = ClipDataset(index.store(), usable(index), index.classes, rule, 0)
     sample = clips[2]
     assert (sample.video_id, sample.frames.shape) == ("13", (1, 2, 5, 2, 48, 48))

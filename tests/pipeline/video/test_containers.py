@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from pipeline.mini.write_splits import one_frame_too_many
-from pipeline.video.ffmpeg import Decoded, binary, decode
+from pipeline.video.decode_video import Decoded, decode
+from pipeline.video.ffmpeg import binary
 from tests.pipeline.samples import ffmpeg, policy, write_clip
 
 

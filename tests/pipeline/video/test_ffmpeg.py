@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import UsageError
-from pipeline.video.ffmpeg import binary, build, command, decode, frame_files, read_frames
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary, build, command
 from pipeline.video.jpeg_split import size_px
-from tests.pipeline.samples import ffmpeg, jpeg, policy, write_clip
+from tests.pipeline.samples import ffmpeg, policy, write_clip
 
 
 def test_every_frame_is_there_once(tmp_path: Path) -> None:
@@ -181,49 +182,6 @@ def test_the_binary_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TDN_FFMPEG", str(tmp_path / "nothing"))
     with pytest.raises(UsageError, match="TDN_FFMPEG"):
         binary()
-
-
-def folder_of(path: Path, count: int, stray: bool = True) -> Path:
-    path.mkdir()
-    for number in range(count):
-        (path / f"{number + 1:05d}.jpg").write_bytes(jpeg(number))
-    if stray:
-        for name in ("desktop.ini", "Thumbs.db", ".DS_Store", "._00001.jpg", "cover.jpg"):
-            (path / name).write_bytes(b"stray")
-    return path
-
-
-def test_frame_folders_are_copied_byte_for_byte(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "7", 12)
-    found = decode(folder, policy(short_side_px=16), "no ffmpeg is needed")
-    assert (found.status, found.n_frames, found.fps) == ("ok", 12, None)
-    for number in range(12):
-        stored = found.stream[found.offsets[number] : found.offsets[number + 1]]
-        assert stored == (folder / f"{number + 1:05d}.jpg").read_bytes()
-
-
-def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    (tmp_path / "v").mkdir()
-    for number in (1, 2, 10, 9, 100):
-        (tmp_path / "v" / f"img_{number}.jpg").write_bytes(jpeg(number))
-    names = [f"img_{number}.jpg" for number in (1, 2, 9, 10, 100)]
-    assert frame_files(tmp_path / "v") == names
-    (tmp_path / "v" / "flow_x_00001.jpg").write_bytes(jpeg(0))
-    assert frame_files(tmp_path / "v", "img_") == names
-
-
-def test_bad_frames_are_left_out_with_a_reason(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "v", 6, stray=False)
-    (folder / "00003.jpg").write_bytes(jpeg(3)[:-40])
-    (folder / "00005.jpg").write_bytes(b"")
-    found = read_frames(folder)
-    assert (found.status, found.n_frames) == ("partial", 4)
-    assert found.reason == "00003.jpg is not a whole JPEG (and 1 more)"
-
-
-def test_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "v", 0)
-    assert read_frames(folder).status == "empty"
 
 
 def test_a_locked_file_is_an_error(tmp_path: Path) -> None:

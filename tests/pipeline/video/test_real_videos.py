@@ -12,7 +12,8 @@ from PIL import Image
 
 from pipeline.schema.dataset import load_dataset
 from pipeline.store.index import read_index
-from pipeline.video.ffmpeg import binary, decode
+from pipeline.video.decode_video import decode
+from pipeline.video.ffmpeg import binary
 from tests.pipeline.samples import MANIFESTS, Made, policy, real
 
 # ffmpeg's own choice is the larger of the two video streams; the README counts the first.

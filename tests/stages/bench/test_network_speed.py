@@ -14,8 +14,7 @@ from stages.bench import network_speed as bench
 from stages.bench.measures import difference, fill_, gradient_difference, pick_device
 from stages.bench.measures import training_step as step_of
 from stages.bench.reference_tdn import ReferenceTDN
-from tdn_model import build
-from tests.tdn_model.helpers import clips
+from tests.tdn_model.helpers import clips, make
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +27,7 @@ def _one_thread() -> Any:
 
 def tiny(**options: Any) -> Any:
     options = {"width": 8, "blocks": (1, 2, 1, 1), "dropout": 0.0, **options}
-    return fill_(build("tdn", num_classes=5, num_segments=4, **options))
+    return fill_(make("tdn", num_classes=5, num_segments=4, **options))
 
 
 def test_the_reference_is_the_same_function() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.checkout import Checkout, copy_to
+from pipeline.schema.experiments import load_experiments, load_profile
+from stages.cli.main import CRASH_EXIT, app, main
+from tests.checkout import ROOT, Checkout, copy_to
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +80,95 @@ def test_a_checkpoint_that_would_run_code_is_refused(checkout: Checkout) -> None
     assert "this ran" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (checkout.root / "weights.pt").exists()
+
+
+def test_training_from_scratch_needs_no_step_before_it_and_advice_names_the_profile(
+    tmp_path: Path,
+) -> None:
+    checkout = copy_to(tmp_path)
+    manifests = checkout.root / "manifests"
+    rows = load_experiments(manifests, load_profile(manifests, "local"))
+    row = next(key for key, row in rows.items() if row.start == "scratch")
+    done = checkout.run("train", row, "--profile", "local")
+    assert done.returncode == 2
+    assert "pretrain scratch" not in done.stderr
+    commands = re.findall(r"`(tdn [^`]+)`", done.stderr)
+    assert commands and all(command.endswith("--profile local") for command in commands)
+
+
+def crash(monkeypatch: pytest.MonkeyPatch, error: Exception) -> int:
+    """The exit code of a command that raises `error`."""
+
+    def fail(profile: str) -> None:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["tdn", "profile", "use", "mini"])
+    monkeypatch.setattr("stages.cli.result_commands.workspace", fail)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(str(caught.value.code))
+
+
+def test_a_mistake_of_ours_names_a_file_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert crash(monkeypatch, KeyError("segments")) == CRASH_EXIT
+    message = capsys.readouterr().err
+    (report,) = (tmp_path / ".tdn").glob("crash-*.txt")
+    assert f".tdn/{report.name}" in message and "report it" in message
+    assert "KeyError: 'segments'" in message and "Traceback" not in message
+    text = report.read_text("utf-8")
+    assert text.startswith("tdn profile use mini\n") and "Traceback" in text
+
+
+def test_outside_a_checkout_the_traceback_goes_to_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    assert crash(monkeypatch, ValueError("odd")) == CRASH_EXIT
+    (report,) = (tmp_path / "temporary").glob("tdn-crash-*.txt")
+    assert str(report) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/weights.pt"), "free some space"),
+        (OSError(errno.EFBIG, "File too large", "/a/weights.pt"), "ulimit -f"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/weights.pt"), "rights"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "/a/weights.pt"),
+            "report this with .tdn/",
+        ),
+        (MemoryError(), "too little memory"),
+    ],
+)
+def test_what_the_system_refuses_comes_with_a_remedy(
+    error: Exception,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert crash(monkeypatch, error) == 1
+    message = capsys.readouterr().err
+    assert words in message and "do:" in message and "Traceback" not in message
+    assert "/a/" not in message
+    assert isinstance(error, MemoryError) or "weights.pt" in message
+
+
+def test_help_groups_the_commands_and_names_the_profiles_that_there_are() -> None:
+    text = CliRunner().invoke(app, ["--help"]).output
+    headings = [line for line in text.splitlines() if re.fullmatch(r"\w[\w ]*:", line)]
+    assert headings[1:] == ["Results:", "Data sets:", "Rows and networks:", "Checks:"]
+    train = CliRunner().invoke(app, ["train", "--help"]).output
+    for path in (ROOT / "manifests" / "profiles").glob("*.yaml"):
+        assert path.stem in train

@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.errors import AbsentData
 from pipeline.core.workspace import Workspace
 from stages import check, decode
-from stages.commands import estimate_decode as estimate
+from stages.commands import estimate_decode
 from tests.pipeline import samples
 
 
@@ -30,11 +30,11 @@ def files(root: Path) -> set[str]:
 def test_a_dry_run_before_and_after_check_and_after_decode(tmp_path: Path) -> None:
     work, params = own(tmp_path, 7)
     before = files(tmp_path)
-    first = estimate.run(work, "own", params=params, workers=2, sample=7)
+    first = estimate_decode.run(work, "own", params=params, workers=2, sample=7)
     assert files(tmp_path) == before
     assert (first["videos"], first["shards"], first["checked"]) == (7, 3, False)
     check.run(work, "own", params=params)
-    second = estimate.run(work, "own", params=params, workers=2, sample=7)
+    second = estimate_decode.run(work, "own", params=params, workers=2, sample=7)
     assert second["checked"]
     assert second["shards_finished"] == 0
     moving = ("checked", "cpu_s", "wall_s", "free_bytes")
@@ -44,22 +44,28 @@ def test_a_dry_run_before_and_after_check_and_after_decode(tmp_path: Path) -> No
     assert set(second["wall_s"]) == {"1", "2", "4", "16", "64", "256"}
     assert second["wall_s"]["256"] < second["wall_s"]["2"] < second["wall_s"]["1"]
     decode.run(work, "own", params=params, workers=0)
-    assert estimate.run(work, "own", params=params, workers=2, sample=2)["shards_finished"] == 3
+    assert (
+        estimate_decode.run(work, "own", params=params, workers=2, sample=2)["shards_finished"] == 3
+    )
 
 
 def test_the_table_names_size_time_and_shards(tmp_path: Path) -> None:
     work, params = own(tmp_path, 4)
-    found = estimate.run(work, "own", params=params, workers=2, sample=2)
+    found = estimate_decode.run(work, "own", params=params, workers=2, sample=2)
     found |= {"store_bytes": 15_900_000_000, "store_bytes_error": 795_000_000, "cpu_s": 15_460.0}
     found |= {"wall_s": {"2": 7730.0, "16": 966.2}, "free_bytes": 3_000_000, "workers": 2}
-    text = "\n".join(estimate.lines(found))
-    for part in ("4 videos", "15.9 GB  ± 5 %", "4.3 h", "2.1 h  as asked", "16.1 min", "too small"):
-        assert part in text
-    assert "not checked yet" in text
+    rows = {name: (value, remark) for name, value, remark in estimate_decode.table(found)}
+    assert rows["store"] == ("15.9 GB", "± 5 %")
+    assert rows["processor"][0] == "4.3 h"
+    assert rows["time on 2 cores"] == ("2.1 h", "as asked")
+    assert rows["time on 16 cores"] == ("16.1 min", "")
+    unchecked, small = estimate_decode.remarks(found)
+    assert "not checked yet" in unchecked and "15.9 GB wanted" in small
+    assert estimate_decode.remarks(found | {"checked": True, "store_bytes": 1}) == []
 
 
 def test_absent_data_are_told(tmp_path: Path) -> None:
     work, params = own(tmp_path, 2)
     work.raw("own").rename(tmp_path / "elsewhere")
     with pytest.raises(AbsentData, match="not on this machine"):
-        estimate.run(work, "own", params=params, workers=1, sample=2)
+        estimate_decode.run(work, "own", params=params, workers=1, sample=2)

@@ -10,19 +10,19 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from pipeline.clips.clip_dataset import collate, normalise, on_device
+from pipeline.clips.clip_dataset import collate
+from pipeline.clips.transforms import normalise
 from pipeline.core.errors import AbsentData, DataError, UsageError
 from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.store.index import read_index
-from stages.commands import explain_row as explain
+from stages.commands import explain_row
 from stages.figure_data.clip_maps import Opened, Viewer, read_clip
-from stages.row import build_network, test_clips
+from stages.row import build_network, eval_clips
 from tests.pipeline import samples
 from tests.stages import conftest
 from tests.stages.conftest import LABELS
 
-test_clips.__test__ = False
 CPU = torch.device("cpu")
 
 
@@ -44,7 +44,7 @@ def trained(work: Workspace) -> Workspace:
 
 def test_a_video_of_the_data_set_is_shown_for_its_label(trained: Workspace, tmp_path: Path) -> None:
     plan = params("row", "tdn")
-    figure, paths = explain.run(trained, plan, "110", tmp_path / "out")
+    figure, paths = explain_row.run(trained, plan, "110", tmp_path / "out")
     assert [path.suffix for path in paths] == [".png", ".svg", ".json"]
     assert imread(paths[0]).std() > 0.05
     facts = read_json(paths[2])["numbers"]
@@ -58,7 +58,7 @@ def test_a_video_of_the_users_own_is_shown_for_the_answer(
     trained: Workspace, tmp_path: Path
 ) -> None:
     clip = samples.write_clip(tmp_path / "my clip.mp4", 30)
-    _, paths = explain.run(trained, params("row", "tdn"), str(clip), tmp_path / "out")
+    _, paths = explain_row.run(trained, params("row", "tdn"), str(clip), tmp_path / "out")
     facts = read_json(paths[2])["numbers"]
     assert facts["label"] is None
     assert facts["target"] == facts["answer"]
@@ -66,46 +66,24 @@ def test_a_video_of_the_users_own_is_shown_for_the_answer(
     assert facts["motion"]["auc"] >= 0
 
 
-@pytest.mark.parametrize("stored", [True, False])
 @pytest.mark.parametrize("crops", ["center", "full"])
-def test_a_row_at_half_size_is_looked_into_with_the_clips_it_was_tested_on(
-    request: pytest.FixtureRequest, stored: bool, crops: str
-) -> None:
-    place: Workspace = request.getfixturevalue("halved_work" if stored else "work")
+def test_a_row_is_looked_into_with_the_clips_it_was_tested_on(work: Workspace, crops: str) -> None:
     plan = params("row", "tdn")
-    plan["data"]["half_size"] = True
     plan["sizes_px"]["256"] = 57
     plan["protocols"]["center_1x1"]["crops"] = crops
     model = build_network(plan, len(LABELS), seed=1)
-    opened = Opened("row", plan, model.eval(), read_index(place.frames("ssv1")), CPU)
+    opened = Opened("row", plan, model.eval(), read_index(work.frames("ssv1")), CPU)
     viewer = Viewer(opened, "center_1x1")
-    tested = test_clips(plan, opened.index, 5, "center_1x1").dataset
-    expected = normalise(on_device(collate([tested[1]]), CPU))
+    tested = eval_clips(plan, opened.index, 5, "center_1x1").dataset
+    expected = normalise(collate([tested[1]]).frames)
     video = tested.videos[1]
     clip = viewer.clip(video)
     assert torch.equal(clip.network, expected)
-    subject = explain.find(opened, video.video_id)
-    assert len(subject.halves) == (video.n_frames if stored else 0)
-    again = read_clip(
-        viewer.rule, explain._reader(subject), video.n_frames, subject.name, 0, viewer.half_size
-    )
+    subject = explain_row.find(opened, video.video_id)
+    reader = explain_row._reader(subject)
+    again = read_clip(viewer.rule, reader, video.n_frames, subject.name, 0)
     assert torch.equal(again.network, expected)
     assert np.array_equal(again.frames, clip.frames)
-
-
-@pytest.mark.parametrize("half_size", [True, False])
-def test_halves_are_read_and_made_as_the_store_has_them_where_the_row_takes_them(
-    halved_work: Workspace, tmp_path: Path, half_size: bool
-) -> None:
-    clip = samples.write_clip(tmp_path / "mine.mp4", 12)
-    plan = params("row", "tdn")
-    plan["data"]["half_size"] = half_size
-    model = build_network(plan, len(LABELS), seed=1)
-    opened = Opened("row", plan, model, read_index(halved_work.frames("ssv1")), CPU)
-    mine, known = explain.find(opened, str(clip)), explain.find(opened, "110")
-    assert len(mine.jpegs) == 12
-    for subject in (mine, known):
-        assert len(subject.halves) == (len(subject.jpegs) if half_size else 0)
 
 
 def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:
@@ -113,20 +91,22 @@ def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:
     if not data:
         pytest.skip("TDN_TEST_DATA names no folder of real videos")
     clip = sorted((Path(data) / "videos" / "ucf101").glob("*.avi"))[0]
-    figure, paths = explain.run(trained, params("row", "tdn"), str(clip), tmp_path, layer="res3")
+    figure, paths = explain_row.run(
+        trained, params("row", "tdn"), str(clip), tmp_path, layer="res3"
+    )
     assert figure.numbers["layer"] == "res3"
     assert imread(paths[0]).std() > 0.05
 
 
 def test_two_streams_show_both_their_maps(trained: Workspace, tmp_path: Path) -> None:
-    figure, _ = explain.run(trained, params("pair", "featdiff"), "110", tmp_path)
+    figure, _ = explain_row.run(trained, params("pair", "featdiff"), "110", tmp_path)
     assert figure.kind == "cam"
     assert [set(pair) for pair in figure.numbers["motion"]] == [{"image", "difference"}] * 3
 
 
 def test_another_class_and_layer_can_be_asked_for(trained: Workspace, tmp_path: Path) -> None:
     plan = params("row", "tdn")
-    figure, _ = explain.run(trained, plan, "110", tmp_path, layer="res2", target=LABELS[1])
+    figure, _ = explain_row.run(trained, plan, "110", tmp_path, layer="res2", target=LABELS[1])
     assert (figure.numbers["layer"], figure.numbers["target"]) == ("res2", LABELS[1])
 
 
@@ -149,21 +129,21 @@ def test_a_mistake_is_said_in_words(
     message: str,
 ) -> None:
     with pytest.raises(kind, match=message):
-        explain.run(trained, params("row", "tdn"), video, tmp_path, **options)
+        explain_row.run(trained, params("row", "tdn"), video, tmp_path, **options)
 
 
 def test_a_file_that_is_no_video_says_so(trained: Workspace, tmp_path: Path) -> None:
     bad = tmp_path / "notes.mp4"
     bad.write_bytes(b"not a video at all")
     with pytest.raises(DataError, match=r"notes\.mp4 cannot be shown"):
-        explain.run(trained, params("row", "tdn"), str(bad), tmp_path / "out")
+        explain_row.run(trained, params("row", "tdn"), str(bad), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_row_without_weights_says_what_to_run(trained: Workspace, tmp_path: Path) -> None:
     shutil.rmtree(trained.run("row"))
     with pytest.raises(AbsentData, match="not trained") as caught:
-        explain.run(trained, params("row", "tdn"), "110", tmp_path)
+        explain_row.run(trained, params("row", "tdn"), "110", tmp_path)
     assert "tdn train row" in caught.value.do
 
 
@@ -171,4 +151,4 @@ def test_a_flow_row_is_refused(trained: Workspace, tmp_path: Path) -> None:
     plan = params("row", "tdn")
     plan["data"]["input"] = "flow"
     with pytest.raises(AbsentData, match="reads flow"):
-        explain.run(trained, plan, "110", tmp_path)
+        explain_row.run(trained, plan, "110", tmp_path)

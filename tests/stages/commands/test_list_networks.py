@@ -14,7 +14,7 @@ from stages.commands.list_networks import Line, lines, run
 from tdn_model.build import MODELS
 from tdn_model.count_cost import Cost
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 KNOWN = {  # key: (parameters in millions, 10⁹ multiply-adds of the clips that a row prints)
     "i3d_r50_32f": (27.58, 304.94),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.clips.transforms import test_views as eval_views
+from pipeline.clips.transforms import eval_views
 from pipeline.core.workspace import Workspace
 from pipeline.schema.protocols import load_protocols
-from stages.commands import show_views as views
+from stages.commands import show_views
 from tests.checkout import ROOT
 
 PROTOCOLS = load_protocols(ROOT / "manifests")
@@ -19,7 +19,7 @@ ONE_OF_EACH = {(p.crops, p.resize_px, p.crop_px): name for name, p in PROTOCOLS.
 @pytest.mark.parametrize("name", sorted(ONE_OF_EACH.values()))
 def test_printed_crops_are_those_that_are_cut(name: str, size_px: tuple[int, int]) -> None:
     protocol = PROTOCOLS[name]
-    found = views.run(Workspace(ROOT), name, 40, 8, 5, "video", 0, size_px)
+    found = show_views.run(Workspace(ROOT), name, 40, 8, 5, "video", 0, size_px)
     if protocol.crops == "full":
         assert found["crops"] == ["the whole frame, squeezed into the square"]
         return

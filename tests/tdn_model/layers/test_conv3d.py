@@ -12,10 +12,8 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.video import s3d as torchvision_s3d
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
-from tdn_model import build
 from tdn_model.models.slowfast import evenly
-from tdn_model.weights.inflate import inflate_imagenet
-from tests.tdn_model.helpers import clips, mini, randomise_
+from tests.tdn_model.helpers import clips, make, mini, randomise_
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("i3d", {}),
@@ -237,34 +235,34 @@ def same_as(ours: Any, theirs: Any, x: Tensor) -> None:
 
 
 def test_res3d_is_torchvisions() -> None:
-    ours = build("res3d", num_classes=400, num_segments=4, blocks=(1, 2, 1, 1))
+    ours = make("res3d", num_classes=400, num_segments=4, blocks=(1, 2, 1, 1))
     units = [Conv3DSimple] * 4
     theirs = VideoResNet(BasicBlock, units, [1, 2, 1, 1], BasicStem)
     same_as(ours, theirs, torch.randn(1, 4, 1, 3, 32, 32))
 
 
 def test_s3d_is_torchvisions() -> None:
-    ours = build("s3d", num_classes=400, num_segments=8)
+    ours = make("s3d", num_classes=400, num_segments=8)
     theirs = torchvision_s3d()
     theirs.avgpool = torch.nn.AvgPool3d((1, 2, 2))  # the last maps of 64² and 8 frames are 1×2×2
     same_as(ours, theirs, torch.randn(1, 8, 1, 3, 64, 64))
 
 
 def test_inceptionv3_is_torchvisions() -> None:
-    ours = build("tsn_inceptionv3", num_classes=1000, num_segments=1)
+    ours = make("tsn_inceptionv3", num_classes=1000, num_segments=1)
     theirs = inception_v3(aux_logits=False, init_weights=False)
     same_as(ours, theirs, torch.randn(1, 1, 1, 3, 80, 80))
 
 
 def test_inflated_weights_sum_to_the_flat_ones() -> None:
-    model = build("i3d_3x1x1", num_classes=4, num_segments=5, blocks=(1, 2, 1, 1))
+    model = make("i3d_3x1x1", num_classes=4, num_segments=5, blocks=(1, 2, 1, 1))
     theirs = ResNet(Bottleneck, [1, 2, 1, 1])
     randomise_(theirs)
-    kept = inflate_imagenet(model, theirs.state_dict())
+    kept = model.load_imagenet(theirs.state_dict())
     assert kept == ["classifier.weight", "classifier.bias"]
     weight = model.state_dict()["res2.0.conv1.weight"]
     torch.testing.assert_close(weight.sum(2), theirs.layer1[0].conv1.weight)
     assert torch.equal(weight[:, :, 0], weight[:, :, 2])
-    attending = build("nl_i3d", num_classes=4, num_segments=4, blocks=(1, 2, 1, 1))
-    kept = inflate_imagenet(attending, theirs.state_dict())
+    attending = make("nl_i3d", num_classes=4, num_segments=4, blocks=(1, 2, 1, 1))
+    kept = attending.load_imagenet(theirs.state_dict())
     assert {key.split(".")[2] for key in kept if not key.startswith("classifier")} == {"attend"}

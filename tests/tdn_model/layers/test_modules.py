@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tdn_model.layers.resnet2d import Site
+from tdn_model.contract import NetworkShape
+from tdn_model.layers.resnet2d import BlockPosition
 from tdn_model.models.blvnet import Aggregation, PairedStage
 from tdn_model.models.bninception import SegmentInception
 from tdn_model.models.stm import ChannelMotion, quarter_shift_
@@ -102,8 +103,8 @@ def test_motion_excitation_pools_the_aligned_difference() -> None:
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_only_later_blocks_chain_their_chunks(index: int) -> None:
-    site = Site(3, index, 32 if index else 16, 8, 1 if index else 2, 2)
-    block = ready(Res2Block(site, T))
+    position = BlockPosition(3, index, 32 if index else 16, 8, 1 if index else 2, 2)
+    block = ready(Res2Block(position, T))
     x = maps(12, side=7).requires_grad_()  # four chunks of 8 * 26 // 64 = 3 channels
     y = block.aggregate(x)
     assert y.shape == (2 * T, 12, *([7, 7] if index else [4, 4]))
@@ -114,7 +115,7 @@ def test_only_later_blocks_chain_their_chunks(index: int) -> None:
 
 
 def test_aggregated_chunks_begin_as_identity_and_full_shift() -> None:
-    block = Res2Block(Site(2, 1, 64, 20, 1, 2), T)  # chunks of 8
+    block = Res2Block(BlockPosition(2, 1, 64, 20, 1, 2), T)  # chunks of 8
     weights = [shift.weight[:, 0].tolist() for shift in block.before_convs]
     assert weights[0] == weights[2] == [[0, 1, 0]] * 8
     assert weights[3] == [[0, 0, 1]] * 4 + [[1, 0, 0]] * 4
@@ -186,7 +187,7 @@ def test_relations_sum_over_scales_and_subsets() -> None:
 
 def test_inception_maps_have_the_published_channels() -> None:
     with torch.device("meta"):
-        model = SegmentInception(num_classes=5, num_segments=1)
+        model = SegmentInception(NetworkShape(num_classes=5, num_segments=1))
     units = [*model.stage3, *model.stage4, *model.stage5]
     channels = [unit.out_channels for unit in units]
     assert channels == [256, 320, 576, 576, 576, 608, 608, 1056, 1024, 1024]

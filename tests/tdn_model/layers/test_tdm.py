@@ -1,4 +1,4 @@
-"""The difference modules piece by piece: both readings, every form."""
+"""The difference modules piece by piece: both variants, every form."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tdn_model.layers.tdm import READINGS, LongTermTDM, ShortTermFusion, frame_differences
+from tdn_model.layers.tdm import VARIANTS, LongTermTDM, ShortTermFusion, frame_differences
 from tests.tdn_model.helpers import clips, mini, randomise_
 
-RELEASED, PRINTED = READINGS["released"], READINGS["printed"]
+RELEASED, PRINTED = VARIANTS["released"], VARIANTS["printed"]
 
 
 def test_released_differences_step_and_printed_differences_are_to_the_centre() -> None:
@@ -52,8 +52,8 @@ def test_fusion_forms(form: str) -> None:
 
 
 def long_term(**options: object) -> LongTermTDM:
-    reading = options.pop("reading", RELEASED)
-    module = LongTermTDM(32, 4, reading, **options).double()
+    variant = options.pop("variant", RELEASED)
+    module = LongTermTDM(32, 4, variant, **options).double()
     for p in module.parameters():
         torch.nn.init.normal_(p)
     return module
@@ -65,23 +65,23 @@ def response(module: LongTermTDM, z: Tensor) -> Tensor:
     for name, scale in module.scales.items():
         pool = int(name.removeprefix("pool"))
         smoothed = scale.bn(scale.conv(F.avg_pool2d(z, pool)))
-        mode = module.reading.upsample
+        mode = module.variant.upsample
         total += F.interpolate(smoothed, size=z.shape[2:], mode=mode)
-    if module.reading.mean_of_scales:
+    if module.variant.mean_of_scales:
         total = total / (len(module.scales) + 1)
     if module.form == "channel":
         total = total.mean((2, 3), keepdim=True)
     y = module.expand_bn(module.expand(total))
-    return y if module.form == "add" else torch.sigmoid(y) - module.reading.gate_offset
+    return y if module.form == "add" else torch.sigmoid(y) - module.variant.gate_offset
 
 
-@pytest.mark.parametrize("reading", ["released", "printed"])
+@pytest.mark.parametrize("variant", ["released", "printed"])
 @pytest.mark.parametrize("form", ["attention", "channel", "add"])
 @pytest.mark.parametrize("scales", [1, 2, 3, 4])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_long_term_forms(reading: str, form: str, scales: int, bidirectional: bool) -> None:
+def test_long_term_forms(variant: str, form: str, scales: int, bidirectional: bool) -> None:
     module = long_term(
-        reading=READINGS[reading], form=form, scales=scales, bidirectional=bidirectional
+        variant=VARIANTS[variant], form=form, scales=scales, bidirectional=bidirectional
     ).eval()
     x = torch.randn(8, 32, 7, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -91,10 +91,10 @@ def test_long_term_forms(reading: str, form: str, scales: int, bidirectional: bo
         for row in range(8):
             t = row % 4
             if t < 3:
-                p[row] = s[row + 1] - b[row] if reading == "released" else b[row] - s[row + 1]
-            if reading == "released" and t > 0:
+                p[row] = s[row + 1] - b[row] if variant == "released" else b[row] - s[row + 1]
+            if variant == "released" and t > 0:
                 q[row] = s[row - 1] - b[row]
-            if reading == "printed" and t < 3:
+            if variant == "printed" and t < 3:
                 q[row] = b[row + 1] - s[row]
         g = response(module, p)
         if bidirectional:

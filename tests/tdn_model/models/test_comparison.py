@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from tdn_model import build
+from tdn_model.contract import NetworkShape
 from tdn_model.count_cost import measure
 from tdn_model.models.tea import res2net, tea
 from tdn_model.weights.imagenet import load_imagenet, torchvision_names
-from tests.tdn_model.helpers import clips, mini, randomise_
+from tests.tdn_model.helpers import clips, make, mini, randomise_
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     *(("tanet", {"position": position}) for position in "abcd"),
@@ -144,7 +144,7 @@ PRINTED_G = [
 def test_full_size_networks_cost_what_the_tables_print(row: Any) -> None:
     architecture, options, frames, side, classes, params, gmacs, tolerance = row
     with torch.device("meta"):
-        model: Any = build(architecture, num_classes=classes, num_segments=frames, **options)
+        model: Any = make(architecture, num_classes=classes, num_segments=frames, **options)
     cost = measure(model, (1, frames, model.window, model.in_channels, side, side))
     assert cost.gmacs == pytest.approx(gmacs, rel=tolerance)
     if params is not None:
@@ -185,8 +185,8 @@ def test_tea_starts_from_a_res2net_and_keeps_its_own_modules_as_they_began() -> 
     """All that TEA adds to Res2Net keeps its initial values; the rest is the Res2Net's."""
     shape: dict[str, Any] = {"width": 16, "blocks": (2, 1, 1, 1)}
     torch.manual_seed(0)
-    images = res2net(num_classes=5, **shape)
-    network = tea(num_classes=7, num_segments=4, **shape)
+    images = res2net(NetworkShape(num_classes=5, num_segments=1, dropout=0.0, **shape))
+    network = tea(NetworkShape(num_classes=7, num_segments=4, **shape))
     kept = load_imagenet(network, torchvision_names(images.state_dict()))
     added = ("before_convs", "after_conv1", "classifier", "num_batches_tracked")
     assert all(any(part in key for part in added) for key in kept)

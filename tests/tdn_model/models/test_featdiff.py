@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from tdn_model.models.featdiff import FeatureDifferenceNet, load_pretrained
+from tdn_model.optim import freeze_partial_bn
 from tests.tdn_model.helpers import clips, mini, randomise_
 
 
@@ -109,12 +110,12 @@ def test_phase_one_holds_the_image_network_but_its_classifier() -> None:
 
 def test_partial_bn_leaves_each_networks_first_batch_norm() -> None:
     model = mini("featdiff")
-    model.train().freeze_partial_bn()
+    freeze_partial_bn(model.train())
     norms = (torch.nn.BatchNorm2d,)
     free = [n for n, m in model.named_modules() if isinstance(m, norms) and m.training]
     assert free == ["image.stem.bn", "difference.stem.bn"]
     model.set_phase(1)
-    model.freeze_partial_bn()
+    freeze_partial_bn(model)
     free = [n for n, m in model.named_modules() if isinstance(m, norms) and m.training]
     assert free == ["difference.stem.bn"]
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.models import googlenet, inception_v3, resnet50
 
-from tdn_model import build
 from tdn_model.weights.imagenet import IMAGENET, REFUSED, load_imagenet
-from tests.tdn_model.helpers import clips
+from tests.tdn_model.helpers import clips, make
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +19,8 @@ def weights() -> dict[str, Tensor]:
     return resnet50().state_dict()
 
 
-def make(architecture: str, **options: Any) -> Any:
-    return build(architecture, num_classes=3, num_segments=2, **options)
-
-
 def test_tsn_with_imagenet_weights_is_the_mean_over_torchvision(weights: dict[str, Tensor]) -> None:
-    model = make("tsn").eval()
+    model = make("tsn", num_classes=3, num_segments=2).eval()
     kept = load_imagenet(model, weights)
     assert kept == ["classifier.weight", "classifier.bias"]
     image_net = resnet50().eval()
@@ -38,7 +33,7 @@ def test_tsn_with_imagenet_weights_is_the_mean_over_torchvision(weights: dict[st
 
 
 def test_tdn_fills_its_difference_path_from_the_same_weights(weights: dict[str, Tensor]) -> None:
-    model = make("tdn", s_tdm_stages=(1, 2, 3), l_tdm_stages=(4, 5))
+    model = make("tdn", num_classes=3, num_segments=2, s_tdm_stages=(1, 2, 3), l_tdm_stages=(4, 5))
     kept = load_imagenet(model, weights)
     state = model.state_dict()
     mean = weights["conv1.weight"].mean(1)
@@ -53,7 +48,7 @@ def test_tdn_fills_its_difference_path_from_the_same_weights(weights: dict[str, 
 
 
 def test_flow_stems_get_the_mean_of_the_colour_channels(weights: dict[str, Tensor]) -> None:
-    model = make("tsm", in_channels=2)
+    model = make("tsm", num_classes=3, num_segments=2, in_channels=2)
     load_imagenet(model, weights)
     mean = weights["conv1.weight"].mean(1)
     assert torch.equal(model.stem.conv.weight[:, 1], mean)
@@ -61,13 +56,16 @@ def test_flow_stems_get_the_mean_of_the_colour_channels(weights: dict[str, Tenso
 
 def test_weights_that_do_not_fit_are_refused_by_name(weights: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match=r"res2\.0\.conv1\.weight"):
-        load_imagenet(make("tsn", width=8), weights)
+        load_imagenet(make("tsn", num_classes=3, num_segments=2, width=8), weights)
     with pytest.raises(ValueError, match=r"missing \['res4\.6\."):
-        load_imagenet(make("tsn", backbone="resnet101"), weights)
+        load_imagenet(make("tsn", num_classes=3, num_segments=2, backbone="resnet101"), weights)
     with pytest.raises(ValueError, match=r"unknown or of another shape \['res2\.1\."):
-        load_imagenet(make("tsn", blocks=(1, 4, 6, 3)), weights)
+        load_imagenet(make("tsn", num_classes=3, num_segments=2, blocks=(1, 4, 6, 3)), weights)
     with pytest.raises(ValueError, match=r"missing \['stem\.bn\.running_var'\]"):
-        load_imagenet(make("tsn"), {k: v for k, v in weights.items() if k != "bn1.running_var"})
+        load_imagenet(
+            make("tsn", num_classes=3, num_segments=2),
+            {k: v for k, v in weights.items() if k != "bn1.running_var"},
+        )
 
 
 REFUSED_OPTIONS: dict[str, dict[str, Any]] = {
@@ -85,7 +83,7 @@ REFUSED_OPTIONS: dict[str, dict[str, Any]] = {
 def test_a_network_without_a_counterpart_says_why(architecture: str) -> None:
     with torch.device("meta"):
         options = {"num_classes": 3, "num_segments": 2, **REFUSED_OPTIONS.get(architecture, {})}
-        model = build(architecture, **options)
+        model = make(architecture, **options)
     with pytest.raises(ValueError, match=f"no ImageNet weights fit {architecture}: .+"):
         load_imagenet(model, {})
 
@@ -98,7 +96,7 @@ def test_every_backbone_with_weights_is_known_to_torchvision() -> None:
 
 @pytest.mark.parametrize("architecture", ["i3d", "nl_i3d", "slowonly", "i3d_3x1x1"])
 def test_residual_volumes_are_inflated(architecture: str, weights: dict[str, Tensor]) -> None:
-    model = build(architecture, num_classes=3, num_segments=8)
+    model = make(architecture, num_classes=3, num_segments=8)
     kept = load_imagenet(model, weights)
     state = model.state_dict()
     for ours, theirs in (("stem.conv", "conv1"), ("res2.1.conv1", "layer1.1.conv1")):
@@ -109,17 +107,17 @@ def test_residual_volumes_are_inflated(architecture: str, weights: dict[str, Ten
 
 
 def test_p3d_takes_its_spatial_half(weights: dict[str, Tensor]) -> None:
-    model = build("p3d", num_classes=3, num_segments=16)
+    model = make("p3d", num_classes=3, num_segments=16)
     kept = load_imagenet(model, weights)
     got = model.state_dict()["res3.0.space.conv.weight"][:, :, 0]
     assert torch.equal(got, weights["layer2.0.conv2.weight"])
     assert all("time" in key or "classifier" in key for key in kept)
     with pytest.raises(ValueError, match=r"another shape \['conv1\.weight'"):
-        load_imagenet(build("p3d", num_classes=3, num_segments=16, width=8), weights)
+        load_imagenet(make("p3d", num_classes=3, num_segments=16, width=8), weights)
 
 
 def test_both_networks_of_a_difference_pair_are_filled(weights: dict[str, Tensor]) -> None:
-    model = build("featdiff", num_classes=3, num_segments=2)
+    model = make("featdiff", num_classes=3, num_segments=2)
     load_imagenet(model, weights)
     state = model.state_dict()
     for stream in ("image", "difference"):
@@ -131,7 +129,7 @@ def test_inception_v3_takes_our_normalisation() -> None:
     image_net = inception_v3(transform_input=True, init_weights=False).eval()
     for norm in (m for m in image_net.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         norm.running_mean.uniform_(-0.1, 0.1)
-    model = build("tsn_inceptionv3", num_classes=3, num_segments=1).eval()
+    model = make("tsn_inceptionv3", num_classes=3, num_segments=1).eval()
     kept = load_imagenet(model, image_net.state_dict())
     assert kept == ["classifier.weight", "classifier.bias"]
     image_net.fc = model.classifier
@@ -145,7 +143,7 @@ def test_inception_v3_takes_our_normalisation() -> None:
 def test_a_still_video_sees_the_googlenet_it_was_inflated_from(architecture: str) -> None:
     torch.manual_seed(1)
     image_net = googlenet(init_weights=False, aux_logits=True).eval()
-    model = build(architecture, num_classes=3, num_segments=8).eval()
+    model = make(architecture, num_classes=3, num_segments=8).eval()
     kept = load_imagenet(model, image_net.state_dict())
     assert all("linear" in key or "classifier" in key or ".1.bn." in key for key in kept)
     for part in model.modules():

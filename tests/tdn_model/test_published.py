@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tdn_model import build, export_official, import_official
-from tdn_model.weights.published import KEY_MAPS, CheckpointMismatch
-from tests.tdn_model.helpers import MINI, clips, mini, randomise_
+from tdn_model import export_official, import_official
+from tdn_model.published import KEY_MAPS, CheckpointMismatch
+from tests.tdn_model.helpers import MINI, clips, make, mini, randomise_
 from tests.tdn_model.reference_tdn import Reference, official_input
 
 NARROW = {"width": MINI["width"], "blocks": MINI["blocks"]}
@@ -51,7 +51,7 @@ def test_names_and_shapes_are_those_of_the_published_files(
 ) -> None:
     expected = published_list(name)
     with torch.device("meta"):
-        model = build(architecture, backbone=backbone, num_classes=174, num_segments=num_segments)
+        model = make(architecture, backbone=backbone, num_classes=174, num_segments=num_segments)
     names = KEY_MAPS[architecture](model)
     ours = {
         names[key]: (tuple(tensor.shape), tensor.is_floating_point())
@@ -163,7 +163,7 @@ def test_a_class_permutation_reorders_logits_and_is_undone_on_export() -> None:
 
 def test_only_the_shifted_blocks_of_a_deep_tsm_are_wrapped() -> None:
     with torch.device("meta"):
-        model = build("tsm", backbone="resnet101", num_classes=174, num_segments=8)
+        model = make("tsm", backbone="resnet101", num_classes=174, num_segments=8)
     wrapped = [name for name in KEY_MAPS["tsm"](model).values() if ".net." in name]
     assert len(wrapped) == 2 + 2 + 12 + 2
     assert all(int(name.split(".")[2]) % 2 == 0 for name in wrapped)

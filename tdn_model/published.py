@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tdn_model.build import build
+from tdn_model.build import build_from
 
 KeyMap = Callable[[nn.Module], dict[str, str]]
 Rules = Sequence[tuple[str, str]]
@@ -55,7 +55,8 @@ def import_official(
     """The network with the checkpoint's weights, in evaluation mode and in the checkpoint's dtypes.
 
     `num_classes` is read off the classifier; given, it must agree. `class_permutation[i]` is the
-    checkpoint's index of our class i. `options` go to `build`. Tensors are copied.
+    checkpoint's index of our class i. `options` are the other fields of `NetworkShape` and the
+    network's own. Tensors are copied.
     """
     key_map = _key_map(architecture)
     given = _bare(state_dict)
@@ -68,13 +69,8 @@ def import_official(
     if head == "base_model.fc":  # how the authors' networks without dropout name it
         options.setdefault("dropout", 0.0)
     with torch.device("meta"):
-        model = build(
-            architecture,
-            backbone=backbone,
-            num_classes=classes,
-            num_segments=num_segments,
-            **options,
-        )
+        shape = {"backbone": backbone, "num_classes": classes, "num_segments": num_segments}
+        model = build_from(architecture, shape | options)
     names = key_map(model)
     _check_entries(model.state_dict(), names, given)
     state = {ours: _laid_out(given[theirs]) for ours, theirs in names.items()}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.core.errors import UsageError
-from pipeline.core.workspace import Workspace, find_root
-from stages.cli.trees import cell_tree, figure_tree, prose_tree, show
+from stages.cli.options import AsJson, Profile, print_json, print_rich, with_profile, workspace
+from stages.cli.trees import cell_tree, figure_tree, prose_tree
 
 if TYPE_CHECKING:
     from pipeline.audit.links import Status
@@ -19,11 +17,6 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 40
 
-Profile = Annotated[
-    str,
-    typer.Option("--profile", "-p", help="mini, paper, local or your own", envvar="TDN_PROFILE"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 NumberArg = Annotated[
     str,
     typer.Argument(
@@ -34,9 +27,8 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command()(audit)
-    app.command()(trace)
-    app.command()(why)
+    for command in (audit, trace, why):
+        app.command(rich_help_panel="Checks")(command)
 
 
 def audit(
@@ -63,18 +55,18 @@ def audit(
 
     Changes nothing. With --cell or --table only what that comes from is checked.
     """
-    from stages.commands import audit_results as stage
+    from stages.commands import audit_results
 
-    work = _work(profile)
+    work = workspace(profile)
     if export is not None:
-        typer.echo(json.dumps(stage.export(work, export, cell, table), indent=2))
+        print_json(audit_results.export(work, export, cell, table))
         return
     if level >= 4 and cell is None and table is None:
         raise UsageError(
             "level 4 makes rows again: name what for", do="give --cell CELL (or --table TABLE)"
         )
     published = None if against is None else _digest(against)
-    found = stage.run(
+    found = audit_results.run(
         work,
         level=level,
         cell=cell,
@@ -84,7 +76,7 @@ def audit(
         published=published,
     )
     if as_json:
-        typer.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        print_json(found.as_json())
     else:
         _print(found, cell)
     if found.broken:
@@ -96,23 +88,21 @@ def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini")
 
     A number is a cell of a table, a verdict on a sentence (prose/…) or a figure (figure/…).
     """
-    from dataclasses import asdict
+    from stages.commands import audit_results
 
-    from stages.commands import audit_results as stage
-
-    found = stage.trace(_work(profile), number)
+    found = audit_results.trace(workspace(profile), number)
     context = found.context
     if as_json:
-        steps = {name: [asdict(step) for step in walk] for name, walk in found.walks.items()}
+        steps = {name: list(walk) for name, walk in found.walks.items()}
         about: dict[str, Any] = {found.kind: dict(found.about)}
         about |= {"steps": steps[number]} if found.kind == "cell" else {"rests_on": steps}
-        typer.echo(json.dumps(about, indent=2, ensure_ascii=False))
+        print_json(about)
     elif found.kind == "cell":
-        show(cell_tree(context, number, found.walks[number], None))
+        print_rich(cell_tree(context, number, found.walks[number], None))
     elif found.kind == "prose":
-        show(prose_tree(context, found.about, found.walks))
+        print_rich(prose_tree(context, found.about, found.walks))
     else:
-        show(figure_tree(context, found.about, found.walks))
+        print_rich(figure_tree(context, found.about, found.walks))
 
 
 def why(
@@ -121,12 +111,11 @@ def why(
     profile: Profile = "mini",
 ) -> None:
     """Say what would run again for a row, and because of which changed input. Runs nothing."""
-    from stages.commands import audit_results as stage
+    from stages.commands import audit_results
 
-    reasons = stage.why(_work(profile), row)
+    reasons = audit_results.why(workspace(profile), row)
     if as_json:
-        found = [{"run": reason.run, "causes": list(reason.causes)} for reason in reasons]
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json([{"run": reason.run, "causes": list(reason.causes)} for reason in reasons])
         return
     moving = [reason for reason in reasons if reason.causes]
     for reason in moving:
@@ -135,10 +124,6 @@ def why(
             typer.echo(f"  {cause}")
     still = len(reasons) - len(moving)
     typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
-
-
-def _work(profile: str) -> Workspace:
-    return Workspace(find_root(Path.cwd()), profile)
 
 
 def _digest(text: str) -> str:
@@ -151,19 +136,19 @@ def _print(found: Result, cell: str | None) -> None:
     """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
     from pipeline.audit.links import counts, limits
     from pipeline.lineage.root import read_root
-    from stages.commands import audit_results as stage
+    from stages.commands import audit_results
 
     context = found.context
     if cell is not None:
-        steps = stage.trace(context.work, cell).walks[cell]
-        show(cell_tree(context, cell, steps, found.links))
+        steps = audit_results.trace(context.work, cell).walks[cell]
+        print_rich(cell_tree(context, cell, steps, found.links))
     broken = found.broken
     for link in broken[:_MOST_SHOWN]:
         typer.echo(f"{link.status}: {link.path} ({link.source} {link.relation})")
         if link.detail:
             typer.echo(f"  {link.detail}")
         if link.do:
-            typer.echo(f"  do: {link.do}")
+            typer.echo(f"  do: {with_profile(link.do)}")
     if len(broken) > _MOST_SHOWN:
         typer.echo(f"… and {len(broken) - _MOST_SHOWN} more (--json has all)")
     stated = read_root(context.work)

@@ -1,0 +1,195 @@
+"""Commands for data sets and stores: make, check, decode, flow, look, verify, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.core.errors import TdnError
+from pipeline.core.workspace import Workspace
+from stages.cli.options import (
+    DatasetArg,
+    Graph,
+    Profile,
+    RetryFailed,
+    Workers,
+    print_json,
+    print_table,
+    workspace,
+)
+from stages.cli.run_stage import progress_bar, run_stage
+
+if TYPE_CHECKING:
+    from pipeline.store.index import FrameIndex
+
+PANEL = "Data sets"
+store_app = typer.Typer(help="Frame stores: look, verify, take frames out.", no_args_is_help=True)
+StoredDataset = Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")]
+Flow = Annotated[bool, typer.Option("--flow", help="the store of its optical flow instead")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (mini, check, decode, flow):
+        app.command(rich_help_panel=PANEL)(command)
+    app.add_typer(store_app, name="store", rich_help_panel=PANEL)
+    app.command("export-lists", rich_help_panel=PANEL)(export_lists)
+
+
+def mini(
+    dataset: DatasetArg, workers: Workers = None, profile: Profile = "mini", graph: Graph = False
+) -> None:
+    """Generate a miniature data set in its official layout."""
+    run_stage("mini", dataset, profile, graph, workers=workers)
+
+
+def check(
+    dataset: DatasetArg,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="also decode the first frames of every video")
+    ] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Reconcile a data set's annotation with its files and write the ledger of sources."""
+    run_stage("check", dataset, profile, graph)
+    if not graph:
+        with progress_bar(f"probe {dataset}") as progress:
+            _print_check(workspace(profile), dataset, probe, progress)
+
+
+def decode(
+    dataset: DatasetArg,
+    workers: Workers = None,
+    retry_failed: RetryFailed = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only say what it will cost, from a sample")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=2, help="videos that a dry run decodes")] = 24,
+    as_json: Annotated[bool, typer.Option("--json", help="a dry run's numbers as JSON")] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Decode a data set into its frame store; finished shards are kept."""
+    if dry_run:
+        _print_estimate(workspace(profile), dataset, workers, sample, as_json)
+        return
+    run_stage("decode", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
+
+
+def flow(
+    dataset: DatasetArg,
+    workers: Workers = None,
+    retry_failed: RetryFailed = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Compute the optical flow between a data set's stored frames, into a store of its own."""
+    run_stage("flow", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
+
+
+def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:
+    """The frame (or flow) store of a data set of the profile; both names are checked first."""
+    from pipeline.schema.experiments import known_dataset
+    from pipeline.store.index import read_index
+
+    work = workspace(profile)
+    known_dataset(work.manifests, profile, dataset)
+    return read_index(work.flow(dataset) if flow else work.frames(dataset))
+
+
+@store_app.command("stat")
+def store_stat(dataset: StoredDataset, profile: Profile = "mini", flow: Flow = False) -> None:
+    """What a store holds, in numbers."""
+    from pipeline.store.inspect_store import summary
+
+    index = _store(profile, dataset, flow)
+    print_json(summary(index))
+
+
+@store_app.command("verify")
+def store_verify(dataset: StoredDataset, profile: Profile = "mini", flow: Flow = False) -> None:
+    """Digest every stored video again; names what is damaged, so that decode redoes it; exits 1."""
+    from pipeline.store.inspect_store import verify
+
+    index = _store(profile, dataset, flow)
+    found = verify(index)
+    for item in found:
+        typer.echo(f"{item.shard} {item.video_id}: {item.what}")
+    if found:
+        raise TdnError(
+            f"{len(found)} of the store's entries are damaged",
+            do=f"run `tdn {'flow' if flow else 'decode'} {dataset}`: it redoes what is damaged",
+        )
+    typer.echo(f"{dataset}: {len(index.videos)} videos, all as indexed")
+
+
+@store_app.command("get")
+def store_get(
+    dataset: StoredDataset,
+    video: Annotated[str, typer.Argument(metavar="VIDEO")],
+    frames: Annotated[list[int] | None, typer.Argument(metavar="[FRAME]...")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the JPEG files")] = Path(),
+    profile: Profile = "mini",
+    flow: Flow = False,
+) -> None:
+    """Write frames (0-based; none named: all) of a video out for a look."""
+    from pipeline.store.inspect_store import export_frames
+
+    for path in export_frames(_store(profile, dataset, flow), video, frames, out):
+        typer.echo(path)
+
+
+def export_lists(
+    dataset: StoredDataset,
+    out: Annotated[Path, typer.Option(help="folder for the lists")],
+    form: Annotated[str, typer.Option(help="frames, videos or csv")] = "frames",
+    profile: Profile = "mini",
+) -> None:
+    """Write TSN-style lists of a decoded data set for other code bases."""
+    from pipeline.store.tsn_lists import write_lists
+
+    for path in write_lists(_store(profile, dataset), out, form):
+        typer.echo(path)
+
+
+def _print_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> None:
+    """What `tdn check DATASET [--probe]` prints once the ledger is written."""
+    from pipeline.core.files import read_json
+    from stages import check
+    from stages.graph import read_plan
+
+    summary = read_json(work.sources(dataset))
+    for line in check.lines(summary):
+        typer.echo(line)
+    if summary["status"] == "absent":
+        return
+    try:
+        if probe:
+            params = read_plan(work, "check", dataset)["params"]
+            check.look_inside(work, dataset, params=params, progress=progress)
+    finally:
+        for line in check.list_lines(work, dataset):
+            typer.echo(line)
+
+
+def _print_estimate(
+    work: Workspace, dataset: str, workers: int | None, sample: int, as_json: bool
+) -> None:
+    """What `tdn decode DATASET --dry-run` prints."""
+    from stages import plan
+    from stages.commands import estimate_decode
+    from stages.graph import read_plan
+
+    plan.run(work, wanted=("decode", dataset))
+    params = read_plan(work, "decode", dataset)["params"]
+    found = estimate_decode.run(work, dataset, params=params, workers=workers, sample=sample)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"{dataset}: {found['videos']} videos to decode, {found['sampled']} of them tried")
+    print_table(("", ">", ""), estimate_decode.table(found))
+    for line in estimate_decode.remarks(found):
+        typer.echo(line)

@@ -1,0 +1,101 @@
+"""Commands for results: whole profiles, costs, tables, figures, the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stages.cli.options import Graph, Profile, workspace
+from stages.cli.run_stage import run_stage
+
+PANEL = "Results"
+profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (repro, plan, cost, tables, figures, report):
+        app.command(rich_help_panel=PANEL)(command)
+    app.add_typer(profile_app, name="profile", rich_help_panel=PANEL)
+
+
+def repro(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="rows, data sets or tables; default: all"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
+    profile: Profile = "mini",
+) -> None:
+    """Bring a profile, or what the targets rest on, up to date: many rows side by side."""
+    from stages.driver import repro as driver
+
+    work = workspace(profile)
+    driver.run(work, driver.choice(work, jobs, targets or [], dry_run))
+
+
+def plan(profile: Profile = "mini") -> None:
+    """Resolve all manifests of a profile; the first stage of the graph."""
+    from stages.plan import run
+
+    changed = run(workspace(profile))
+    typer.echo(f"plan: {changed} changed", err=True)
+
+
+def cost(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Count parameters and multiply-adds of every row's network at the paper's size."""
+    run_stage("cost", "all", profile, graph)
+
+
+def tables(
+    check: Annotated[
+        bool, typer.Option("--check", help="only check that every claim is in exactly one cell")
+    ] = False,
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Regenerate the papers' tables from the metrics at hand."""
+    if check:
+        from stages.tables import check as check_claims
+
+        typer.echo(f"{check_claims(workspace(profile))} claims, each in exactly one cell")
+        return
+    run_stage("tables", "all", profile, graph)
+
+
+def figures(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Draw the figures of the report."""
+    run_stage("figures", "all", profile, graph)
+
+
+def report(profile: Profile = "mini", graph: Graph = False) -> None:
+    """Write the HTML report."""
+    run_stage("report", "all", profile, graph)
+
+
+@profile_app.command("list")
+def profile_list() -> None:
+    """Profiles, and which are switched on."""
+    from stages import profiles
+
+    for name, on, title in profiles.listing(workspace("mini")):
+        typer.echo(f"{'*' if on else ' '} {name:<8} {title}")
+
+
+@profile_app.command("use")
+def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
+    from stages import profiles
+
+    path = profiles.use(workspace(name))
+    typer.echo(f"dvc repro {path}")
+
+
+@profile_app.command("drop")
+def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Switch a profile's graph off; its data, runs and reports stay."""
+    from stages import profiles
+
+    profiles.drop(workspace(name))

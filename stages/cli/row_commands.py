@@ -1,0 +1,182 @@
+"""Commands for rows and networks: train, predict, score; lists of both; a look into one video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.core.errors import UsageError
+from stages.cli.options import AsJson, Graph, Profile, RowArg, print_json, print_table, workspace
+from stages.cli.run_stage import run_stage
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (rows, models, pretrain, train, predict, score, views, explain):
+        app.command(rich_help_panel=PANEL)(command)
+    app.command("import-checkpoint", rich_help_panel=PANEL)(import_checkpoint)
+
+
+PANEL = "Rows and networks"
+
+
+def pretrain(
+    start: Annotated[str, typer.Argument(metavar="START", help="images or scratch")],
+    profile: Profile = "mini",
+    graph: Graph = False,
+) -> None:
+    """Prepare the weights that rows start from: image pre-training, or nothing."""
+    run_stage("pretrain", start, profile, graph)
+
+
+def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Train one row."""
+    run_stage("train", row, profile, graph)
+
+
+def predict(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Predict one row's test videos under all its protocols: logits per view."""
+    run_stage("predict", row, profile, graph)
+
+
+def score(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
+    """Score one row's predictions."""
+    run_stage("score", row, profile, graph)
+
+
+def models(
+    only: Annotated[list[str] | None, typer.Argument(metavar="[NETWORK]...")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the networks: parameters, multiply-adds at the paper's input, printed, difference."""
+    from stages.commands import list_networks
+
+    lines = list_networks.run(workspace("mini"), only or ())
+    if as_json:
+        print_json(lines)
+        return
+    print_table(
+        ("network", "input", ">params", ">G", ">printed", ">diff", ""),
+        (
+            (
+                line.key,
+                line.input,
+                f"{line.params:,}",
+                f"{line.gmacs:.2f}",
+                "" if line.printed is None else f"{line.printed:g}",
+                "" if line.difference_pct is None else f"{line.difference_pct:+.1f}%",
+                "; ".join(filter(None, (line.place, line.note))),
+            )
+            for line in lines
+        ),
+    )
+
+
+def rows(
+    tflops: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="10^12 operations/s that your GPU sustains in training"),
+    ] = None,
+    measured: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda: hours at the rate that `tdn bench model` measured there"),
+    ] = None,
+    profile: Profile = "paper",
+    as_json: AsJson = False,
+) -> None:
+    """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at."""
+    from stages.commands import list_rows
+
+    if tflops is not None and measured is not None:
+        raise UsageError("--tflops and --measured exclude each other", do="give one of them")
+    work = workspace(profile)
+    if measured is not None:
+        tflops = list_rows.measured_tflops(work, measured)
+    lines = list_rows.run(work, tflops)
+    if as_json:
+        print_json(lines)
+        return
+    print_table(
+        ("row", ">clips", ">PMAC", ">hours", "aims at"),
+        (
+            (
+                line.row,
+                "?" if line.clips is None else f"{line.clips:,}",
+                "?" if line.petamacs is None else f"{line.petamacs:,.1f}",
+                "" if line.hours is None else f"{line.hours:,.1f}",
+                ", ".join(f"{place} {value}" for place, value in line.aims.items()),
+            )
+            for line in lines
+        ),
+    )
+
+
+def views(
+    protocol: Annotated[str, typer.Option(help="a key of manifests/protocols.yaml")],
+    frames: Annotated[int, typer.Option(min=1, help="frames of the video")],
+    segments: Annotated[int, typer.Option(min=1, help="T")] = 8,
+    window: Annotated[int, typer.Option(min=1, help="F: 5 for TDN, 1 for segment networks")] = 5,
+    video: Annotated[str, typer.Option(help="its id, for seeded protocols")] = "video",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    width: Annotated[int, typer.Option(min=1, help="of the stored frames, in pixels")] = 340,
+    height: Annotated[int, typer.Option(min=1, help="of the stored frames, in pixels")] = 256,
+) -> None:
+    """Print exactly which frames (0-based) and crops a test protocol takes, as JSON."""
+    from stages.commands import show_views
+
+    size_px = (width, height)
+    print_json(
+        show_views.run(workspace("mini"), protocol, frames, segments, window, video, seed, size_px)
+    )
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="an authors' .pth.tar")],
+    architecture: Annotated[str, typer.Option(help="tdn, tanet, tsm, tsn or tea")],
+    out: Annotated[Path, typer.Option(help="where to write our weights")],
+    backbone: Annotated[str, typer.Option(help="resnet50, resnet101 or res2net50")] = "resnet50",
+    segments: Annotated[int, typer.Option(min=1, help="T the checkpoint was trained with")] = 8,
+    permutation: Annotated[
+        Path | None, typer.Option(help="JSON list: the checkpoint's index of each class of ours")
+    ] = None,
+) -> None:
+    """Convert a published checkpoint; unused, missing and mismatched keys are named."""
+    from stages.commands import import_checkpoint
+
+    count = import_checkpoint.run(file, architecture, out, backbone, segments, permutation)
+    typer.echo(f"{out}: {count} tensors of {architecture} ({backbone}, {segments} segments)")
+
+
+def explain(
+    row: Annotated[str, typer.Argument(metavar="ROW", help="a trained row")],
+    video: Annotated[
+        str, typer.Argument(metavar="VIDEO", help="an id of its data set, or a path of your own")
+    ],
+    layer: Annotated[
+        str, typer.Option(help="a layer for Grad-CAM, as res2 or res4.1 (default: the last stage)")
+    ] = "",
+    target: Annotated[
+        str, typer.Option("--class", help="class to look for (default: label, else the answer)")
+    ] = "",
+    protocol: Annotated[str, typer.Option(help="whose first clip is shown")] = "",
+    out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("explain"),
+    profile: Profile = "mini",
+) -> None:
+    """Show where a trained row looks in a video: PNG, SVG and numbers."""
+    from stages import plan
+    from stages.commands import explain_row
+    from stages.graph import read_plan
+
+    work = workspace(profile)
+    plan.run(work, wanted=("predict", row))
+    params = read_plan(work, "predict", row)["params"]
+    figure, paths = explain_row.run(
+        work, params, video, out, layer=layer, target=target, protocol=protocol
+    )
+    found = figure.numbers
+    label = f" (labelled {found['label']})" if found["label"] else ""
+    typer.echo(f"{row} answers {found['answer']}{label}; shown: {found['target']}")
+    for path in paths:
+        typer.echo(path)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from stages.cli.options import print_json, print_table, with_profile, workspace
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    size: float | None
+
+
+def test_advice_names_the_profile_in_use_where_a_command_takes_one() -> None:
+    text = "run `tdn check ssv1`, then `tdn train ROW --profile gpu` or `make repro`"
+    workspace("mini")
+    assert with_profile(text) == text
+    workspace("local")
+    assert with_profile("run `tdn check ssv1`, then `tdn decode ssv1` or `make repro`") == (
+        "run `tdn check ssv1 --profile local`, then `tdn decode ssv1 --profile local` "
+        "or `make repro PROFILE=local`"
+    )
+    for alone in (
+        "`tdn train ROW --profile gpu`",
+        "`tdn models`",
+        "`tdn profile use gpu`",
+        "tdn x",
+    ):
+        assert with_profile(alone) == alone
+    workspace("mini")
+
+
+def test_dataclasses_are_printed_as_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"lines": [Line("ä", 1.5), Line("b", None)]})
+    assert json.loads(capsys.readouterr().out) == {
+        "lines": [{"name": "ä", "size": 1.5}, {"name": "b", "size": None}]
+    }
+    with pytest.raises(TypeError, match="object is no JSON value"):
+        print_json(object())
+
+
+def test_a_table_is_aligned_and_never_cut_or_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "word " * 60
+    print_table(("name", ">G", "note"), [("a", "1.0", ""), ("[b]", "22.5", long.strip())])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["name     G  note", "a      1.0", f"[b]   22.5  {long.strip()}"]
