@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pipeline.core.files import write_json
 from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
 from pipeline.mini import generate
-from pipeline.schema.base import validate
-from pipeline.schema.miniature import Twin
+from pipeline.schema.plan_models import MiniPlan
 
 
 def run(
     work: Workspace,
     key: str,
+    plan: MiniPlan,
     *,
-    params: dict[str, Any],
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `data/P/raw/DS/` and, when it is complete, the stamp that says what it holds."""
-    twin = validate(Twin, params["twin"], where=f"manifests/twins/{key}.yaml")
+    """Write `data/P/raw/DS/` and, when it is complete, `DS.generated.json`: what it holds."""
     if workers is None:
         workers = cores()
-    stamp = work.stamp(key)
-    stamp.unlink(missing_ok=True)
-    write_json(stamp, generate(key, twin, work.raw(key), workers, progress))
+    raw, summary = work.raw(key, generated=True), work.generated(key)
+    summary.unlink(missing_ok=True)
+    write_json(summary, generate(key, plan.miniature, raw, workers, progress))

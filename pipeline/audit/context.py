@@ -120,7 +120,7 @@ class Context:
         """
         roots = [self.work.relative(self.work.data), self.work.relative(self.work.run("x").parent)]
         parts = path.split("/")
-        if parts[0] == "data" and not path.endswith(".stamp.json"):
+        if parts[0] == "data" and not path.endswith(".generated.json"):
             depth = 3 if parts[1] == "raw" else 4
             if len(parts) >= depth and {"raw", "frames", "flow"} & set(parts[:3]):
                 roots.append("/".join(parts[:depth]))

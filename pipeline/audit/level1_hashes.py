@@ -181,7 +181,8 @@ def _sources(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[L
     ledger = made.get("ledger")
     if ledger is None or not context.place(ledger.path).is_file():
         return
-    source, raw = f"record:{run.name}", context.work.raw(run.key)
+    source = f"record:{run.name}"
+    raw = context.work.raw(run.key, generated=bool(run.params.get("generated")))
     relative = context.work.relative(raw)
     options = run.params.get("dataset", {}).get("options", {})
     prefix = options.get("frame_prefix")

@@ -97,9 +97,8 @@ def _absent(context: Context, run: Run, ledger: Run | None) -> Link | None:
     if ledger is None:
         detail = "no ledger lists its videos"
         return _link(run, run.path, Status.UNAVAILABLE, detail)
-    needed += [made.path for made in ledger.outputs] + [
-        context.work.relative(context.work.raw(ledger.key))
-    ]
+    raw = context.work.raw(ledger.key, generated=_generated(ledger))
+    needed += [made.path for made in ledger.outputs] + [context.work.relative(raw)]
     for path in needed:
         if not context.place(path).exists():
             return context.absent(Level.REPLAY, f"record:{run.name}", path, None)
@@ -130,7 +129,13 @@ def _reduce(context: Context, shadow: Workspace, ledger: Run, videos: Sample) ->
             write_table(shadow.root / made.path, kept)
         else:
             link_in(context.place(made.path), shadow.root / made.path)
-    link_in(context.work.raw(ledger.key), shadow.raw(ledger.key))
+    generated = _generated(ledger)
+    raw, place = (work.raw(ledger.key, generated=generated) for work in (context.work, shadow))
+    link_in(raw, place)
+
+
+def _generated(ledger: Run) -> bool:
+    return bool(ledger.params.get("generated"))
 
 
 def _again(

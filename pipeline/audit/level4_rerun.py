@@ -17,7 +17,7 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence, Run
 
-EVERYWHERE = ("costs", "ledger", "stamp")
+EVERYWHERE = ("costs", "ledger", "generated")
 """Roles of files that are the same on every machine: counted, listed or drawn, never trained."""
 
 
@@ -60,7 +60,8 @@ def _clone(context: Context, clone: Workspace) -> None:
     for run in context.evidence.runs.values():
         ledger = any(made.role == "ledger" for made in run.outputs)
         if ledger and not run.inputs:  # given by the user, not generated
-            raw, place = context.work.raw(run.key), clone.raw(run.key)
+            raw = context.work.raw(run.key, generated=False)
+            place = clone.raw(run.key, generated=False)
             if raw.is_dir():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(raw, target_is_directory=True)

@@ -20,14 +20,14 @@ from typing import Any, Literal
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic, write_json
-from pipeline.core.machine import accelerators, cpu_model
+from pipeline.core.machine import accelerators, cores, cpu_model
 
 SCHEMA = "tdn.benchmark/1"
 PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "pyarrow", "ray", "imageio-ffmpeg")
 TIMINGS = ("timings.cuda.json", "timings.cpu.json")
 """Running times of the papers' networks, which the tables show."""
 Contender = Callable[[], object]
-Field = Literal["wall_s", "cpu_s"]
+Clock = Literal["wall_s", "cpu_s"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def timed(contender: Contender) -> Sample:
     return Sample(time.perf_counter() - wall, _cpu_s() - cpu)
 
 
-def median_s(samples: Sequence[Sample], field: Field = "wall_s") -> float:
+def median_s(samples: Sequence[Sample], field: Clock = "wall_s") -> float:
     """The median of a contender's samples, in seconds."""
     return float(statistics.median(getattr(sample, field) for sample in samples))
 
 
 def ratio(
-    samples: Mapping[str, Sequence[Sample]], over: str, under: str, field: Field = "wall_s"
+    samples: Mapping[str, Sequence[Sample]], over: str, under: str, field: Clock = "wall_s"
 ) -> dict[str, float]:
     """How many times `over` takes what `under` takes: median and quartiles of the rounds' ratios.
 
@@ -121,9 +121,7 @@ def machine() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "memory_gib": round(pages / 2**30, 1),
         "accelerators": [device["name"] for device in accelerators()],
         "system": f"{platform.system()} {platform.machine()}",
@@ -153,28 +151,15 @@ def write_benchmark(
 ) -> None:
     """Write `<name>.json` and `<name>.md` into `folder`, each whole or not at all.
 
-    `rows` are flat; a value may be a ratio's {median, low, high}. A target has `what`, `at_least`
-    or `at_most`, `measured` (None with a `reason`), and `met`, which is worked out when absent.
+    `rows` are flat; a value may be a ratio's {median, low, high}. `targets` come from `target`.
     """
-    judged = [
-        goal
-        if "met" in goal
-        else target(
-            goal["what"],
-            goal.get("measured"),
-            at_least=goal.get("at_least"),
-            at_most=goal.get("at_most"),
-            reason=goal.get("reason", ""),
-        )
-        for goal in targets
-    ]
     report = {
         "schema": SCHEMA,
         "title": title,
         "machine": machine(),
         "settings": settings,
         "rows": rows,
-        "targets": judged,
+        "targets": targets,
     }
     write_json(folder / f"{name}.json", report)
     write_atomic(folder / f"{name}.md", to_markdown(report).encode("utf-8"))

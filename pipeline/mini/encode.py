@@ -27,7 +27,7 @@ CODECS: dict[str, dict[str, object]] = {
     "h264": {"vcodec": "libx264", "pix_fmt": "yuv420p", "preset": "ultrafast", "crf": None},
     "mpeg4": {"vcodec": "mpeg4", "vtag": "XVID", "pix_fmt": "yuv420p", "qscale:v": None, "g": 12},
 }  # fmt: skip
-"""Options of each encoder; the one that is None takes the twin's quality."""
+"""Options of each encoder; the one that is None takes the miniature's quality."""
 
 
 def encode(frames: Frames, path: Path, codec: str, fps: float, quality: int) -> None:

@@ -1,4 +1,4 @@
-"""Twin → a folder that looks like the official distribution.
+"""Miniature → a folder that looks like the official distribution.
 
 Clips are written beside the destination, in `<destination>.partial`, each one whole or absent; the
 folder takes its name when everything is in it. Interrupted, the next call goes on where this one
@@ -21,12 +21,12 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import sha256_file, sha256_json, write_atomic
 from pipeline.mini.encode import encode, write_frames
 from pipeline.mini.layouts import LAYOUTS, Layout
-from pipeline.mini.motion_plan import Take, scene, takes
+from pipeline.mini.motion_plan import ScenePlan, draw_scene, plan_scenes
 from pipeline.mini.render import Frames, render
 from pipeline.schema.base import nearest
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
-_TAKES_PER_JOB = 16
+_SCENES_PER_JOB = 16
 _RECIPE = ".recipe"
 
 Digests = dict[str, str]
@@ -35,34 +35,34 @@ Digests = dict[str, str]
 
 def generate(
     dataset: str,
-    twin: Twin,
+    miniature: Miniature,
     destination: Path,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, object]:
-    """Make the twin at `destination` (replacing what is there) and say what was written.
+    """Make the miniature at `destination` (replacing what is there) and say what was written.
 
     `workers`: processes; 0 works in this one. `progress(done, total)` counts clips. Returns
     `dataset`, `recipe` (digest of what was asked for), `content` (digest of every file's path and
     bytes), `files`, `bytes`, `clips`, `subsets` (rows of each annotation) and `classes`.
     """
     layout = _layout(dataset)
-    recipe = sha256_json({"dataset": dataset, "twin": twin.model_dump(mode="json")})
+    recipe = sha256_json({"dataset": dataset, "miniature": miniature.model_dump(mode="json")})
     folder = destination.with_name(destination.name + ".partial")
     _open_folder(folder, recipe)
-    todo = takes(dataset, twin)
-    total = sum(len(take.clips) for take in todo)
-    jobs = [todo[i : i + _TAKES_PER_JOB] for i in range(0, len(todo), _TAKES_PER_JOB)]
+    todo = plan_scenes(dataset, miniature)
+    total = sum(len(plan.clips) for plan in todo)
+    jobs = [todo[i : i + _SCENES_PER_JOB] for i in range(0, len(todo), _SCENES_PER_JOB)]
     files: Digests = {}
     done = 0
     with _mapping(workers) as run:
-        for part in run(partial(_film, dataset, twin, folder), jobs):
+        for part in run(partial(_film, dataset, miniature, folder), jobs):
             files.update(part[1])
             done += part[0]
             if progress is not None:
                 progress(done, total)
-    clips = [clip for take in todo for clip in take.clips]
-    for name, data in layout.annotate(twin, clips).items():
+    clips = [clip for plan in todo for clip in plan.clips]
+    for name, data in layout.annotate(miniature, clips).items():
         write_atomic(folder / name, data)
         files[name] = sha256_file(folder / name)
     size = sum((folder / name).stat().st_size for name in files)
@@ -74,7 +74,7 @@ def generate(
         "files": len(files),
         "bytes": size,
         "clips": total,
-        "subsets": twin.count_clips(),
+        "subsets": miniature.count_clips(),
         "classes": dict(sorted(Counter(name for clip in clips for name in clip.labels).items())),
     }
 
@@ -89,16 +89,18 @@ def _layout(dataset: str) -> Layout:
     return LAYOUTS[dataset]
 
 
-def _film(dataset: str, twin: Twin, folder: Path, job: list[Take]) -> tuple[int, Digests]:
+def _film(
+    dataset: str, miniature: Miniature, folder: Path, job: list[ScenePlan]
+) -> tuple[int, Digests]:
     """Write the clips of some scenes; returns how many and their files' digests."""
     layout, count, found = LAYOUTS[dataset], 0, Digests()
-    for take in job:
-        places = [folder / layout.place(clip) for clip in take.clips]
+    for plan in job:
+        places = [folder / layout.place(clip) for clip in plan.clips]
         if not all(place.exists() for place in places):
-            frames = render(scene(twin, take), twin.width_px, twin.height_px)
-            for clip, place in zip(take.clips, places, strict=True):
+            frames = render(draw_scene(miniature, plan), miniature.width_px, miniature.height_px)
+            for clip, place in zip(plan.clips, places, strict=True):
                 if not place.exists():
-                    _write(frames[::-1] if clip.reverse else frames, place, layout, twin)
+                    _write(frames[::-1] if clip.reverse else frames, place, layout, miniature)
         for place in places:
             files = sorted(place.iterdir()) if place.is_dir() else [place]
             found.update({f.relative_to(folder).as_posix(): sha256_file(f) for f in files})
@@ -106,14 +108,14 @@ def _film(dataset: str, twin: Twin, folder: Path, job: list[Take]) -> tuple[int,
     return count, found
 
 
-def _write(frames: Frames, place: Path, layout: Layout, twin: Twin) -> None:
+def _write(frames: Frames, place: Path, layout: Layout, miniature: Miniature) -> None:
     """Write one clip under a passing name, then give it its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
     passing = place.with_name(f".tmp-{os.getpid()}-{place.name}")
     if layout.codec == "jpeg":
-        write_frames(frames, passing, twin.quality)
+        write_frames(frames, passing, miniature.quality)
     else:
-        encode(frames, passing, layout.codec, twin.fps, twin.quality)
+        encode(frames, passing, layout.codec, miniature.fps, miniature.quality)
     if layout.finish is not None:
         passing.write_bytes(layout.finish(passing.read_bytes()))
     os.replace(passing, place)
@@ -137,7 +139,8 @@ def _publish(folder: Path, destination: Path) -> None:
 
 
 Run = Callable[
-    [Callable[[list[Take]], tuple[int, Digests]], list[list[Take]]], Iterator[tuple[int, Digests]]
+    [Callable[[list[ScenePlan]], tuple[int, Digests]], list[list[ScenePlan]]],
+    Iterator[tuple[int, Digests]],
 ]
 
 

@@ -14,7 +14,7 @@ from pipeline.mini import write_kinetics as kinetics
 from pipeline.mini import write_lists as lists
 from pipeline.mini import write_splits as splits
 from pipeline.mini.motion_plan import Clip
-from pipeline.schema.miniature import Twin, strip_brackets
+from pipeline.schema.miniature import Miniature, strip_brackets
 
 Lists = dict[str, bytes]
 """Annotation files: path inside the data set's folder → content."""
@@ -28,7 +28,7 @@ class Layout:
     """`jpeg` for a folder of frames, or a name in `pipeline.mini.encode.CODECS`."""
     place: Callable[[Clip], str]
     """Path of a clip's file or folder inside the data set's folder."""
-    annotate: Callable[[Twin, Sequence[Clip]], Lists]
+    annotate: Callable[[Miniature, Sequence[Clip]], Lists]
     """The lists, and whatever else lies about in the distribution."""
     finish: Callable[[bytes], bytes] | None = None
     """What is done to an encoded file before it takes its place."""
@@ -38,10 +38,10 @@ def _ssv1_place(clip: Clip) -> str:
     return f"20bn-something-something-v1/{clip.clip_id}"
 
 
-def _ssv1_lists(twin: Twin, clips: Sequence[Clip]) -> Lists:
+def _ssv1_lists(miniature: Miniature, clips: Sequence[Clip]) -> Lists:
     """`id;label` without a header; test has ids only; the label file is not sorted."""
-    lists = {"labels": "".join(f"{name}\n" for name in twin.classes)}
-    for subset, split in twin.splits.items():
+    lists = {"labels": "".join(f"{name}\n" for name in miniature.classes)}
+    for subset, split in miniature.splits.items():
         lists[subset] = "".join(
             f"{clip.clip_id};{clip.label}\n" if split.labelled else f"{clip.clip_id}\n"
             for clip in _by_id(clips, subset)
@@ -53,11 +53,11 @@ def _ssv2_place(clip: Clip) -> str:
     return f"20bn-something-something-v2/{clip.clip_id}.webm"
 
 
-def _ssv2_lists(twin: Twin, clips: Sequence[Clip]) -> Lists:
+def _ssv2_lists(miniature: Miniature, clips: Sequence[Clip]) -> Lists:
     """Labels sorted, numbers as strings; templates in brackets; test has ids and an answer file."""
-    labels = {name: str(index) for index, name in enumerate(sorted(twin.classes))}
+    labels = {name: str(index) for index, name in enumerate(sorted(miniature.classes))}
     lists = {"labels/labels.json": _json_lines(labels)}
-    for subset, split in twin.splits.items():
+    for subset, split in miniature.splits.items():
         items = [_ssv2_item(clip, split.labelled) for clip in _by_id(clips, subset)]
         rows = ",\n".join(json.dumps(item, separators=(",", ":")) for item in items)
         lists[f"labels/{subset}.json"] = f"[\n{rows}\n]\n"
@@ -94,14 +94,14 @@ def _ucf101_name(clip: Clip) -> str:
     return f"{clip.label}/v_{name}_g{clip.group:02d}_c{clip.number:02d}.avi"
 
 
-def _ucf101_lists(twin: Twin, clips: Sequence[Clip]) -> Lists:
+def _ucf101_lists(miniature: Miniature, clips: Sequence[Clip]) -> Lists:
     """Three splits by group; CRLF line ends; classes from 1; test lists without the number."""
-    assert twin.groups is not None
-    classes = sorted(twin.classes)
+    assert miniature.groups is not None
+    classes = sorted(miniature.classes)
     index = {name: number for number, name in enumerate(classes, start=1)}
     lists = {"classInd": [f"{index[name]} {name}" for name in classes]}
     ordered = sorted(clips, key=lambda clip: (index[clip.label], clip.group, clip.number))
-    for number, test in enumerate(twin.groups.test_groups, start=1):
+    for number, test in enumerate(miniature.groups.test_groups, start=1):
         kept = {True: list[str](), False: list[str]()}
         for clip in ordered:
             held_out = clip.group in test

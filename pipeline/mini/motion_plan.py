@@ -1,6 +1,6 @@
-"""Which clips a twin holds, and the scene behind each: pure functions of the manifest.
+"""Which clips a miniature holds, and the scene behind each: pure functions of the manifest.
 
-A scene is filmed once. A subset that is closed under reversal writes it twice, forwards under one
+A scene is rendered once. A subset that is closed under reversal writes it twice, forwards under one
 label and backwards under the partner's.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.mini.motions import KINDS, Action, Stage, backwards, beside
 from pipeline.mini.pools import stream
 from pipeline.mini.render import Scene
-from pipeline.schema.miniature import Pair, Still, Twin, strip_brackets
+from pipeline.schema.miniature import Miniature, Pair, Still, strip_brackets
 
 _LAST_ID = 220_847
 """Ids are drawn from 1 to here, like the official ones, so that they tell nothing."""
@@ -21,7 +21,7 @@ _LAST_ID = 220_847
 
 @dataclass(frozen=True)
 class Clip:
-    """One video of the twin."""
+    """One video of the miniature."""
 
     clip_id: str
     subset: str
@@ -42,93 +42,85 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Take:
-    """One scene to film and the clips cut from it."""
+class ScenePlan:
+    """One scene to render and the clips that show it."""
 
     key: str
     """Seeds every random number of the scene."""
     entry: int
-    """Index into the twin's pairs, then stills."""
+    """Index into the miniature's pairs, then stills."""
     clips: tuple[Clip, ...]
-    things: tuple[int, int]
-    """First number and size of the pool that objects, textures and backgrounds come from."""
-    cast: str
-    """Seeds the choice of objects, textures and background; shared by the clips of a group."""
+    pool: tuple[int, int]
+    """Number of the first object, texture and background to choose from, and how many there are."""
+    pool_key: str
+    """Seeds the choice from the pool; shared by the clips of a group."""
     second: tuple[int, bool] | None = None
     """The motion beside the first: its index, and whether it is played backwards."""
 
 
-def takes(dataset: str, twin: Twin) -> list[Take]:
-    """Every scene of the twin, in a fixed order."""
-    plain = _grouped(dataset, twin) if twin.groups else _split(dataset, twin)
-    ids = iter(stream(dataset, twin.seed, "ids").permutation(_LAST_ID).tolist())
+def plan_scenes(dataset: str, miniature: Miniature) -> list[ScenePlan]:
+    """Every scene of the miniature, in a fixed order."""
+    plain = _grouped(dataset, miniature) if miniature.groups else _split(dataset, miniature)
+    ids = iter(stream(dataset, miniature.seed, "ids").permutation(_LAST_ID).tolist())
     named = []
-    for take in plain:
-        clips = tuple(replace(clip, clip_id=str(next(ids) + 1)) for clip in take.clips)
-        named.append(replace(take, clips=clips))
+    for plan in plain:
+        clips = tuple(replace(clip, clip_id=str(next(ids) + 1)) for clip in plan.clips)
+        named.append(replace(plan, clips=clips))
     return named
 
 
-def partners(dataset: str, twin: Twin) -> dict[str, str]:
-    """Clip id → id of the clip that is the same scene played backwards."""
-    found: dict[str, str] = {}
-    for take in takes(dataset, twin):
-        if len(take.clips) == 2:
-            first, second = (clip.clip_id for clip in take.clips)
-            found[first], found[second] = second, first
-    return found
-
-
-def scene(twin: Twin, take: Take) -> Scene:
+def draw_scene(miniature: Miniature, plan: ScenePlan) -> Scene:
     """The scene with every random number drawn."""
-    entries: list[Pair | Still] = [*twin.pairs, *twin.stills]
-    entry, look, n = entries[take.entry], twin.look, twin.frames
-    rng = stream(take.key)
-    stage = Stage(rng, n, twin.width_px, twin.height_px, (entry.amount[0], entry.amount[1]))
+    entries: list[Pair | Still] = [*miniature.pairs, *miniature.stills]
+    entry, look, n = entries[plan.entry], miniature.look, miniature.frames
+    rng = stream(plan.key)
+    stage = Stage(
+        rng, n, miniature.width_px, miniature.height_px, (entry.amount[0], entry.amount[1])
+    )
     action: Action = KINDS[entry.kind](stage)
-    if take.second is not None:
-        other = entries[take.second[0]]
+    if plan.second is not None:
+        other = entries[plan.second[0]]
         amount = (other.amount[0], other.amount[1])
-        side = replace(stage, rng=stream(f"{take.key}/second"), amount=amount)
-        company = KINDS[other.kind](side)
-        action = beside(stage, action, backwards(company) if take.second[1] else company)
-    cast = stream(take.cast)
-    first, size = take.things
+        side = replace(stage, rng=stream(f"{plan.key}/second"), amount=amount)
+        second = KINDS[other.kind](side)
+        action = beside(stage, action, backwards(second) if plan.second[1] else second)
+    choice = stream(plan.pool_key)
+    first, size = plan.pool
     heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, look.pan_px)
     way = stage.tau[:, None] * length * np.array([np.cos(heading), np.sin(heading)])
     return Scene(
         action=action,
-        outlines=tuple(first + int(i) for i in cast.integers(0, size, 2)),
-        textures=tuple(first + int(i) for i in cast.permutation(size)[:2]),
-        background=first + int(cast.integers(size)),
+        outlines=tuple(first + int(i) for i in choice.integers(0, size, 2)),
+        textures=tuple(first + int(i) for i in choice.permutation(size)[:2]),
+        background=first + int(choice.integers(size)),
         clutter=look.clutter,
-        tint=_tint(look.tint, take.entry, len(entries)),
+        tint=_tint(look.tint, plan.entry, len(entries)),
         pan_px=way + rng.uniform(0, 128, 2),
         camera_px=rng.normal(0, 1, (n, 2)) * look.camera_jitter_px,
         shake_px=rng.normal(0, 1, (n, 2)) * entry.shake_px,
         flicker=1 + rng.normal(0, 1, n) * look.flicker,
         contrast=float(rng.uniform(look.contrast[0], look.contrast[1])),
         noise=look.noise,
-        noise_seed=f"{take.key}/noise",
+        noise_seed=f"{plan.key}/noise",
     )
 
 
-def _split(dataset: str, twin: Twin) -> list[Take]:
-    found: list[Take] = []
+def _split(dataset: str, miniature: Miniature) -> list[ScenePlan]:
+    found: list[ScenePlan] = []
     first = 0
-    for subset, split in twin.splits.items():
-        things = (first, split.pool)
+    for subset, split in miniature.splits.items():
+        pool = (first, split.pool)
         first += split.pool
-        for entry in range(len(twin.pairs) + len(twin.stills)):
+        for entry in range(len(miniature.pairs) + len(miniature.stills)):
             for number in range(split.clips_per_class):
-                for labels in _takes_of(twin, entry, split.closed_under_reversal):
-                    key = f"{dataset}/{twin.seed}/{subset}/{entry}/{number}/{labels}"
-                    second = _second(twin, key, entry, number)
+                for labels in _scenes_of(miniature, entry, split.closed_under_reversal):
+                    key = f"{dataset}/{miniature.seed}/{subset}/{entry}/{number}/{labels}"
+                    second = _second(miniature, key, entry, number)
                     clips = tuple(
-                        Clip("", subset, *label, 0, number + 1, _also(twin, second, label[1]))
+                        Clip("", subset, *label, 0, number + 1, _also(miniature, second, label[1]))
                         for label in labels
                     )
-                    found.append(Take(key, entry, clips, things, f"{key}/cast", second))
+                    found.append(ScenePlan(key, entry, clips, pool, f"{key}/cast", second))
     return found
 
 
@@ -139,50 +131,55 @@ def _tint(strength: float, entry: int, entries: int) -> tuple[float, float, floa
     return float(red), float(green), float(blue)
 
 
-def _second(twin: Twin, key: str, entry: int, number: int) -> tuple[int, bool] | None:
+def _second(miniature: Miniature, key: str, entry: int, number: int) -> tuple[int, bool] | None:
     """The motion to show beside `entry`, if this scene has one.
 
     Beside a still goes a still: a pair's clip would want its reverse under both labels.
     """
-    if twin.doubles_every is None or number % twin.doubles_every != twin.doubles_every - 1:
+    if (
+        miniature.doubles_every is None
+        or number % miniature.doubles_every != miniature.doubles_every - 1
+    ):
         return None
-    pairs = len(twin.pairs)
+    pairs = len(miniature.pairs)
     first = pairs if entry >= pairs else 0
-    others = [index for index in range(first, pairs + len(twin.stills)) if index != entry]
+    others = [index for index in range(first, pairs + len(miniature.stills)) if index != entry]
     rng = stream(f"{key}/doubles")
     return others[int(rng.integers(len(others)))], bool(rng.random() < 0.5)
 
 
-def _also(twin: Twin, second: tuple[int, bool] | None, reverse: bool) -> str:
+def _also(miniature: Miniature, second: tuple[int, bool] | None, reverse: bool) -> str:
     """The label that a scene's second motion adds to a clip of it."""
     if second is None:
         return ""
     entry, backward = second
-    if entry >= len(twin.pairs):
-        return twin.stills[entry - len(twin.pairs)].name
-    pair = twin.pairs[entry]
+    if entry >= len(miniature.pairs):
+        return miniature.stills[entry - len(miniature.pairs)].name
+    pair = miniature.pairs[entry]
     return pair.backward if backward != reverse else pair.forward
 
 
-def _grouped(dataset: str, twin: Twin) -> list[Take]:
-    assert twin.groups is not None
-    found: list[Take] = []
-    for entry in range(len(twin.pairs) + len(twin.stills)):
-        for group in range(1, twin.groups.count + 1):
-            things = ((group - 1) * 4, 4)
-            for number in range(1, twin.groups.clips_per_group + 1):
-                for labels in _takes_of(twin, entry, True):
-                    key = f"{dataset}/{twin.seed}/{entry}/{group}/{number}"
+def _grouped(dataset: str, miniature: Miniature) -> list[ScenePlan]:
+    assert miniature.groups is not None
+    found: list[ScenePlan] = []
+    for entry in range(len(miniature.pairs) + len(miniature.stills)):
+        for group in range(1, miniature.groups.count + 1):
+            pool = ((group - 1) * 4, 4)
+            for number in range(1, miniature.groups.clips_per_group + 1):
+                for labels in _scenes_of(miniature, entry, True):
+                    key = f"{dataset}/{miniature.seed}/{entry}/{group}/{number}"
                     clips = tuple(Clip("", "", *label, group, number) for label in labels)
-                    cast = f"{dataset}/{twin.seed}/{entry}/{group}/cast"
-                    found.append(Take(key, entry, clips, things, cast))
+                    pool_key = f"{dataset}/{miniature.seed}/{entry}/{group}/cast"
+                    found.append(ScenePlan(key, entry, clips, pool, pool_key))
     return found
 
 
-def _takes_of(twin: Twin, entry: int, closed: bool) -> list[tuple[tuple[str, bool], ...]]:
+def _scenes_of(
+    miniature: Miniature, entry: int, closed: bool
+) -> list[tuple[tuple[str, bool], ...]]:
     """(label, reverse) of the clips of each scene that one clip per class of this entry needs."""
-    if entry >= len(twin.pairs):
-        return [((twin.stills[entry - len(twin.pairs)].name, False),)]
-    pair = twin.pairs[entry]
+    if entry >= len(miniature.pairs):
+        return [((miniature.stills[entry - len(miniature.pairs)].name, False),)]
+    pair = miniature.pairs[entry]
     forward, backward = (pair.forward, False), (pair.backward, True)
     return [(forward, backward)] if closed else [(forward,), (backward,)]

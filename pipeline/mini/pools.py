@@ -1,7 +1,7 @@
 """Things to film: backgrounds, objects and their textures, each a pure function of its number.
 
-Numbers are handed out by subset (`pipeline.mini.motion_plan`), so that no object, texture or background
-of the training set is met again in validation or test.
+Numbers are handed out by subset (`pipeline.mini.motion_plan`), so that no object, texture or
+background of the training set is met again in validation or test.
 
     H, W   height and width in pixels;  pictures are (H, W, 3) float32, 0 to 255, RGB
     S      side of an object's own square picture, SIDE_PX

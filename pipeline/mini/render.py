@@ -18,7 +18,7 @@ Frames = NDArray[np.uint8]
 Picture = NDArray[np.float32]
 
 _GRAIN_PX = 640
-"""Side of the noise sheet: larger than any frame a twin may have."""
+"""Side of the noise sheet: larger than any frame a miniature may have."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _sample(sheet: Picture, x: NDArray[np.float64], y: NDArray[np.float64]) -> P
     """The sheet at (x, y) from its middle, bilinear, nothing outside: (h, w, 4).
 
     Plain arithmetic on purpose: an image library's warp rounds differently from one processor to
-    the next, and the digest of a twin would with it.
+    the next, and the digest of a miniature would with it.
     """
     side = sheet.shape[0] + 2
     padded = np.zeros((side * side, sheet.shape[2]), np.float32)

@@ -16,7 +16,7 @@ CLASSES = tuple(f"{form} {skin}" for form in FORMS for skin in SKINS)
 """What a still shows; the label is the position in this list."""
 
 _POOL = (1_000_000, 200)
-"""First number and size of the pool of outlines, textures and backgrounds: none of a twin's."""
+"""First number and size of the pool of outlines, textures, backgrounds: none of a miniature's."""
 
 
 def stills(count: int, size_px: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 
 from pipeline.mini.motion_plan import Clip
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
 BROKEN = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41\x00\x00\x40\x00mdat" + bytes(
     900
@@ -31,7 +31,7 @@ def place(clip: Clip) -> str:
     return _usual_place(clip)
 
 
-def files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
+def files(miniature: Miniature, clips: Sequence[Clip]) -> dict[str, bytes]:
     """`label,youtube_id,time_start,time_end,split`; broken files; one file that is in no list.
 
     The validation list is of another edition: times with a point, a column more, `val`. The test
@@ -39,15 +39,21 @@ def files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
     """
     found = {_usual_place(clip): BROKEN for clip in clips if _replaced(clip)}
     found[f"part_0/{_youtube_id('unlisted')}_000001_000011.mp4"] = BROKEN
-    for subset, split in twin.splits.items():
+    for subset, split in miniature.splits.items():
         rows = [
             (clip.label if split.labelled else "", _youtube_id(clip.clip_id), _start(clip.clip_id))
             for clip in clips
             if clip.subset == subset
         ]
-        for number in range(twin.missing_rows.get(subset, 0)):
+        for number in range(miniature.missing_rows.get(subset, 0)):
             gone = f"gone/{subset}/{number}"
-            rows.append((twin.classes[number % len(twin.classes)], _youtube_id(gone), _start(gone)))
+            rows.append(
+                (
+                    miniature.classes[number % len(miniature.classes)],
+                    _youtube_id(gone),
+                    _start(gone),
+                )
+            )
         lines = [_line(subset, *row) for row in sorted(rows)]
         found[f"{subset}.csv"] = "".join(
             f"{line}\n" for line in [_HEADERS[subset], *lines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipeline.mini.motion_plan import Clip
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
 
 def act_place(clip: Clip) -> str:
@@ -18,20 +18,22 @@ def fcvid_place(clip: Clip) -> str:
     return f"videos/{clip.clip_id}.mp4"
 
 
-def act_files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
+def act_files(miniature: Miniature, clips: Sequence[Clip]) -> dict[str, bytes]:
     """`path label` per clip, labels from 0 in the order of `classes.txt`."""
-    return _files(twin, clips, act_place)
+    return _files(miniature, clips, act_place)
 
 
-def fcvid_files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
+def fcvid_files(miniature: Miniature, clips: Sequence[Clip]) -> dict[str, bytes]:
     """`path label [label]` per clip, labels from 0 in the order of `classes.txt`."""
-    return _files(twin, clips, fcvid_place)
+    return _files(miniature, clips, fcvid_place)
 
 
-def _files(twin: Twin, clips: Sequence[Clip], place: Callable[[Clip], str]) -> dict[str, bytes]:
-    index = {name: str(number) for number, name in enumerate(twin.classes)}
-    found = {"classes.txt": "".join(f"{name}\n" for name in twin.classes)}
-    for subset in twin.splits:
+def _files(
+    miniature: Miniature, clips: Sequence[Clip], place: Callable[[Clip], str]
+) -> dict[str, bytes]:
+    index = {name: str(number) for number, name in enumerate(miniature.classes)}
+    found = {"classes.txt": "".join(f"{name}\n" for name in miniature.classes)}
+    for subset in miniature.splits:
         chosen = sorted((clip for clip in clips if clip.subset == subset), key=place)
         found[f"{subset}.txt"] = "".join(
             " ".join([place(clip).removeprefix("videos/"), *(index[name] for name in clip.labels)])

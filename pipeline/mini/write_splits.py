@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 from pipeline.mini.motion_plan import Clip
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
 _TITLES = (
     "Turnk_r!_Pippi_Michel", "#437_How_To_Ride", "April_09_(brush)", "Trailer;fall+jump",
@@ -25,13 +25,13 @@ def _hmdb51_name(clip: Clip) -> str:
     return f"{title}_{clip.label}_f_cm_np1_ba_med_{clip.group * 100 + clip.number}.avi"
 
 
-def hmdb51_files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
+def hmdb51_files(miniature: Miniature, clips: Sequence[Clip]) -> dict[str, bytes]:
     """One list per class and split: `<file> <mark> `, 0 unused, 1 train, 2 test."""
-    assert twin.groups is not None
+    assert miniature.groups is not None
     found = {}
-    for split, tested in enumerate(twin.groups.test_groups):
-        trained = twin.groups.train_groups(split)
-        for label in twin.classes:
+    for split, tested in enumerate(miniature.groups.test_groups):
+        trained = miniature.groups.train_groups(split)
+        for label in miniature.classes:
             lines = []
             for clip in clips:
                 if clip.label == label:
@@ -57,7 +57,7 @@ def weizmann_place(clip: Clip) -> str:
     return f"{clip.label}/{PEOPLE[clip.group - 1]}_{clip.label}.avi"
 
 
-def weizmann_files(twin: Twin, clips: Sequence[Clip]) -> dict[str, bytes]:
+def weizmann_files(miniature: Miniature, clips: Sequence[Clip]) -> dict[str, bytes]:
     """No lists: folders and file names say it all."""
     return {}
 

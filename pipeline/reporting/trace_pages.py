@@ -22,6 +22,7 @@ from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.trace_items import figure_items, item, line, prose_items
 from pipeline.reporting.view import SHORT_DIGEST
+from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"
 
@@ -39,14 +40,14 @@ FIGURES_READ = (
 )
 
 
-def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
+def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, PROSE where a
     sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
     found = read_json(work.reports / "tables" / "cells.json")
     stated = read_root(work)
     root = stated["root"] if stated is not None else "none"
-    shared = {"short": SHORT_DIGEST, "profile": params["profile"], "root": root, "style": SHEET}
+    shared = {"short": SHORT_DIGEST, "profile": plan.profile, "root": root, "style": SHEET}
     shared |= {"up": "../", "back": "", "how": "", "reading": WALKS}
     pages = {SHEET: style_sheet()}
     for table in found["tables"]:
@@ -57,11 +58,11 @@ def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
         pages[table_page(name)] = render_page(
             "trace", **shared | above | {"back": back, "items": items}
         )
-    results = load_results(work, list(params["rows"]))
+    results = load_results(work, list(plan.rows))
     combined = read_json(work.reports / "tables" / "combinations.json")
     said = _said_of_runs(results, combined)
     runs = _runs(evidence, results, combined, said)
-    items = [*runs, *_datasets(work, evidence, params["datasets"])]
+    items = [*runs, *_datasets(work, evidence, plan.datasets)]
     pages[RUNS] = render_page("trace", **shared | {"title": "runs and data sets", "items": items})
     texts = CellTexts(found)
     verdicts = read_json(work.reports / "tables" / "prose.json")["verdicts"]

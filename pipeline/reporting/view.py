@@ -197,8 +197,8 @@ def dataset_view(
     runs: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """One data set: its decode counts, its order-blind bound and every run on it."""
-    twin = about.get("twin") or {}
-    bound = twin.get("order_blind_bound_pct")
+    miniature = about.get("miniature") or {}
+    bound = miniature.get("order_blind_bound_pct")
     bounds = [r[b] for r in runs for b in ("ci_low", "ci_high") if r[b] is not None]
     scale = axis([*bounds, *([bound] if bound is not None and bounds else [])])
     return {
@@ -208,7 +208,7 @@ def dataset_view(
         "title": about["title"],
         "counts": counts,
         "bound": bound,
-        "bound_reason": twin.get("order_blind_reason", ""),
+        "bound_reason": miniature.get("order_blind_reason", ""),
         "scale": scale,
         "bound_at": None if bound is None or scale is None else scale.at(bound),
         "runs": [

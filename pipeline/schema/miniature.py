@@ -1,7 +1,7 @@
-"""What a miniature data set is made of: `manifests/twins/<data set>.yaml`, checked.
+"""What a miniature data set is made of: `manifests/miniatures/<data set>.yaml`, checked.
 
-A twin stands in for a data set nobody can be asked to download: procedural clips, really encoded,
-in the official layout. Its classes come in time-reversed pairs.
+A miniature stands in for a data set nobody can be asked to download: procedural clips, really
+encoded, in the official layout. Its classes come in time-reversed pairs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Still(Strict):
 
 
 class Look(Strict):
-    """How hard the clips are on the eye; the same for every clip of the twin."""
+    """How hard the clips are on the eye; the same for every clip of the miniature."""
 
     camera_jitter_px: float = Field(ge=0)
     """Standard deviation of the whole picture's shift, drawn anew for every frame."""
@@ -114,7 +114,7 @@ class Groups(Strict):
         return self
 
 
-class Twin(Strict):
+class Miniature(Strict):
     """One miniature data set."""
 
     stands_for: str
@@ -155,7 +155,7 @@ class Twin(Strict):
         return [strip_brackets(name) for name in self.templates]
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Twin:
+    def _agrees_with_itself(self) -> Miniature:
         if (self.groups is None) == (not self.splits):
             raise ValueError("give either splits or groups")
         if len(set(self.classes)) != len(self.classes):
@@ -200,39 +200,40 @@ class SplitGrowth(Strict):
 
 
 class Growth(Strict):
-    """A twin at another size, as a profile asks for it: the same classes, motions and frames."""
+    """A miniature at the size that a profile asks for: the same classes, motions and frames."""
 
     height_px: Annotated[int, Field(ge=32, le=512)] | None = None
     """Lines of a frame; its width and all jitter, shake and drift grow along."""
     splits: dict[str, SplitGrowth] = Field(default_factory=dict)
 
 
-def grown(twin: Twin, growth: Growth, *, where: str) -> Twin:
-    """`twin` at the size that `growth` asks for, its expected counts added up anew.
+def grown(miniature: Miniature, growth: Growth, *, where: str) -> Miniature:
+    """`miniature` at the size that `growth` asks for, its expected counts added up anew.
 
     Sensor noise and clutter are grey levels and stay, and so does the number of frames, on which
     the sampled positions' symmetry in time rests. Raises ManifestError naming what does not fit.
     """
-    value = twin.model_dump(mode="json")
+    value = miniature.model_dump(mode="json")
     if growth.height_px is not None:
-        factor = growth.height_px / twin.height_px
+        factor = growth.height_px / miniature.height_px
         value["height_px"] = growth.height_px
-        value["width_px"] = 2 * round(twin.width_px * factor / 2)
+        value["width_px"] = 2 * round(miniature.width_px * factor / 2)
         for name in ("camera_jitter_px", "pan_px"):
             value["look"][name] = round(value["look"][name] * factor, 4)
         for entry in [*value["pairs"], *value["stills"]]:
             entry["shake_px"] = round(entry["shake_px"] * factor, 4)
     for name, change in growth.splits.items():
-        if name not in twin.splits:
+        if name not in miniature.splits:
             raise ManifestError(
-                f"splits: the twin has no subset '{name}'",
+                f"splits: the miniature has no subset '{name}'",
                 where=where,
-                do=nearest(name, list(twin.splits)) or "leave it out: its subsets follow groups",
+                do=nearest(name, list(miniature.splits))
+                or "leave it out: its subsets follow groups",
             )
         value["splits"][name] |= change.model_dump(exclude_none=True)
     splits = {name: Split.model_validate(split) for name, split in value["splits"].items()}
-    value["expected"] = twin.model_copy(update={"splits": splits}).count_clips()
-    return validate(Twin, value, where=where)
+    value["expected"] = miniature.model_copy(update={"splits": splits}).count_clips()
+    return validate(Miniature, value, where=where)
 
 
 def strip_brackets(template: str) -> str:

@@ -16,7 +16,8 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Pool
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.status import USABLE
-from pipeline.sources.ledger import Source, refuse_if_bad, stream_ledger
+from pipeline.sources.ledger import refuse_if_bad, stream_ledger
+from pipeline.sources.source import Source
 from pipeline.store.index import Video, write_absent, write_index, write_rows
 from pipeline.store.nodes import refuse_blind_nodes
 from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards

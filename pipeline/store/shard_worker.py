@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.core.errors import StoreError
 from pipeline.core.files import read_json, write_json
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.sources.ledger import Source
+from pipeline.sources.source import Source
 from pipeline.store.blob import pack
 from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter, writing
 from pipeline.store.shards import Shard
@@ -160,7 +160,9 @@ def _decode(row: Source, task: ShardTask, program: str) -> tuple[bytes | None, O
     elif video_id in task.blamed:
         decoded = failed("error", task.blamed[video_id])
     else:
-        decoded = decode(task.raw / row.relpath, task.policy, program, task.frame_prefix)
+        decoded = decode(
+            task.raw / row.relpath, task.policy, program, task.frame_prefix, row.frames_listed
+        )
         decoded = _long_enough(decoded, task.policy.min_frames)
     outcome = Outcome(
         video_id=video_id,

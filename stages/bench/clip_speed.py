@@ -19,8 +19,7 @@ from pipeline.clips.clip_dataset import ClipDataset, TrainRule
 from pipeline.clips.crops import multi_scale_crop
 from pipeline.clips.jpeg_decode import Decoding, decode_frame
 from pipeline.clips.sampling import rng_for, train_indices, windows
-from pipeline.core.benchmark import Field as Clock
-from pipeline.core.benchmark import Sample, median_s, paired, ratio, target, write_benchmark
+from pipeline.core.benchmark import Clock, Sample, median_s, paired, ratio, target, write_benchmark
 from pipeline.store.blob import pack
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter

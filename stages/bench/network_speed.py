@@ -36,7 +36,6 @@ from tdn_model.models.tdn import TDN
 
 CLASSES = 174
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-TF32_TOLERANCE = 1e-2
 GRADIENT_TOLERANCE = 1e-2
 """In float32 at full depth; in float64 the two gradients agree to rounding, which a test checks."""
 MEMORY_RUNS = 3
@@ -169,12 +168,12 @@ def evaluation_ways(setting: Setting, tdn: nn.Module) -> dict[str, Pass]:
 
 def compiled(model: nn.Module, mode: str | None = None) -> Pass:
     """The network through torch.compile, its weights constants (they may then be packed)."""
-    import torch._inductor.config as inductor  # only here: it takes seconds
+    from torch._inductor import config  # only here: it takes seconds
 
     made = torch.compile(copy.deepcopy(model), mode=mode, dynamic=False)
 
     def call(clips: Tensor) -> Tensor:
-        with inductor.patch(freezing=True):
+        with config.patch(freezing=True):
             logits: Tensor = made(clips).clone()
         return logits
 

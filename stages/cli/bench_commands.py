@@ -6,18 +6,31 @@ Every command imports its module from `stages/bench/` when it is called.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.core.errors import UsageError
-from pipeline.core.workspace import find_root
+from pipeline.core.workspace import Workspace, find_root
+
+if TYPE_CHECKING:
+    import torch
 
 bench_app = typer.Typer(
     help="Measure speed and memory; reports in reports/bench/.", no_args_is_help=True
 )
 
 Rounds = Annotated[int, typer.Option(min=1, help="timed rounds; contenders take turns in each")]
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="processor threads (default: all of this machine's)")
+]
+Width = Annotated[int | None, typer.Option(min=1, help="of the stem; narrow, to try this out")]
+Videos = Annotated[Path | None, typer.Option(help="a folder of real videos instead of generated")]
+Most = Annotated[int, typer.Option(min=1, help="of those videos, per folder")]
+Frames = Annotated[
+    int | None, typer.Option(min=8, help="shortens the generated videos, to try this out")
+]
 Out = Annotated[Path | None, typer.Option(help="folder for the report (default: reports/bench)")]
 
 
@@ -26,7 +39,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench_app, name="bench", rich_help_panel="Checks")
 
 
-def folder(out: Path | None, *, tried_out: bool = False) -> Path:
+def _folder(out: Path | None, *, tried_out: bool = False) -> Path:
     """Where a report goes: `out`, else `reports/bench` of this checkout.
 
     Raises UsageError when a measurement of another size would replace the one that counts.
@@ -39,10 +52,22 @@ def folder(out: Path | None, *, tried_out: bool = False) -> Path:
     return out if out is not None else find_root(Path.cwd()) / "reports" / "bench"
 
 
-Device = Annotated[str, typer.Option(help="cpu or cuda")]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="processor threads (default: all of this machine's)")
-]
+def _device(name: str, threads: int | None) -> torch.device:
+    import torch
+
+    from stages.bench.measures import pick_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return pick_device(name)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _print_report(folder: Path, name: str) -> None:
+    typer.echo((folder / f"{name}.md").read_text(encoding="utf-8"))
 
 
 @bench_app.command()
@@ -57,26 +82,18 @@ def timings(
     side: Annotated[
         int | None, typer.Option(min=32, help="of the frames, in pixels; to try this out")
     ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="of the stem; to try this out")] = None,
+    width: Width = None,
     threads: Threads = None,
     out: Out = None,
 ) -> None:
     """Time per video of the networks whose times the tables print, with and without loading."""
-    import torch
-
-    from pipeline.core.workspace import Workspace
-    from pipeline.lineage import resolve_plans as plan
-    from stages.bench import running_time as bench
-    from stages.bench.measures import pick_device
+    from pipeline.lineage.resolve_plans import ALL, resolve
+    from stages.bench import running_time
     from stages.networks import Catalogue
 
-    chosen = pick_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
     work = Workspace(find_root(Path.cwd()), "paper")
-    specs = plan.resolve(work, Catalogue(work.root))["cost", plan.ALL]["params"]["rows"]
-    setting = bench.Setting(
-        device=chosen,
+    setting = running_time.Setting(
+        device=_device(device, threads),
         batch=batch or (16 if device == "cuda" else 2),
         rounds=rounds,
         threads=decoders,
@@ -84,9 +101,10 @@ def timings(
         width=width,
         only=tuple(only or ()),
     )
-    place = folder(out, tried_out=bool(side or width or only))
-    bench.run(work, specs, setting, place, lambda line: typer.echo(line, err=True))
-    typer.echo((place / f"timings.{device}.md").read_text(encoding="utf-8"))
+    folder = _folder(out, tried_out=bool(side or width or only))
+    specs = resolve(work, Catalogue(work.root))["cost", ALL]["params"]["rows"]
+    running_time.run(work, specs, setting, folder, _say)
+    _print_report(folder, f"timings.{device}")
 
 
 @bench_app.command()
@@ -97,24 +115,16 @@ def model(
     train_batch: Annotated[int, typer.Option(min=1, help="videos of the training step")] = 2,
     compiled: Annotated[bool, typer.Option(help="with torch.compile where it can work")] = True,
     side: Annotated[int, typer.Option(min=32, help="of the frames, in pixels")] = 224,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="of the stem; a narrow network, to try this out")
-    ] = None,
+    width: Width = None,
     threads: Threads = None,
     out: Out = None,
 ) -> None:
     """Our TDN-R50 against the authors' arrangement: evaluation, training step, memory."""
-    import torch
+    from stages.bench import network_speed
 
-    from stages.bench import network_speed as bench
-    from stages.bench.measures import pick_device
-
-    place = folder(out, tried_out=width is not None or side != 224)
-    chosen = pick_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    setting = bench.Setting(
-        device=chosen,
+    folder = _folder(out, tried_out=width is not None or side != 224)
+    setting = network_speed.Setting(
+        device=_device(device, threads),
         batches=tuple(batch or (1, 4)),
         rounds=rounds,
         step_rounds=max(1, rounds - 2),
@@ -123,21 +133,15 @@ def model(
         width=width,
         compiled=compiled,
     )
-    bench.run(setting, place, lambda line: typer.echo(line, err=True))
-    typer.echo((place / f"model.{device}.md").read_text(encoding="utf-8"))
-
-
-Videos = Annotated[Path | None, typer.Option(help="a folder of real videos instead of generated")]
-Frames = Annotated[
-    int | None, typer.Option(min=8, help="shortens the generated videos, to try this out")
-]
+    network_speed.run(setting, folder, _say)
+    _print_report(folder, f"model.{device}")
 
 
 @bench_app.command()
 def decode(
     rounds: Rounds = 5,
     videos: Videos = None,
-    most: Annotated[int, typer.Option(min=1, help="of those videos, per folder")] = 8,
+    most: Most = 8,
     frames: Frames = None,
     script_ffmpeg: Annotated[
         Path | None,
@@ -146,11 +150,12 @@ def decode(
     out: Out = None,
 ) -> None:
     """Decode and store against ffmpeg alone and against .jpg files."""
-    from stages.bench import decode_speed as bench
+    from stages.bench import decode_speed
 
-    setting = bench.Setting(rounds, videos, most, frames, script_ffmpeg)
-    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
-    typer.echo((folder(out) / "decode.md").read_text(encoding="utf-8"))
+    folder = _folder(out)
+    setting = decode_speed.Setting(rounds, videos, most, frames, script_ffmpeg)
+    decode_speed.run(setting, folder, _say)
+    _print_report(folder, "decode")
 
 
 @bench_app.command()
@@ -158,15 +163,13 @@ def clips(
     rounds: Rounds = 7,
     count: Annotated[int, typer.Option(min=1, help="clips per round")] = 12,
     videos: Videos = None,
-    most: Annotated[int, typer.Option(min=1, help="of those videos")] = 4,
+    most: Most = 4,
     frames: Frames = None,
     out: Out = None,
 ) -> None:
     """Clips and training samples from the store against PIL, torchcodec and decord."""
-    from pipeline.core.benchmark import to_markdown
-    from pipeline.core.files import read_json
-    from stages.bench import clip_speed as bench
+    from stages.bench import clip_speed
 
-    setting = bench.Setting(rounds, count, videos, most, frames)
-    bench.run(setting, folder(out), lambda line: typer.echo(line, err=True))
-    typer.echo(to_markdown(read_json(folder(out) / "clips.json")))
+    folder = _folder(out)
+    clip_speed.run(clip_speed.Setting(rounds, count, videos, most, frames), folder, _say)
+    _print_report(folder, "clips")

@@ -58,9 +58,9 @@ def tables(
 ) -> None:
     """Regenerate the papers' tables from the metrics at hand."""
     if check:
-        from stages.tables import check as check_claims
+        import stages.tables
 
-        typer.echo(f"{check_claims(workspace(profile))} claims, each in exactly one cell")
+        typer.echo(f"{stages.tables.check(workspace(profile))} claims, each in exactly one cell")
         return
     run_stage("tables", "all", profile, graph)
 
@@ -78,24 +78,24 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 @profile_app.command("list")
 def profile_list() -> None:
     """Profiles, and which are switched on."""
-    from stages import profiles
+    from stages import profile_graph
 
-    for name, on, title in profiles.listing(workspace("mini")):
+    for name, on, title in profile_graph.listing(workspace("mini")):
         typer.echo(f"{'*' if on else ' '} {name:<8} {title}")
 
 
 @profile_app.command("use")
 def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
-    from stages import profiles
+    from stages import profile_graph
 
-    path = profiles.use(workspace(name))
+    path = profile_graph.use(workspace(name))
     typer.echo(f"dvc repro {path}")
 
 
 @profile_app.command("drop")
 def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph off; its data, runs and reports stay."""
-    from stages import profiles
+    from stages import profile_graph
 
-    profiles.drop(workspace(name))
+    profile_graph.drop(workspace(name))

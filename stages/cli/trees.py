@@ -96,7 +96,8 @@ def _add(tree: Tree, context: Context, step: Step, known: dict[str, list[Link]] 
     for other in step.beside:
         node.add(_line(known, other.role, other.path, other.sha256, "", step.run))
     if any(other.role == "ledger" for other in step.beside):
-        raw = context.work.relative(context.work.raw(record.key))
+        generated = bool(record.params.get("generated"))
+        raw = context.work.relative(context.work.raw(record.key, generated=generated))
         node.add(_line(known, "raw files", raw, "", "", step.run))
     for before in step.before:
         _add(node, context, before, known)

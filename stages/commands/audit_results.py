@@ -21,9 +21,10 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import resolve
 from pipeline.lineage.trace import Walks, walks
 from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import parse_plan
 from stages.graph import STAGES
 from stages.networks import Catalogue
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 
 
 def tools(work: Workspace) -> Tools:
@@ -213,4 +214,5 @@ def _plans(work: Workspace) -> Plans:
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
-    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)
+    plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
+    importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)

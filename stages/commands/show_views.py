@@ -26,8 +26,8 @@ def run(
 ) -> dict[str, Any]:
     """The views of a video of `frames` frames stored at `size_px` (width, height).
 
-    Frame indices are 0-based, per clip a list of T windows of F; crops are boxes in the resized
-    frame. Raises UsageError naming the nearest protocol.
+    Frame indices are 0-based, per clip a list of T windows of F. Crops are boxes in the resized
+    frame, whose size is `resized_px`; `full` resizes straight to the square. Raises UsageError naming the nearest protocol.
     """
     protocols = load_protocols(work.manifests)
     if name not in protocols:
@@ -37,13 +37,15 @@ def run(
             do=nearest(name, list(protocols)),
         )
     protocol = protocols[name]
-    # As `eval_views` does it: frames smaller than the crop are enlarged.
-    short = protocol.resize_px or max(protocol.crop_px, min(size_px))
-    width, height = scaled_size(*size_px, short)
-    crops: list[Any] = ["the whole frame, squeezed into the square"]
-    if protocol.crops in CROPS:
-        boxes = CROPS[protocol.crops](width, height, protocol.crop_px)
-        crops = [asdict(box) for box in boxes]
+    crops: list[Any]
+    if protocol.crops == "full":
+        width = height = protocol.crop_px
+        crops = ["the whole frame, squeezed into the square"]
+    else:
+        # As `eval_views` does it: frames smaller than the crop are enlarged.
+        short = protocol.resize_px or max(protocol.crop_px, min(size_px))
+        width, height = scaled_size(*size_px, short)
+        crops = [asdict(box) for box in CROPS[protocol.crops](width, height, protocol.crop_px)]
     clips = views(protocol, frames, segments, window, video_id, seed)
     return {
         "protocol": name,

@@ -14,7 +14,8 @@ from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import ALL
 from pipeline.schema.base import nearest
-from pipeline.schema.experiments import STARTS, load_experiments, load_profile
+from pipeline.schema.experiments import STARTS, load_experiments
+from pipeline.schema.profiles import load_profile
 from pipeline.schema.table_layouts import load_combinations, load_layouts
 
 COSTS, REPORT = "costs", "report"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pipeline.core.errors import TdnError
 from pipeline.core.machine import accelerator_files, cores
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import load_profile
+from pipeline.schema.profiles import load_profile
 from pipeline.schema.settings import settings
-from stages import plan, profiles
+from stages import plan, profile_graph
 from stages.commands import audit_results as audit
-from stages.driver import dvc_lock
+from stages.driver import dvc_record
 from stages.driver.chains import (
     REPORT,
     Chain,
@@ -59,12 +59,12 @@ def run(work: Workspace, choice: Choice) -> None:
     Raises TdnError naming what failed, after everything else has finished, and when DVC or the
     audit finds that not everything fits in the end.
     """
-    graph = profiles.use(work)
+    graph = profile_graph.use(work)
     began = time.monotonic()
     plan.run(work)  # also sees data put there since, which no dependency of DVC's shows
     chains = every_chain(work)
     wanted = resolve_targets(work, chains, choice.targets)
-    changed = dvc_lock.changed(work.root, graph)
+    changed = dvc_record.changed(work.root, graph)
     todo = affected(chains, changed)
     if wanted:
         within = behind(chains, wanted)
@@ -91,7 +91,7 @@ def _run(
     """Run the chains and have DVC record what is up to date; TdnError when something failed."""
 
     def record(addresses: set[str]) -> None:
-        dvc_lock.record(work.root, graph, addresses)
+        dvc_record.record(work.root, graph, addresses)
 
     result = run_chains(work, todo, choice.jobs, accelerated=choice.accelerated, record=record)
     record(planned | result.unrecorded)
@@ -102,7 +102,7 @@ def _run(
             f"failed: {', '.join(result.failed)}{without}{shown}",
             do="read the messages above, mend the cause and run the same command again",
         )
-    left = dvc_lock.changed(work.root, graph) & {a for c in todo.values() for a in c.addresses}
+    left = dvc_record.changed(work.root, graph) & {a for c in todo.values() for a in c.addresses}
     if left:
         raise TdnError(
             f"DVC says that {', '.join(sorted(left)[:5])} changed meanwhile",

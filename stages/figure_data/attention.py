@@ -83,7 +83,7 @@ def gradcam(context: Context, key: str, spec: GradCam) -> list[Figure]:
     if not labels:
         return [context.nothing(key, spec, absent)]
     first = context.open(next(iter(labels)))
-    truth = context.truth(first.params["data"]["name"])
+    truth = context.truth(first.plan.data.name)
     shown, measured = _videos(context, first, key, spec)
     tally, seen = Tally(), dict[str, dict[str, Seen]]()
     side = (0, 0)
@@ -111,7 +111,7 @@ def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
         return [context.nothing(key, spec, {spec.row: reason})]
     viewer = context.viewer(spec.row, spec.protocol)
     opened = viewer.opened
-    truth = context.truth(opened.params["data"]["name"])
+    truth = context.truth(opened.plan.data.name)
     shown, measured = _videos(context, opened, key, spec)
     tally = Tally()
     for video in measured:
@@ -189,7 +189,7 @@ def _videos(
     if not videos:
         raise AbsentData("no usable test video", do="look at the decode counts in the report")
     by_id = {video.video_id: video for video in videos}
-    named = spec.show_ids.get(context.params["profile"], [])
+    named = spec.show_ids.get(context.plan.profile, [])
     shown = [by_id[video_id] for video_id in named if video_id in by_id]
     return shown or spread(videos, spec.show), drawn(videos, spec.measure, key)
 

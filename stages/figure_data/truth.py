@@ -6,20 +6,16 @@ every pixel that the objects change belongs to them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.files import canonical_json
 from pipeline.mini.layouts import LAYOUTS
-from pipeline.mini.motion_plan import Take, scene, takes
+from pipeline.mini.motion_plan import ScenePlan, draw_scene, plan_scenes
 from pipeline.mini.render import render
-from pipeline.schema.miniature import Twin
+from pipeline.schema.miniature import Miniature
 
 _LEAST_LEVELS = 6
 """Of 255: an object may have nearly the background's colour somewhere, and rounding is 1."""
@@ -28,22 +24,21 @@ _LEAST_LEVELS = 6
 class Truth:
     """The objects of one generated data set's videos."""
 
-    def __init__(self, dataset: str, twin: Mapping[str, Any]) -> None:
-        # Ids depend on the order of keys: the generator reads them sorted, from its plan.
-        self._twin = Twin.model_validate(json.loads(canonical_json(dict(twin))))
+    def __init__(self, dataset: str, miniature: Miniature) -> None:
+        self._miniature = miniature
         self._masks: dict[str, npt.NDArray[np.bool_]] = {}
-        self._found: dict[str, tuple[Take, bool]] = {}
-        for take in takes(dataset, self._twin):
-            for clip in take.clips:
+        self._found: dict[str, tuple[ScenePlan, bool]] = {}
+        for plan in plan_scenes(dataset, self._miniature):
+            for clip in plan.clips:
                 # A store's id is the end of the clip's path, from some folder on.
                 parts = PurePosixPath(LAYOUTS[dataset].place(clip)).with_suffix("").parts
                 for first in range(len(parts)):
-                    self._found["/".join(parts[first:])] = (take, clip.reverse)
+                    self._found["/".join(parts[first:])] = (plan, clip.reverse)
 
     @property
     def reversed_pairs(self) -> list[tuple[str, str]]:
         """Classes that are each other's reverse in time."""
-        return [(pair.forward, pair.backward) for pair in self._twin.pairs]
+        return [(pair.forward, pair.backward) for pair in self._miniature.pairs]
 
     def masks(self, video_id: str) -> npt.NDArray[np.bool_] | None:
         """(n, H, W) where the video's objects are; None for a video the generator did not name."""
@@ -54,10 +49,10 @@ class Truth:
         return self._masks[video_id]
 
     def _render(self, video_id: str) -> npt.NDArray[np.bool_]:
-        take, backwards = self._found[video_id]
-        full = replace(scene(self._twin, take), noise=0.0)
+        plan, backwards = self._found[video_id]
+        full = replace(draw_scene(self._miniature, plan), noise=0.0)
         bare = replace(full, action=replace(full.action, actors=()))
-        size = self._twin.width_px, self._twin.height_px
+        size = self._miniature.width_px, self._miniature.height_px
         drawn, empty = (render(one, *size).astype(np.int16) for one in (full, bare))
         mask = np.asarray(np.abs(drawn - empty).max(axis=3) > _LEAST_LEVELS)
         return mask[::-1] if backwards else mask

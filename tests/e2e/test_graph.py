@@ -40,13 +40,13 @@ def shrink(checkout: Checkout) -> None:
     checkout.edit(mini, r"images: {images: \d+", "images: {images: 80")
     checkout.edit(mini, r"size_px: 48, epochs: \d+", "size_px: 48, epochs: 1")
     checkout.edit(mini, r"    epochs: \d+", "    epochs: 1")
-    twin = "manifests/twins/ssv1.yaml"
-    path = checkout.root / twin
+    miniature = "manifests/miniatures/ssv1.yaml"
+    path = checkout.root / miniature
     classes = path.read_text("utf-8").count("forward:") * 2
     for split, clips in (("train", 4), ("validation", 2), ("test", 1)):
-        checkout.edit(twin, rf"({split}: {{clips_per_class: )\d+", rf"\g<1>{clips}")
+        checkout.edit(miniature, rf"({split}: {{clips_per_class: )\d+", rf"\g<1>{clips}")
     checkout.edit(
-        twin,
+        miniature,
         r"expected: {[^}]*}",
         f"expected: {{train: {4 * classes}, validation: {2 * classes}, test: {classes}}}",
     )

@@ -137,7 +137,7 @@ def shrink(root: Path) -> None:
             schedule["epochs"] = 2 if "phase1_epochs" in schedule else 1
             schedule.update({"phase1_epochs": 1} if "phase1_epochs" in schedule else {})
 
-    def twin(value: dict[str, Any]) -> None:
+    def miniature(value: dict[str, Any]) -> None:
         classes = 2 * len(value["pairs"]) + len(value["stills"])
         value["frames"] = 14
         for name, clips in (("train", 2), ("validation", 2), ("test", 1)):
@@ -145,7 +145,7 @@ def shrink(root: Path) -> None:
             value["expected"][name] = clips * classes
 
     _rewrite(root / "manifests/profiles/mini.yaml", profile)
-    _rewrite(root / "manifests/twins/ssv1.yaml", twin)
+    _rewrite(root / "manifests/miniatures/ssv1.yaml", miniature)
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

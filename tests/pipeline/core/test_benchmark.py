@@ -72,7 +72,7 @@ def test_a_report_is_json_and_tables_and_names_no_host(tmp_path: Path) -> None:
         title="A thing",
         settings={"rounds": 3},
         rows=[{"way": "a|b", "ms": 1.25}, {"way": "c", "x": {"median": 2, "low": 1, "high": 3}}],
-        targets=[{"what": "a over c", "at_least": 1.5, "measured": 1.2}],
+        targets=[target("a over c", 1.2, at_least=1.5)],
     )
     report = json.loads((tmp_path / "thing.json").read_text())
     text = (tmp_path / "thing.md").read_text()

@@ -1,4 +1,4 @@
-"""The bytes of a twin follow from its manifest alone."""
+"""The bytes of a miniature follow from its manifest alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import UsageError
 from pipeline.core.files import sha256_file, sha256_json
 from pipeline.mini import generate
-from tests.pipeline.mini.twins import small
+from tests.pipeline.mini.miniatures import small
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -19,36 +19,36 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("dataset", ["ssv1", "ssv2", "ucf101", "kinetics400", "hmdb51", "fcvid"])
 def test_bytes_do_not_depend_on_the_number_of_workers(dataset: str, tmp_path: Path) -> None:
-    twin = small(dataset)
-    alone = generate(dataset, twin, tmp_path / "alone", 0)
-    helped = generate(dataset, twin, tmp_path / "helped", 2)
+    miniature = small(dataset)
+    alone = generate(dataset, miniature, tmp_path / "alone", 0)
+    helped = generate(dataset, miniature, tmp_path / "helped", 2)
     assert alone == helped
     found = digests(tmp_path / "alone")
     assert found == digests(tmp_path / "helped")
     assert alone["content"] == sha256_json(found)
     assert alone["files"] == len(found)
-    assert alone["subsets"] == twin.expected
+    assert alone["subsets"] == miniature.expected
 
 
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = small("ssv1")
-    whole = generate("ssv1", twin, tmp_path / "whole", 0)
-    monkeypatch.setattr("pipeline.mini.generator._TAKES_PER_JOB", 4)
+    miniature = small("ssv1")
+    whole = generate("ssv1", miniature, tmp_path / "whole", 0)
+    monkeypatch.setattr("pipeline.mini.generator._SCENES_PER_JOB", 4)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     target = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        generate("ssv1", twin, target, 0, stop)
+        generate("ssv1", miniature, target, 0, stop)
     partial = tmp_path / "cut.partial"
     assert not target.exists()
     kept = {path: path.stat().st_mtime_ns for path in partial.rglob("*.jpg")}
     assert kept
     (partial / "20bn-something-something-v1" / ".tmp-1-5").mkdir()
-    assert generate("ssv1", twin, target, 0) == whole
+    assert generate("ssv1", miniature, target, 0) == whole
     assert not partial.exists()
     for path, written in kept.items():
         assert (target / path.relative_to(partial)).stat().st_mtime_ns == written

@@ -1,4 +1,4 @@
-"""A twin's manifest must agree with itself."""
+"""A miniature's manifest must agree with itself."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from pipeline.core.errors import ManifestError
 from pipeline.mini.motions import KINDS
 from pipeline.schema.base import read_yaml, validate
-from pipeline.schema.miniature import Growth, Kind, Twin, grown
-from tests.pipeline.mini.twins import SHIPPED, shipped
+from pipeline.schema.miniature import Growth, Kind, Miniature, grown
+from tests.pipeline.mini.miniatures import SHIPPED, shipped
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_twins_are_valid(path: Any) -> None:
+def test_shipped_miniatures_are_valid(path: Any) -> None:
     shipped(path.stem)
 
 
 def test_ssv1_has_enough_validation_clips_and_a_bound_of_half() -> None:
-    twin = shipped("ssv1")
-    assert twin.expected["validation"] >= 1200
-    assert twin.order_blind_bound_pct == 50
-    assert twin.splits["validation"].closed_under_reversal
+    miniature = shipped("ssv1")
+    assert miniature.expected["validation"] >= 1200
+    assert miniature.order_blind_bound_pct == 50
+    assert miniature.splits["validation"].closed_under_reversal
 
 
 @pytest.mark.parametrize(
@@ -39,26 +39,26 @@ def test_ssv1_has_enough_validation_clips_and_a_bound_of_half() -> None:
 def test_contradictions_are_named(change: dict[str, Any], message: str) -> None:
     value = read_yaml(SHIPPED / "ssv1.yaml") | change
     with pytest.raises(ManifestError, match=message):
-        validate(Twin, value, where="manifests/twins/ssv1.yaml")
+        validate(Miniature, value, where="manifests/miniatures/ssv1.yaml")
 
 
 def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
     value = read_yaml(SHIPPED / "ssv1.yaml")
     value["pairs"][0] |= {"kind": "slid"}
     with pytest.raises(ManifestError, match=r"pairs\.0.kind: Input should be 'appear'"):
-        validate(Twin, value, where="manifests/twins/ssv1.yaml")
+        validate(Miniature, value, where="manifests/miniatures/ssv1.yaml")
 
 
 def test_every_kind_can_be_drawn() -> None:
     assert set(get_args(Kind)) == set(KINDS)
 
 
-def grow(dataset: str, **change: Any) -> Twin:
+def grow(dataset: str, **change: Any) -> Miniature:
     growth = validate(Growth, change, where="growth")
-    return grown(shipped(dataset), growth, where="manifests/profiles/gpu.yaml, twins.ssv1")
+    return grown(shipped(dataset), growth, where="manifests/profiles/gpu.yaml, miniatures.ssv1")
 
 
-def test_a_grown_twin_keeps_its_motions_in_proportion() -> None:
+def test_a_grown_miniature_keeps_its_motions_in_proportion() -> None:
     small, large = shipped("ssv1"), grow("ssv1", height_px=112)
     assert (large.width_px, large.height_px) == (2 * small.width_px, 2 * small.height_px)
     assert large.look.camera_jitter_px == 2 * small.look.camera_jitter_px
@@ -67,7 +67,7 @@ def test_a_grown_twin_keeps_its_motions_in_proportion() -> None:
     assert (large.frames, large.expected) == (small.frames, small.expected)
 
 
-def test_a_twin_with_more_clips_expects_them() -> None:
+def test_a_miniature_with_more_clips_expects_them() -> None:
     large = grow("ssv1", splits={"train": {"clips_per_class": 160}})
     assert large.expected == {"train": 2240, "validation": 1232, "test": 14}
     assert large.splits["train"].pool == shipped("ssv1").splits["train"].pool
@@ -80,7 +80,7 @@ def test_a_twin_with_more_clips_expects_them() -> None:
         ("ucf101", {"splits": {"train": {"pool": 9}}}, "its subsets follow groups"),
     ],
 )
-def test_a_subset_that_the_twin_lacks_is_named(
+def test_a_subset_that_the_miniature_lacks_is_named(
     dataset: str, change: dict[str, Any], hint: str
 ) -> None:
     with pytest.raises(ManifestError, match="no subset") as caught:
@@ -89,6 +89,6 @@ def test_a_subset_that_the_twin_lacks_is_named(
     assert caught.value.where.startswith("manifests/profiles/gpu.yaml")
 
 
-def test_a_size_that_no_twin_may_have_is_refused() -> None:
+def test_a_size_that_no_miniature_may_have_is_refused() -> None:
     with pytest.raises(ManifestError, match="width_px"):
         grow("ssv1", height_px=500)

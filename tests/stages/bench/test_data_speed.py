@@ -17,9 +17,7 @@ from pipeline.core.benchmark import to_markdown
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.video.ffmpeg import binary, build, command
-from stages.bench import authors_reader, corpus
-from stages.bench import clip_speed as clips
-from stages.bench import decode_speed as decode
+from stages.bench import authors_reader, clip_speed, corpus, decode_speed
 from tests.pipeline.samples import write_clip
 
 
@@ -32,14 +30,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(own: Path, tmp_path_factory: pytest.TempPathFactory) -> clips.Corpus:
-    return clips.prepare(clips.Setting(videos=own), tmp_path_factory.mktemp("corpus"))
+def made(own: Path, tmp_path_factory: pytest.TempPathFactory) -> clip_speed.Corpus:
+    return clip_speed.prepare(clip_speed.Setting(videos=own), tmp_path_factory.mktemp("corpus"))
 
 
-def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
-    video, frames = clips._pick(made.videos[1], 3)
+def test_both_sides_read_the_same_frames(made: clip_speed.Corpus) -> None:
+    video, frames = clip_speed._pick(made.videos[1], 3)
     theirs = authors_reader.arrays(made.folders[video.video_id], frames)
-    ours = clips.Decoding(
+    ours = clip_speed.Decoding(
         dict(enumerate(made.store.jpegs(video.video_id, frames))),
         range(40), decode_frame, 1,
     )  # fmt: skip
@@ -48,22 +46,22 @@ def test_both_sides_read_the_same_frames(made: clips.Corpus) -> None:
         assert np.abs(one.astype(int) - two.permute(1, 2, 0).numpy()).max() <= 2
 
 
-def test_windows_in_any_order_are_the_same_windows(made: clips.Corpus) -> None:
+def test_windows_in_any_order_are_the_same_windows(made: clip_speed.Corpus) -> None:
     frames = list(range(40))
-    _, shuffled = clips._any_order(made.videos[0], frames)
+    _, shuffled = clip_speed._any_order(made.videos[0], frames)
     starts = shuffled[::5]
     assert sorted(starts) == frames[::5] != starts
     assert shuffled == [start + place for start in starts for place in range(5)]
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_both_sides_make_the_same_sample(made: clips.Corpus, index: int) -> None:
-    data = ClipDataset(made.store, made.videos, ["a"], clips.RULE, 0)
+def test_both_sides_make_the_same_sample(made: clip_speed.Corpus, index: int) -> None:
+    data = ClipDataset(made.store, made.videos, ["a"], clip_speed.RULE, 0)
     ours = normalise(data[index].frames)[0].flatten(0, 2)
     video, rng = made.videos[index], rng_for(0, 0, index)
-    frames = clips._frames(video, rng)
-    crop = multi_scale_crop(video.width_px, video.height_px, clips.CROP_PX, True, rng)
-    theirs = authors_reader.sample(made.folders[video.video_id], frames, crop, clips.CROP_PX)
+    frames = clip_speed._frames(video, rng)
+    crop = multi_scale_crop(video.width_px, video.height_px, clip_speed.CROP_PX, True, rng)
+    theirs = authors_reader.sample(made.folders[video.video_id], frames, crop, clip_speed.CROP_PX)
     assert ours.shape == theirs.shape
     grey_levels = (ours - theirs).abs() * 255 * 0.226
     assert grey_levels.mean() < 0.5 and grey_levels.max() < 5
@@ -71,12 +69,12 @@ def test_both_sides_make_the_same_sample(made: clips.Corpus, index: int) -> None
 
 def test_the_report_on_clips(own: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    clips.run(clips.Setting(rounds=1, clips=1, videos=own), tmp_path, lambda _: None)
+    clip_speed.run(clip_speed.Setting(rounds=1, clips=1, videos=own), tmp_path, lambda _: None)
     assert torch.get_num_threads() == threads
     report = read_json(tmp_path / "clips.json")
     names = [row["what"] for row in report["rows"]]
-    assert {clips.ARRAYS, clips.READ, clips.READ_EIGHTH} <= set(names)
-    assert {clips.AUTHORS, clips.SAMPLE, clips.POOLED} <= set(names)
+    assert {clip_speed.ARRAYS, clip_speed.READ, clip_speed.READ_EIGHTH} <= set(names)
+    assert {clip_speed.AUTHORS, clip_speed.SAMPLE, clip_speed.POOLED} <= set(names)
     stretch = [goal for goal in report["targets"] if "stretch" in goal["what"]]
     assert [goal["at_least"] for goal in stretch] == [4.0, 8.0]
     unmeasured = {goal["reason"] for goal in report["targets"] if goal["met"] is None}
@@ -85,8 +83,8 @@ def test_the_report_on_clips(own: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_on_decoding(own: Path, tmp_path: Path) -> None:
-    setting = decode.Setting(rounds=1, videos=own)
-    decode.run(setting, tmp_path, lambda _: None)
+    setting = decode_speed.Setting(rounds=1, videos=own)
+    decode_speed.run(setting, tmp_path, lambda _: None)
     report = read_json(tmp_path / "decode.json")
     (row,) = report["rows"]
     assert (row["corpus"], row["videos"], row["frames"]) == ("own", 2, 28)
@@ -113,8 +111,8 @@ def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
     (videos / "two" / "cut.mkv").write_bytes(cut[: len(cut) // 2])
     (videos / "a folder.mp4").mkdir()
     said: list[str] = []
-    setting = decode.Setting(rounds=1, videos=videos, script_ffmpeg=Path(binary()))
-    decode.run(setting, tmp_path, said.append)
+    setting = decode_speed.Setting(rounds=1, videos=videos, script_ffmpeg=Path(binary()))
+    decode_speed.run(setting, tmp_path, said.append)
     report = read_json(tmp_path / "decode.json")
     assert [(row["corpus"], row["videos"]) for row in report["rows"]] == [("one", 1), ("two", 1)]
     assert [line.partition(": ")[0] for line in report["settings"]["left out"]] == [
@@ -126,9 +124,11 @@ def test_odd_videos_are_named_and_left_out(own: Path, tmp_path: Path) -> None:
     for path in (videos / "one" / "same.mkv", videos / "two" / "same.mkv"):
         path.unlink()
     with pytest.raises(UsageError, match=r"no video can be measured: one/broken\.mp4"):
-        decode.run(setting, tmp_path, said.append)
+        decode_speed.run(setting, tmp_path, said.append)
     with pytest.raises(UsageError, match="--script-ffmpeg names no program"):
-        decode.run(decode.Setting(script_ffmpeg=tmp_path / "gone"), tmp_path, said.append)
+        decode_speed.run(
+            decode_speed.Setting(script_ffmpeg=tmp_path / "gone"), tmp_path, said.append
+        )
 
 
 def test_generated_videos_have_the_frames_they_should(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_generated_videos_have_the_frames_they_should(tmp_path: Path) -> None:
     made = corpus.generate(kind, tmp_path, binary(), frames=8)
     assert len(made) == kind.videos
     assert len({path.read_bytes() for path in made}) == kind.videos
-    found = decode.decode(made[0], corpus.POLICY, binary())
+    found = decode_speed.decode(made[0], corpus.POLICY, binary())
     assert (found.n_frames, found.width_px, found.height_px) == (8, 320, 240)
 
 

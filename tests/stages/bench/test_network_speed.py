@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from pipeline.core.errors import UsageError
-from stages.bench import network_speed as bench
-from stages.bench.measures import difference, fill_, gradient_difference, pick_device
-from stages.bench.measures import training_step as step_of
+from stages.bench import network_speed
+from stages.bench.measures import difference, fill_, gradient_difference, pick_device, training_step
 from stages.bench.reference_tdn import ReferenceTDN
 from tests.tdn_model.helpers import clips, make
 
@@ -42,7 +41,7 @@ def test_the_reference_trains_to_the_same_gradients_and_statistics() -> None:
     theirs = ReferenceTDN(ours).train()
     x = clips(ours, size=(64, 64), dtype=torch.float64)
     for model in (ours, theirs):
-        step_of(model, x)()
+        training_step(model, x)()
     assert gradient_difference(ours, theirs.net) < 1e-9
     wanted = theirs.net.state_dict()
     for name, value in ours.state_dict().items():
@@ -63,7 +62,7 @@ def test_an_absent_accelerator_is_refused() -> None:
 
 
 def test_the_benchmark_writes_rows_and_targets(tmp_path: Path) -> None:
-    setting = bench.Setting(
+    setting = network_speed.Setting(
         device=torch.device("cpu"),
         batches=(1, 2),
         rounds=1,
@@ -74,7 +73,7 @@ def test_the_benchmark_writes_rows_and_targets(tmp_path: Path) -> None:
         width=8,
         compiled=False,
     )
-    bench.run(setting, tmp_path, lambda line: None)
+    network_speed.run(setting, tmp_path, lambda line: None)
     report = json.loads((tmp_path / "model.cpu.json").read_text())
     kinds = {row["what"] for row in report["rows"]}
     assert kinds == {"evaluation", "training step"}

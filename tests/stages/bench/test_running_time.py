@@ -11,7 +11,7 @@ import torch
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from stages.bench import running_time as bench
+from stages.bench import running_time
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC: dict[str, Any] = {
@@ -23,13 +23,13 @@ SPEC: dict[str, Any] = {
 }
 
 
-def setting(**changes: Any) -> bench.Setting:
+def setting(**changes: Any) -> running_time.Setting:
     given = {"batch": 2, "rounds": 1, "side_px": 48, "width": 8, **changes}
-    return bench.Setting(device=torch.device("cpu"), **given)
+    return running_time.Setting(device=torch.device("cpu"), **given)
 
 
 def test_the_layouts_say_which_rows_are_timed() -> None:
-    rows = {entry.row: entry.protocol for entry in bench.wanted(Workspace(ROOT, "paper"))}
+    rows = {entry.row: entry.protocol for entry in running_time.wanted(Workspace(ROOT, "paper"))}
     assert rows["tdn_r50_8f_ssv1"] == "center_1x1"
     assert rows["i3d_r50_32f_ssv1"] == "spans_3x2"
     assert len(rows) >= 7
@@ -37,15 +37,15 @@ def test_the_layouts_say_which_rows_are_timed() -> None:
 
 def test_unknown_rows_are_refused() -> None:
     with pytest.raises(UsageError, match="no row to time"):
-        bench.wanted(Workspace(ROOT, "paper"), ("nothing",))
+        running_time.wanted(Workspace(ROOT, "paper"), ("nothing",))
 
 
 def test_a_row_is_timed_with_and_without_loading(tmp_path: Path) -> None:
     row = "tdn_r50_8f_ssv1"
     work = Workspace(ROOT, "paper")
-    bench.run(work, {row: SPEC}, setting(only=(row,)), tmp_path, lambda line: None)
+    running_time.run(work, {row: SPEC}, setting(only=(row,)), tmp_path, lambda line: None)
     report = json.loads((tmp_path / "timings.cpu.json").read_text())
-    assert {found["way"] for found in report["rows"]} >= {bench.EVALUATED}
+    assert {found["way"] for found in report["rows"]} >= {running_time.EVALUATED}
     for found in report["rows"]:
         assert (found["row"], found["batch"], found["views"]) == (row, 2, 1)
         assert found["ms per video"] > 0 and found["ms per video, loading included"] > 0
@@ -58,6 +58,6 @@ def test_only_full_size_networks_reach_the_tables() -> None:
 
 
 def test_generated_videos_are_read_back(tmp_path: Path) -> None:
-    videos, store = bench.synthetic_store(tmp_path, 2)
-    assert [store.n_frames(video.video_id) for video in videos] == [bench.FRAMES] * 2
+    videos, store = running_time.synthetic_store(tmp_path, 2)
+    assert [store.n_frames(video.video_id) for video in videos] == [running_time.FRAMES] * 2
     assert store.jpegs(videos[0].video_id, [3])[0][:2] == b"\xff\xd8"

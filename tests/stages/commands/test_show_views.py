@@ -22,6 +22,7 @@ def test_printed_crops_are_those_that_are_cut(name: str, size_px: tuple[int, int
     found = show_views.run(Workspace(ROOT), name, 40, 8, 5, "video", 0, size_px)
     if protocol.crops == "full":
         assert found["crops"] == ["the whole frame, squeezed into the square"]
+        assert found["resized_px"] == [protocol.crop_px, protocol.crop_px]
         return
     width, height = found["resized_px"]
     for box in found["crops"]:

@@ -18,7 +18,7 @@ from stages.driver.chains import (
     every_chain,
     resolve_targets,
 )
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 from tests.checkout import ROOT
 
 ROW = "tsn_r50_8f_ssv1"

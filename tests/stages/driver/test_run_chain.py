@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from pydantic import BaseModel
 
 from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import PredictPlan
 from stages.driver.run_chain import Done, Task, run_chain
 from tests.checkout import ROOT
-from tests.stages.conftest import params
+from tests.stages.conftest import predict_plan, train_plan
 
 STAGES = (("train", "row"), ("predict", "row"))
 FRESH = """
@@ -29,14 +31,18 @@ print(run_chain(Task(root, "mini", stages, root / "note", 0)).failure)
 
 @pytest.fixture
 def task(work: Workspace) -> Task:
-    write_plans(work, params())
+    shutil.copytree(ROOT / "manifests" / "profiles", work.manifests / "profiles")
+    # As many threads as the process has, so that what it has shows.
+    write_plan(work, "train", train_plan(epochs=2, compute={"threads": 0}))
+    predict = predict_plan().model_dump(mode="json")
+    predict["compute"]["threads"] = 0
+    write_plan(work, "predict", PredictPlan.model_validate(predict))
     return Task(work.root, work.profile, STAGES, work.root / "note", 0)
 
 
-def write_plans(work: Workspace, given: dict[str, Any]) -> None:
-    given["compute"]["threads"] = None  # then as many as the process has
-    for stage in ("train", "predict"):
-        write_json(work.plan(stage, "row"), {"params": given, "code": {"digest": "d"}})
+def write_plan(work: Workspace, stage: str, plan: BaseModel) -> None:
+    params = plan.model_dump(mode="json")
+    write_json(work.plan(stage, "row"), {"params": params, "code": {"digest": "d"}})
 
 
 def outputs(root: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Small twins for tests: the shipped manifests with fewer clips."""
+"""Small miniatures for tests: the shipped manifests with fewer clips."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.schema.base import read_yaml, validate
-from pipeline.schema.miniature import Groups, Twin
+from pipeline.schema.miniature import Groups, Miniature
 
-SHIPPED = Path(__file__).parents[3] / "manifests" / "twins"
-TWINS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
-def shipped(dataset: str) -> Twin:
-    return validate(Twin, read_yaml(SHIPPED / f"{dataset}.yaml"), where=dataset)
+SHIPPED = Path(__file__).parents[3] / "manifests" / "miniatures"
+MINIATURES = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def small(dataset: str, **changes: Any) -> Twin:
-    """The shipped twin with two pairs and a handful of clips; `changes` replace top-level keys."""
+def shipped(dataset: str) -> Miniature:
+    return validate(Miniature, read_yaml(SHIPPED / f"{dataset}.yaml"), where=dataset)
+
+
+def small(dataset: str, **changes: Any) -> Miniature:
+    """The shipped miniature with two pairs and few clips; `changes` replace top-level keys."""
     value = read_yaml(SHIPPED / f"{dataset}.yaml")
     chosen = [p for p in value["pairs"] if p["kind"] in ("approach", "whirl")]
     value["pairs"] = chosen if len(chosen) == 2 else value["pairs"][:2]
@@ -35,7 +35,7 @@ def small(dataset: str, **changes: Any) -> Twin:
         value["order_blind_bound_pct"] = 100 * (pairs + stills) / (2 * pairs + stills)
     value["missing_rows"] = dict.fromkeys(value.get("missing_rows", {}), 1)
     value["expected"] = _counts(value, 2 * pairs + stills)
-    return validate(Twin, value | changes, where=dataset)
+    return validate(Miniature, value | changes, where=dataset)
 
 
 def _counts(value: dict[str, Any], classes: int) -> dict[str, int]:
