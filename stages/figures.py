@@ -157,8 +157,8 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
             title = f"{spec.title}: {table['document']}, table {table['table']}"
             figure = draw_ranks(name, title, caption.strip(), rows, ordering)
             read = [f"{table_id}/{row['row']}/{ordering['column']}" for row in rows]
-            said = ordering["in_words"]
-            made.append(context.note(figure, [], {}, cells=read, found=said))
+            words = ordering["in_words"]
+            made.append(context.note(figure, [], {}, cells=read, found=words))
     return made or [context.nothing(key, spec, {}, f"no table has {FEWEST_RANKED} measured rows")]
 
 

@@ -12,7 +12,7 @@ from pipeline.lineage import root
 from pipeline.lineage.evidence import Evidence
 from pipeline.reporting.build_tables import Table, build_tables, frame
 from pipeline.reporting.combine import add_combinations
-from pipeline.reporting.prose import check_rules, judge_prose
+from pipeline.reporting.prose import check_rules, judge_prose, share_of_draws
 from pipeline.reporting.results import Results, load_results, orphans
 from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
 from pipeline.schema.plan_models import TablesPlan
@@ -40,8 +40,8 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     combined = add_combinations(work, results, given.combinations)
     evidence = root.compute(Evidence(work), _read_by(work, results))
     tables = build_tables(given.layouts, given.claims, results)
-    cells = {cell.cell_id: cell for table in tables for cell in table.cells.values()}
-    verdicts = judge_prose(given.prose, given.claims, cells, results)
+    cells = {c.cell_id: c.as_json() for table in tables for c in table.cells.values()}
+    verdicts = judge_prose(given.prose, cells, share_of_draws(cells, results))
     folder = work.reports / "tables"
     remark = SMOKE_REMARK if plan.smoke else ""
     about = Footing(remark, evidence["root"])
@@ -54,7 +54,7 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
             "schema": SCHEMA,
             **heading,
             "documents": documents,
-            "cells": {cell_id: cell.as_json() for cell_id, cell in cells.items()},
+            "cells": cells,
             "tables": [table.as_json() for table in tables],
         },
     )

@@ -85,8 +85,8 @@ def _run(context: Context, clone: Workspace, run: Run) -> str:
     )
     if not done.returncode:
         return ""
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return said[0] if said else f"exit {done.returncode}"
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[0] if lines else f"exit {done.returncode}"
 
 
 def _compare(context: Context, clone: Workspace, again: Evidence, run: Run) -> Iterator[Link]:

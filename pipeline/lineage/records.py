@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.core.errors import RecordError
 from pipeline.core.files import (
+    files_below,
     read_json,
     sha256_bytes,
     sha256_file,
@@ -41,7 +42,7 @@ def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
     A directory counts as the digest over its files' relative names and digests, and lists them.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
+        files = files_below(path)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             digests = list(pool.map(sha256_file, files))
         names = [p.relative_to(path).as_posix() for p in files]
@@ -98,9 +99,8 @@ def check_unchanged(work: Workspace, readings: list[Reading]) -> None:
 
 
 def _stats(path: Path) -> dict[str, tuple[int, int, int]]:
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     found = {}
-    for file in files:
+    for file in [path] if path.is_file() else files_below(path):
         with suppress(OSError):
             about = file.stat()
             found[str(file)] = (about.st_size, about.st_mtime_ns, about.st_ino)
@@ -159,7 +159,7 @@ def is_up_to_date(
 ) -> bool:
     """Whether the stage's record fits its plan and, to the byte, its inputs and outputs on disk."""
     try:
-        record = read_record(work.record(stage, key))
+        record: dict[str, Any] = read_json(work.record(stage, key))
         identity = record["identity"]
         if any(identity[name] != plan[name] for name in ("params", "code")):
             return False
@@ -167,7 +167,7 @@ def is_up_to_date(
         return entries == identity["inputs"] and record == _record(
             work, stage, key, plan, entries, outputs
         )
-    except (RecordError, OSError, KeyError):
+    except (RecordError, OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -215,23 +215,6 @@ def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, An
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A record's identity file; RecordError when it is missing or not what it says it is."""
-    try:
-        record: dict[str, Any] = read_json(path)
-        said = record.pop("record_sha256")
-        ok = said == sha256_json(record)
-    except FileNotFoundError:
-        raise RecordError(
-            "the run record is missing", where=path.name, do="run the stage"
-        ) from None
-    except (ValueError, KeyError, AttributeError):
-        raise RecordError("the run record is unreadable", where=path.name) from None
-    if not ok:
-        raise RecordError("the run record was changed after it was written", where=path.name)
-    return {**record, "record_sha256": said}
 
 
 def _version(name: str) -> str | None:

@@ -18,6 +18,7 @@ from pipeline.reporting.view import (
     run_views,
     status_counts,
     table_view,
+    tolerances,
 )
 from pipeline.schema.plan_models import ReportPlan
 from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
@@ -59,6 +60,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         documents=documents,
         prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(found)),
         about=found["documents"],
+        tolerances=tolerances(found["tables"]),
         datasets=datasets,
         figures=section.figures_section(work, scored),
         cells_digest=sha256_file(cells_path),

@@ -221,7 +221,7 @@ def eval_videos(opened: Opened) -> list[Video]:
     return [video for video in listed if video.usable and video.labels]
 
 
-def spread(videos: Sequence[Video], count: int) -> list[Video]:
+def one_per_class(videos: Sequence[Video], count: int) -> list[Video]:
     """The first video of each of `count` classes that are spread evenly over all classes."""
     first: dict[int, Video] = {}
     for video in videos:
@@ -232,7 +232,7 @@ def spread(videos: Sequence[Video], count: int) -> list[Video]:
     return [first[number] for number in chosen]
 
 
-def drawn(videos: Sequence[Video], count: int, key: str) -> list[Video]:
+def sample_videos(videos: Sequence[Video], count: int, key: str) -> list[Video]:
     """`count` videos drawn once for `key`, the same for every row, in order of their ids."""
     if count >= len(videos):
         return list(videos)
