@@ -10,9 +10,15 @@ from typing import Any
 from pipeline.core.files import read_json
 from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
-from pipeline.schema.dataset import Dataset
-from pipeline.sources.findings import Finding, findings, probe, read_findings, write_findings
+from pipeline.schema.plan_models import CheckPlan
 from pipeline.sources.ledger import check, read_ledger, refuse_if_bad
+from pipeline.sources.problems import (
+    Problem,
+    list_problems,
+    probe,
+    read_problems,
+    write_problems,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -20,20 +26,17 @@ Progress = Callable[[int, int], None]
 def run(
     work: Workspace,
     key: str,
+    plan: CheckPlan,
     *,
-    params: dict[str, Any],
     record_absent: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write the ledger of a data set and, beside it, `<data set>.problems.csv` with what to mend.
-
-    `params["dataset"]` is its resolved manifest.
-    """
+    """Write the ledger of a data set and, beside it, `<data set>.problems.csv` with what to mend."""
     summary = work.sources(key)
     try:
         check(
-            Dataset.model_validate(params["dataset"]),
-            work.raw(key),
+            plan.dataset,
+            work.raw(key, generated=plan.generated),
             summary,
             cache=work.root / ".tdn" / "hashes" / f"{work.profile}.{key}.parquet",
             record_absent=record_absent,
@@ -41,39 +44,39 @@ def run(
         )
     finally:  # the list is wanted most when too much is wrong
         if summary.is_file():
-            write_findings(_list(work, key), _findings(work, key))
+            write_problems(_list(work, key), _problems(work, key))
 
 
 def look_inside(
-    work: Workspace, key: str, *, params: dict[str, Any], progress: Progress | None = None
+    work: Workspace, key: str, plan: CheckPlan, *, progress: Progress | None = None
 ) -> None:
     """Decode the first frames of every video of the ledger and add to the list what cannot be
     opened or is too short. Raises DataError when that makes too many unusable videos."""
-    dataset = Dataset.model_validate(params["dataset"])
     rows = read_ledger(work.sources(key).with_suffix(".parquet"))
-    bad = probe(dataset, work.raw(key), rows, cores(), progress)
-    write_findings(_list(work, key), _findings(work, key) + bad)
+    raw = work.raw(key, generated=plan.generated)
+    bad = probe(plan.dataset, raw, rows, cores(), progress)
+    write_problems(_list(work, key), _problems(work, key) + bad)
     seen = {finding.video_id: (finding.status, finding.reason) for finding in bad}
     judged = [
         (row.video_id or "", *seen.get(row.video_id or "", (row.status, row.reason)))
         for row in rows
     ]
-    refuse_if_bad(dataset, "check", judged)
+    refuse_if_bad(plan.dataset, "check", judged)
 
 
 def _list(work: Workspace, key: str) -> Path:
     return work.sources(key).with_suffix(".problems.csv")
 
 
-def _findings(work: Workspace, key: str) -> list[Finding]:
+def _problems(work: Workspace, key: str) -> list[Problem]:
     summary = work.sources(key)
     problems = read_json(summary).get("problems", [])
-    return findings(problems, read_ledger(summary.with_suffix(".parquet")))
+    return list_problems(problems, read_ledger(summary.with_suffix(".parquet")))
 
 
 def list_lines(work: Workspace, key: str) -> list[str]:
     """Where the list is and how much of what is in it."""
-    found = read_findings(_list(work, key))
+    found = read_problems(_list(work, key))
     counts = Counter(finding.status for finding in found)
     words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     return [f"  to mend: {words}; see {work.relative(_list(work, key))}"] if found else []
@@ -91,5 +94,14 @@ def lines(summary: dict[str, Any]) -> list[str]:
         note = "" if expected in (None, split["listed"]) else "  differs"
         shown = "-" if expected is None else f"{expected}"
         found.append(f"  {name:<16} {split['listed']:>8} {shown:>9} {split['usable']:>8}{note}")
-    found += [f"  {problem}" for problem in summary["problems"]]
-    return found
+    return found + remark_lines(summary)
+
+
+def remark_lines(summary: dict[str, Any]) -> list[str]:
+    """Remarks by kind, each with its count and its first examples."""
+    found = []
+    for kind, about in summary["remarks"].items():
+        more = about["count"] - len(about["examples"])
+        rest = f"; and {more} more" if more else ""
+        found.append(f"    {about['count']} × {kind}: {'; '.join(about['examples'])}{rest}")
+    return ["  remarks:", *found] if found else []

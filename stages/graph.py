@@ -21,9 +21,21 @@ from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.records import observe, write_record
 from pipeline.lineage.root import root_path
+from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import (
+    FiguresPlan,
+    ReportPlan,
+    RowData,
+    TablesPlan,
+    TrainPlan,
+    parse_plan,
+)
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.table_layouts import LAID_OUT_BY
 
 Files = dict[str, Path]
-Places = Callable[[Workspace, str, dict[str, Any]], Files]
+Places = Callable[[Workspace, str, Any], Files]
+"""The files of a stage: of a profile, a key and the plan, which is the stage's own model."""
 Progress = Callable[[int, int], None]
 
 
@@ -43,20 +55,15 @@ class Stage:
     sampled: bool = False
 
 
-def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    return {"frames": work.frames(params["data"]["name"]) / "index.json"}
-
-
-def _clips(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _clips(work: Workspace, data: RowData) -> Files:
     """The store a row's clips come from."""
-    return {params["data"]["input"]: work.store(params["data"]) / "index.json"}
+    return {data.input: work.store(data.name, data.input) / "index.json"}
 
 
-def _beginning(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _train_inputs(work: Workspace, key: str, plan: TrainPlan) -> Files:
     """The clips a row trains on and the weights it starts from."""
-    begin = params["start"]
-    files = {**_clips(work, key, params), "start": work.run(begin["from"]) / "train"}
-    if begin["images"]:
+    files = {**_clips(work, plan.data), "start": work.run(plan.start.source) / "train"}
+    if plan.start.two_stream:
         # DVC sees it through the start, which itself starts from images (a check when planning).
         files["images"] = work.run("images") / "train"
     return files
@@ -66,30 +73,29 @@ def _ledger(work: Workspace, key: str) -> Path:
     return work.sources(key).with_suffix(".parquet")
 
 
-def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
-    files = {f"manifest:{name}": work.manifests / name for name in names}
+def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
+    files = {f"manifest:{name}": work.manifests / name for name in LAID_OUT_BY}
     files |= {"layouts": work.manifests / "tables"}
-    found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    found = {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     found["costs"] = work.reports / "costs.json"
-    found |= {f"scores:{row}": work.run(row) / "scores" for row in params["rows"]}
+    found |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
     found |= {f"timings:{path.name}": path for path in timing_files(work.root)}
     # What was never run is a cell that says so, not a broken table.
     files |= {role: path for role, path in found.items() if path.exists()}
     return files
 
 
-def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
-    found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
+    found = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
+    found |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     present = {role: path for role, path in found.items() if path.is_file()}
     folders = {name: work.reports / name for name in ("figures", "tables")}
     return {**present, "root": root_path(work), **folders}
 
 
-def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _figures_inputs(work: Workspace, key: str, plan: FiguresPlan) -> Files:
     found = {"costs": work.reports / "costs.json"}
-    for row in params["rows"]:
+    for row in plan.rows:
         found[f"metrics:{row}"] = work.metrics(row)
         found[f"scores:{row}"] = work.run(row) / "scores"
         found[f"train:{row}"] = work.run(row) / "train"
@@ -100,23 +106,21 @@ def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
 
 STAGES: dict[str, Stage] = {
     "mini": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"generated": work.generated(key)},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"generated": work.generated(key)},
         takes=frozenset({"workers", "progress"}),
     ),
     "check": Stage(
-        inputs=lambda work, key, params: (
-            {"generated": work.generated(key)} if params["generated"] else {}
-        ),
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"generated": work.generated(key)} if plan.generated else {},
+        outputs=lambda work, key, plan: {
             "summary": work.sources(key),
             "ledger": _ledger(work, key),
         },
         takes=frozenset({"record_absent", "progress"}),
     ),
     "decode": Stage(
-        inputs=lambda work, key, params: {"sources": work.sources(key)},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"sources": work.sources(key)},
+        outputs=lambda work, key, plan: {
             "index": work.frames(key) / "index.json",
             "store": work.frames(key),
             "summary": work.decoded(key),
@@ -125,8 +129,8 @@ STAGES: dict[str, Stage] = {
         sampled=True,
     ),
     "flow": Stage(
-        inputs=lambda work, key, params: {"frames": work.frames(key) / "index.json"},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"frames": work.frames(key) / "index.json"},
+        outputs=lambda work, key, plan: {
             "index": work.flow(key) / "index.json",
             "store": work.flow(key),
         },
@@ -134,52 +138,52 @@ STAGES: dict[str, Stage] = {
         sampled=True,
     ),
     "pretrain": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"train": work.run(key) / "train"},
         takes=frozenset({"record_absent", "progress"}),
     ),
     "train": Stage(
-        inputs=_beginning,
-        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
-        takes=frozenset({"record_absent", "progress", "identity"}),
+        inputs=_train_inputs,
+        outputs=lambda work, key, plan: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress", "identity", "loader"}),
     ),
     "predict": Stage(
-        inputs=lambda work, key, params: {
-            **_clips(work, key, params),
+        inputs=lambda work, key, plan: {
+            **_clips(work, plan.data),
             "train": work.run(key) / "train",
         },
-        outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
-        takes=frozenset({"record_absent", "progress"}),
+        outputs=lambda work, key, plan: {"predictions": work.run(key) / "predict"},
+        takes=frozenset({"record_absent", "progress", "loader"}),
         sampled=True,
     ),
     "score": Stage(
-        inputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"predictions": work.run(key) / "predict"},
+        outputs=lambda work, key, plan: {
             "metrics": work.metrics(key),
             "scores": work.run(key) / "scores",
         },
         pure=True,
     ),
     "cost": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"costs": work.reports / "costs.json"},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
     ),
     "tables": Stage(
-        inputs=_all_metrics,
-        outputs=lambda work, key, params: {
+        inputs=_tables_inputs,
+        outputs=lambda work, key, plan: {
             "root": root_path(work),
             "tables": work.reports / "tables",
         },
         pure=True,
     ),
     "figures": Stage(
-        inputs=_drawn_from,
-        outputs=lambda work, key, params: {"figures": work.reports / "figures"},
+        inputs=_figures_inputs,
+        outputs=lambda work, key, plan: {"figures": work.reports / "figures"},
         takes=frozenset({"progress"}),
     ),
     "report": Stage(
-        inputs=_everything_reported,
-        outputs=lambda work, key, params: {
+        inputs=_report_inputs,
+        outputs=lambda work, key, plan: {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
@@ -196,25 +200,27 @@ def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
     for a key without a plan and whatever the stage raises; without a record a stage has failed.
     """
     stage = STAGES[name]
-    plan = read_plan(work, name, key)
-    params = plan["params"]
+    document = read_plan(work, name, key)
+    plan = typed_plan(work, name, key)
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
     if "identity" in stage.takes:
-        switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
+        switches["identity"] = sha256_json([document, _digest_of(stage.inputs(work, key, plan))])
+    if "loader" in stage.takes:
+        switches["loader"] = load_profile(work.manifests, work.profile).loader
     given = {switch: value for switch, value in switches.items() if switch in stage.takes}
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
     if name in ("train", "predict", "score"):
         lock = lock.with_name(f"{work.profile}.row.{key}.lock")
     with exclusive(lock, f"{name} {key} ({work.profile})"):
-        run(work, key, params=params, **given)
+        run(work, key, plan, **given)
         write_record(
             work,
             name,
             key,
-            plan=plan,
-            inputs=stage.inputs(work, key, params),
-            outputs=stage.outputs(work, key, params),
+            plan=document,
+            inputs=stage.inputs(work, key, plan),
+            outputs=stage.outputs(work, key, plan),
             observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
         )
 
@@ -234,8 +240,6 @@ def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
     folder = work.data / "plan"
     known = [path.name[len(prefix) : -5] for path in folder.glob(f"{prefix}*.json")]
     if key not in known:
-        from pipeline.schema.base import nearest
-
         raise UsageError(
             f"{name}: nothing called '{key}' in profile {work.profile}",
             where="manifests/",
@@ -243,6 +247,12 @@ def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
         )
     plan: dict[str, Any] = read_json(work.plan(name, key))
     return plan
+
+
+def typed_plan(work: Workspace, name: str, key: str) -> Any:
+    """The plan of a stage and key as the stage's model; errors as of `read_plan`."""
+    params = read_plan(work, name, key)["params"]
+    return parse_plan(name, params, where=work.relative(work.plan(name, key)))
 
 
 def say(text: str) -> None:

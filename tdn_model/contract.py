@@ -1,4 +1,4 @@
-"""What every network promises its caller, and the words in which it refuses.
+"""What every network takes and gives, and the checks of its shape and options.
 
 Shapes: B videos, T segments, F consecutive frames in a segment's window, C channels, H and W
 pixels, K classes. A network takes clips `(B, T, F, C, H, W)`, float and normalised, and gives
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 AXES = ("B", "T", "F", "C", "H", "W")
+"""The axes of clips."""
 PUBLISHED_WIDTH = 64
 """Channels after the stem of every published network."""
 Counts = tuple[int, int, int, int]
@@ -75,14 +76,21 @@ class ClipNetwork(nn.Module):
         self.min_size_px = min_size_px
 
     def check(self, clips_BTFCHW: Tensor) -> None:
-        """Raise ValueError, before any arithmetic, for clips that the network cannot take."""
-        check_clips(
-            clips_BTFCHW,
-            num_segments=self.num_segments,
-            window=self.window,
-            channels=self.in_channels,
-            min_size_px=self.min_size_px,
+        """Raise ValueError, before any arithmetic, for clips of another rank, type or shape."""
+        shape = tuple(clips_BTFCHW.shape)
+        fixed = {"T": self.num_segments, "F": self.window, "C": self.in_channels}
+        least = {"H": self.min_size_px, "W": self.min_size_px}
+        takes = "it takes a float tensor (B, " + ", ".join(
+            [f"{axis}={size}" for axis, size in fixed.items()]
+            + [f"{axis}>={size}" for axis, size in least.items()]
         )
+        if len(shape) != len(AXES):
+            raise ValueError(f"clips: got rank {len(shape)}, shape {shape}; {takes})")
+        if not clips_BTFCHW.is_floating_point():
+            raise ValueError(f"clips: got dtype {clips_BTFCHW.dtype}; {takes})")
+        for axis, size in zip(AXES, shape, strict=True):
+            if size != fixed.get(axis, size) or size < least.get(axis, 0):
+                raise ValueError(f"clips: got {axis}={size} in shape {shape}; {takes})")
 
     def classifiers(self) -> list[nn.Linear]:
         """The layers whose outputs are class scores; some trainers give them a higher rate."""
@@ -91,27 +99,6 @@ class ClipNetwork(nn.Module):
     def streams_for_partial_bn(self) -> list[nn.Module]:
         """The networks whose first batch norm keeps learning under partial BN."""
         return [self]
-
-
-def check_clips(
-    clips_BTFCHW: Tensor, *, num_segments: int, window: int, channels: int, min_size_px: int = 1
-) -> None:
-    """Raise ValueError, before any arithmetic, for clips of another rank, type or shape."""
-    shape = tuple(clips_BTFCHW.shape)
-    takes = (
-        f"it takes a float tensor (B, T={num_segments}, F={window}, C={channels}, "
-        f"H>={min_size_px}, W>={min_size_px})"
-    )
-    if len(shape) != len(AXES):
-        raise ValueError(f"clips: got rank {len(shape)}, shape {shape}; {takes}")
-    if not clips_BTFCHW.is_floating_point():
-        raise ValueError(f"clips: got dtype {clips_BTFCHW.dtype}; {takes}")
-    for axis, want in ((1, num_segments), (2, window), (3, channels)):
-        if shape[axis] != want:
-            raise ValueError(f"clips: got {AXES[axis]}={shape[axis]} in shape {shape}; {takes}")
-    for axis in (4, 5):
-        if shape[axis] < min_size_px:
-            raise ValueError(f"clips: got {AXES[axis]}={shape[axis]} in shape {shape}; {takes}")
 
 
 def chosen_width(shape: NetworkShape, multiple: int = 1) -> int:
@@ -137,7 +124,7 @@ def chosen_blocks(shape: NetworkShape, published: Counts, *, at_most: bool = Fal
 
 
 def check_backbone(shape: NetworkShape, own: str) -> None:
-    """Refuse a backbone other than the network's only one."""
+    """Refuse a backbone other than `own`, the network's only one."""
     if shape.backbone is not None:
         check_choice("backbone", shape.backbone, (own,))
 
@@ -156,11 +143,13 @@ def check_at_least(name: str, got: object, least: int) -> None:
 
 
 def check_dropout(got: object) -> None:
+    """Refuse what is no probability below 1."""
     if not isinstance(got, int | float) or isinstance(got, bool) or not 0 <= got < 1:
         raise ValueError(f"dropout: got {got!r}; it takes a number from 0 up to, not including, 1")
 
 
 def check_flag(name: str, got: object) -> None:
+    """Refuse an option that is not a bool."""
     if not isinstance(got, bool):
         raise ValueError(f"{name}: got {got!r}; it takes true or false")
 
@@ -173,11 +162,3 @@ def check_stages(name: str, got: Collection[int], allowed: Collection[int]) -> t
     if len(set(stages)) != len(stages) or not set(stages) <= set(allowed):
         raise ValueError(f"{name}: got {list(stages)}; it takes distinct stages of {list(allowed)}")
     return tuple(sorted(stages))
-
-
-def window_of(model: nn.Module) -> int:
-    """F, the consecutive frames that a network takes per segment."""
-    window = model.window
-    if not isinstance(window, int):
-        raise TypeError(f"{type(model).__name__}.window: got {window!r}; it must be an integer")
-    return window

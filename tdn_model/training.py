@@ -1,4 +1,7 @@
-"""One step of training and one of prediction: tensors in, tensors out."""
+"""One step of training and one of prediction: tensors in, tensors out.
+
+Shapes: clips `(B, T, F, C, H, W)`, labels `(B,)` or `(B, K)`, logits `(B, K)`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tdn_model.contract import PUBLISHED_WIDTH
 from tdn_model.losses import classification_loss
 
-# B videos, T segments, F frames of a window, C channels, H, W pixels, K classes.
+MMAP_THRESHOLD_BYTES = 32 * 2**20
+"""The most that glibc's M_MMAP_THRESHOLD grows to on a 64-bit system.
 
-
-FULL_WIDTH = 64
-"""Channels of the published networks' stems, whose output is their largest map."""
-KEPT_BYTES = 32 * 2**20
-"""Largest block that the C library hands out again without asking the system for fresh pages."""
+Larger blocks are mapped anew, page by page, at every allocation; smaller ones are used again.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,11 @@ class Step:
     """What one training step gives back."""
 
     loss: float
+    """Before the step."""
     correct: int
+    """Videos of the batch whose highest score is a class of theirs."""
     grad_norm: float
+    """The L2 norm of all gradients before clipping."""
 
 
 def train_step(
@@ -91,15 +96,15 @@ def predict_step(
 
 
 def micro_batch(model: nn.Module, clips_BTFCHW: Tensor) -> int:
-    """How many of the videos to evaluate at a time: all on an accelerator, few on a processor.
+    """How many of the clips to evaluate at a time: all on an accelerator, few on a processor.
 
-    There, maps larger than the allocator keeps are handed out page by page every time, so a large
-    batch takes longer per video than a small one. A rule of sizes, not a measurement: the same
-    batch is always cut the same way.
+    On a processor the stem's output, a network's largest map, is kept below `MMAP_THRESHOLD_BYTES`,
+    as larger ones make a batch slower per clip. The number depends on sizes alone, so that the same
+    batch is always split alike. At least 1.
     """
     batch, segments, *_, height, width = clips_BTFCHW.shape
     if clips_BTFCHW.device.type != "cpu":
         return max(1, batch)
-    channels = getattr(getattr(model, "config", None), "width", FULL_WIDTH)
+    channels = getattr(getattr(model, "config", None), "width", PUBLISHED_WIDTH)
     largest_map_bytes = 4 * segments * channels * (height // 2) * (width // 2)
-    return max(1, KEPT_BYTES // max(1, largest_map_bytes))
+    return max(1, MMAP_THRESHOLD_BYTES // max(1, largest_map_bytes))

@@ -94,6 +94,17 @@ class Context:
             if self.scope is None or name in self.scope:
                 yield run
 
+    @property
+    def cells_in_order(self) -> dict[str, Mapping[str, Any]]:
+        """The cells in the order of the tables, which is that of the printed ones."""
+        addresses = (
+            f"{table['document']}/{table['table']}/{row['row']}/{column}"
+            for table in self.tables
+            for row in table["rows"]
+            for column in row["cells"]
+        )
+        return {address: self.cells[address] for address in addresses if address in self.cells}
+
     def measured(self) -> Iterator[Mapping[str, Any]]:
         """The cells with a number of ours that this audit is about."""
         for cell in self.cells.values():

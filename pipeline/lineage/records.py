@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.core.errors import RecordError
 from pipeline.core.files import (
+    files_below,
     json_bytes,
     read_json,
     sha256_bytes,
@@ -40,7 +41,7 @@ def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
     A directory counts as the digest over its files' relative names and digests, and lists them.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
+        files = files_below(path)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             digests = list(pool.map(sha256_file, files))
         names = [p.relative_to(path).as_posix() for p in files]
@@ -172,23 +173,6 @@ def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, An
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A record's identity file; RecordError when it is missing or not what it says it is."""
-    try:
-        record: dict[str, Any] = read_json(path)
-        said = record.pop("record_sha256")
-        ok = said == sha256_json(record)
-    except FileNotFoundError:
-        raise RecordError(
-            "the run record is missing", where=path.name, do="run the stage"
-        ) from None
-    except (ValueError, KeyError, AttributeError):
-        raise RecordError("the run record is unreadable", where=path.name) from None
-    if not ok:
-        raise RecordError("the run record was changed after it was written", where=path.name)
-    return {**record, "record_sha256": said}
 
 
 def _version(name: str) -> str | None:

@@ -57,6 +57,8 @@ class ReaderOptions(Strict):
     """Layout `list`: the list file of each split."""
     columns: list[Literal["path", "frames", "labels", "skip"]] = Field(default_factory=list)
     """Layout `list`: what the columns of a line mean."""
+    header: bool = False
+    """Layout `list`: whether the first line of each list names its columns and is left out."""
     separator: str = " "
     """Layout `list`: what stands between columns (a space means any white space)."""
     classes: str | None = None
@@ -93,6 +95,9 @@ class Dataset(Strict):
     decode: DecodePolicy
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
     """More unusable videos than this fraction of those to decode fail `check` and `decode`."""
+    max_shared_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """More of a fold's validation videos than this fraction in its training split (by name, or as
+    equal files) fail `check`; fewer are remarks."""
     options: ReaderOptions
     quirks: list[str]
     """What is known to be odd, in sentences."""

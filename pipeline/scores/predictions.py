@@ -1,8 +1,8 @@
-"""Logits per view, one Parquet file per (row, protocol): what a network said, untouched.
+"""Logits per view, one Parquet file per (row, protocol): a network's output, untouched.
 
-No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`, without
-the network. A video that was expected but could not be scored keeps a row with its status and no
-logits, so that a score can say how many were expected, scored and failed.
+No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`,
+without the network. A video that was expected but could not be scored keeps a row with its status
+and no logits, so that a score can say how many were expected, scored and failed.
 
     N   rows of the file: one per (video, clip, crop), one per failed video
     K   classes

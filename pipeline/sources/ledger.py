@@ -13,7 +13,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,17 @@ from pipeline.core.parquet import write_table
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.status import FAILED, NOT_WANTED
 from pipeline.sources.archives import unpack_parts, unpack_replacements
-from pipeline.sources.readers import Item, Listing, read
-from pipeline.video.frame_folder import frame_files
+from pipeline.sources.lister import Listing
+from pipeline.sources.readers import read
+from pipeline.sources.remarks import refuse_shared, remarks_on
+from pipeline.sources.source import Remark, Source
+from pipeline.video.frame_folder import list_frames, missing_frames, why_empty
 
 SCHEMA = "tdn.sources/1"
 THREADS = 4
 _MOST_SHOWN = 20
 _MOST_PROBLEMS = 1000
+_MOST_EXAMPLES = 3
 
 Progress = Callable[[int, int], None]
 
@@ -47,26 +51,9 @@ LEDGER = pa.schema(
         ("sha256", pa.string()),  # of the file; of names, sizes and contents for a folder
         ("status", pa.string()),
         ("reason", pa.string()),
+        ("frames_listed", pa.int32()),  # what the list states; null where it states nothing
     ]
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """One row of the ledger.
-
-    `status` is one of `pipeline.schema.status`; `ok`: the file is there.
-    """
-
-    video_id: str | None
-    relpath: str | None
-    labels: list[int]
-    splits: list[str]
-    files: int
-    bytes: int
-    sha256: str | None
-    status: str
-    reason: str
 
 
 def check(
@@ -83,7 +70,8 @@ def check(
     `cache` keeps sha256 by path, size and time of change, so that a second check reads no file.
     Raises AbsentData when the data are not there (with `record_absent` a summary of status
     `absent` is written instead) and DataError when more than the manifest's fraction of the videos
-    to decode cannot be used; both files are written first.
+    to decode cannot be used, or of the validation videos are in training; both files are written
+    first.
     """
     ledger = summary.with_suffix(".parquet")
     try:
@@ -106,11 +94,12 @@ def check(
         write_table(ledger, _table([]))
         write_json(summary, record)
         return record
-    rows = _measure(listing, raw, dataset.options.frame_prefix, cache, progress)
-    record = _summary(dataset, listing, raw, rows)
+    rows, remarks = _measure(listing, raw, dataset.options.frame_prefix, cache, progress)
+    record = _summary(dataset, listing, raw, rows, remarks)
     write_table(ledger, _table(rows))
     write_json(summary, record)
     refuse_if_bad(dataset, "check", ((row.video_id or "", row.status, row.reason) for row in rows))
+    refuse_shared(dataset, rows)
     return record
 
 
@@ -170,7 +159,9 @@ def _table(rows: list[Source]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=LEDGER)
 
 
-def _summary(dataset: Dataset, listing: Listing, raw: Path, rows: list[Source]) -> dict[str, Any]:
+def _summary(
+    dataset: Dataset, listing: Listing, raw: Path, rows: list[Source], remarks: list[Remark]
+) -> dict[str, Any]:
     listed = [row for row in rows if row.video_id is not None]
     splits: dict[str, dict[str, int | None]] = {}
     for name in sorted({split for row in listed for split in row.splits} | set(dataset.expected)):
@@ -180,17 +171,21 @@ def _summary(dataset: Dataset, listing: Listing, raw: Path, rows: list[Source]) 
             "expected": dataset.expected.get(name),
             "usable": sum(row.status == "ok" for row in inside),
         }
-    problems = list(listing.problems)[:_MOST_PROBLEMS]
+    remarks = [*listing.remarks, *remarks]
     for name, count in splits.items():
         listed_count, official = count["listed"], count["expected"]
         if official is not None and listed_count != official:
-            problems.append(f"{name} lists {listed_count} videos, officially {official}")
+            text = f"{name} lists {listed_count} videos, officially {official}"
+            remarks.append(Remark("other than the official count", text))
     for name, fold in dataset.folds.items():
         for split in (fold.train, fold.val):
             if split not in splits:
-                problems.append(f"fold {name} uses the split {split}, in which no video is listed")
+                text = f"fold {name} uses the split {split}, in which no video is listed"
+                remarks.append(Remark("fold without videos", text))
+    remarks += remarks_on(dataset, listing.classes, rows)
     identity = [
         [row.video_id, row.relpath, row.labels, row.splits, row.sha256, row.status, row.reason]
+        + ([] if row.frames_listed is None else [row.frames_listed])
         for row in listed
     ]
     return {
@@ -205,72 +200,90 @@ def _summary(dataset: Dataset, listing: Listing, raw: Path, rows: list[Source]) 
         "splits": splits,
         "files": sum(row.files for row in listed),
         "bytes": sum(row.bytes for row in listed),
-        "problems": problems,
+        "problems": [remark.text for remark in remarks][:_MOST_PROBLEMS],
+        "remarks": _by_kind(remarks),
         "annotations": {name: sha256_file(raw / name) for name in listing.annotations},
     }
 
 
+def _by_kind(remarks: list[Remark]) -> dict[str, dict[str, Any]]:
+    """Kind of remark → how many there are, and the first of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for remark in remarks:
+        kind = found.setdefault(remark.kind, {"count": 0, "examples": []})
+        kind["count"] += 1
+        if kind["count"] <= _MOST_EXAMPLES:
+            kind["examples"].append(remark.text)
+    return found
+
+
 def _measure(
     listing: Listing, raw: Path, prefix: str | None, cache: Path | None, progress: Progress | None
-) -> list[Source]:
-    """Ledger rows: listed videos in order, each file hashed or looked up, then unlisted files."""
+) -> tuple[list[Source], list[Remark]]:
+    """Ledger rows: listed videos in order, each file hashed or looked up, then unlisted files; and
+    remarks on frame folders."""
     known = _Cache(cache)
-    total = len(listing.items)
+    total = len(listing.rows)
+    remarks: list[Remark] = []
 
-    def one(item: Item) -> Source:
-        return _source(item, raw, prefix, known)
+    def one(row: Source) -> Source:
+        return _measured(row, raw, prefix, known, remarks)
 
     rows = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, row in enumerate(pool.map(one, listing.items, chunksize=16), start=1):
+        for done, row in enumerate(pool.map(one, listing.rows, chunksize=16), start=1):
             rows.append(row)
             if progress is not None and (done % 64 == 0 or done == total):
                 progress(done, total)
     known.save(rows)
     for name in listing.unlisted:
         rows.append(Source(None, name, [], [], 0, 0, None, "unlisted", "no list names it"))
-    return rows
+    return rows, sorted(remarks, key=lambda remark: (remark.kind, remark.text))
 
 
-def _source(item: Item, raw: Path, prefix: str | None, known: _Cache) -> Source:
-    facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "ok" or item.source is None:
-        return Source(*facts, 0, 0, None, item.status, item.reason)
-    path = raw / item.source
+def _measured(
+    row: Source, raw: Path, prefix: str | None, known: _Cache, remarks: list[Remark]
+) -> Source:
+    """A listed video with the size and digest of its file."""
+    if row.status != "ok" or row.relpath is None:
+        return row
+    path = raw / row.relpath
     try:
         about = path.stat()
         if stat.S_ISDIR(about.st_mode):
-            return _folder(facts, path, prefix, known)
+            return _folder(row, path, prefix, known, remarks)
         if not stat.S_ISREG(about.st_mode):
-            return Source(*facts, 0, 0, None, "refused", "not a regular file")
+            return replace(row, status="refused", reason="not a regular file")
         if about.st_size == 0:
-            return Source(*facts, 1, 0, None, "empty", "the file is empty")
+            return replace(row, files=1, status="empty", reason="the file is empty")
         stamp = f"{about.st_size} {about.st_mtime_ns}"
-        digest = known.look_up(item.source, stamp) or sha256_file(path)
+        digest = known.look_up(row.relpath, stamp) or sha256_file(path)
     except OSError as error:
-        return Source(*facts, 0, 0, None, "unreadable", f"cannot be read: {error.strerror}")
-    known.note(item.source, stamp, digest)
-    return Source(*facts, 1, about.st_size, digest, "ok", "")
+        return replace(row, status="unreadable", reason=f"cannot be read: {error.strerror}")
+    known.note(row.relpath, stamp, digest)
+    return replace(row, files=1, bytes=about.st_size, sha256=digest)
 
 
 def _folder(
-    facts: tuple[str | None, str | None, list[int], list[str]],
-    path: Path,
-    prefix: str | None,
-    known: _Cache,
+    row: Source, path: Path, prefix: str | None, known: _Cache, remarks: list[Remark]
 ) -> Source:
     """The row of a frame folder: its digest covers names, sizes and bytes of the frames alone."""
-    names = frame_files(path, prefix)
+    frames = list_frames(path, prefix)
+    names = [frame.name for frame in frames]
     if not names:
-        return Source(*facts, 0, 0, None, "empty", "no frames in the folder")
+        return replace(row, status="empty", reason=why_empty(path, prefix))
+    gap = missing_frames(frames, row.frames_listed)[1]
+    if gap:
+        text = f"{row.video_id} has {len(names)} frames: {gap}"
+        remarks.append(Remark("frames missing in a folder", text))
     abouts = [os.stat(path / name) for name in names]
     size = sum(about.st_size for about in abouts)
     stamps = [[n, a.st_size, a.st_mtime_ns] for n, a in zip(names, abouts, strict=True)]
     stamp = sha256_json(stamps)
-    relpath = str(facts[1])
+    relpath = str(row.relpath)
     digest = known.look_up(relpath, stamp) or sha256_frames(path, names)
     known.note(relpath, stamp, digest)
-    return Source(*facts, len(names), size, digest, "ok", "")
+    return replace(row, files=len(names), bytes=size, sha256=digest)
 
 
 def sha256_frames(path: Path, names: Iterable[str]) -> str:

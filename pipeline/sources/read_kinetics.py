@@ -15,15 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import AbsentData
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.listing import (
-    Inventory,
-    Lister,
-    Listing,
-    annotation,
-    needed,
-    read_csv,
-    video_folder,
-)
+from pipeline.sources.annotations import annotation, needed, read_csv
+from pipeline.sources.inventory import Inventory, video_folder
+from pipeline.sources.lister import Lister, Listing
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 SPLITS = {"train": "train", "val": "validate", "validate": "validate", "test": "test"}
@@ -72,7 +66,7 @@ def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
     """(label, id, start, end, split) of each line, '' where a line has none; no header."""
     columns = list(_COLUMNS)
     rows = []
-    for line, cells in enumerate(read_csv(path)):
+    for line, (_, cells) in enumerate(read_csv(path)):
         filled = [cell.strip() for cell in cells]
         if line == 0 and "youtube_id" in filled:
             columns = filled

@@ -8,17 +8,16 @@ from typing import Any
 
 from pipeline.core.errors import DataError
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.listing import (
-    Inventory,
-    Lister,
-    Listing,
+from pipeline.sources.annotations import (
     annotation,
     needed,
     number,
     order_classes,
     read_lines,
-    video_folder,
+    read_text,
 )
+from pipeline.sources.inventory import Inventory, video_folder
+from pipeline.sources.lister import Lister, Listing
 
 V1_SPLITS = ("train", "validation", "test")
 V2_SPLITS = ("train", "validation", "test")
@@ -91,12 +90,7 @@ def _answers(raw: Path, lister: Lister) -> dict[str, str]:
 
 def _json(dataset: Dataset, path: Path, kind: type) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(
-            f"{dataset.name}: {path.name} cannot be read: {error.strerror}",
-            do="look at the file and its rights",
-        ) from None
+        value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{dataset.name}: {path.name} is not JSON: {error}", do="fetch the file again"

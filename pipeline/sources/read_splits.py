@@ -6,16 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import AbsentData, DataError
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.listing import (
-    Inventory,
-    Lister,
-    Listing,
-    needed,
-    number,
-    order_classes,
-    read_lines,
-    video_folder,
-)
+from pipeline.sources.annotations import needed, number, order_classes, read_lines
+from pipeline.sources.inventory import Inventory, video_folder
+from pipeline.sources.lister import Lister, Listing
 
 ROUNDS = (1, 2, 3)
 HMDB51_MARKS = {"0": None, "1": "train", "2": "test"}
@@ -42,7 +35,10 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
                 place = PurePosixPath(name)
                 label = place.parent.name
                 if index.strip() and numbered.get(number(index) or 0) != label:
-                    lister.problem(f"{path.name}: {name} is in {label}, its index says otherwise")
+                    lister.remark(
+                        "class index and folder differ",
+                        f"{path.name}: {name} is in {label}, its index says otherwise",
+                    )
                 lister.add(place.name, [f"{folder}/{name}.avi"], [label], f"{kind}{turn:02d}")
     return lister.finish()
 
@@ -72,13 +68,16 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
         for turn in ROUNDS:
             path = first.parent / f"{name}_test_split{turn}.txt"
             if not path.is_file():
-                lister.problem(f"{path.name} is missing")
+                lister.remark("list missing", f"{path.name} is missing")
                 continue
             lister.read(path)
             for line in read_lines(path):
                 file, _, mark = line.strip().rpartition(" ")
                 if mark not in HMDB51_MARKS:
-                    lister.problem(f"{path.name}: no mark 0, 1 or 2 in {line.strip()[:60]!r}")
+                    lister.remark(
+                        "line without a mark",
+                        f"{path.name}: no mark 0, 1 or 2 in {line.strip()[:60]!r}",
+                    )
                     continue
                 kind = HMDB51_MARKS[mark]
                 stem = file.strip().removesuffix(".avi")

@@ -10,7 +10,7 @@ from pipeline.sources import read_kinetics as kinetics
 from pipeline.sources import read_lists as lists
 from pipeline.sources import read_something as something
 from pipeline.sources import read_splits as splits
-from pipeline.sources.listing import Item, Listing
+from pipeline.sources.lister import Listing
 
 Reader = Callable[[Dataset, Path], Listing]
 
@@ -34,4 +34,4 @@ def read(dataset: Dataset, raw: Path) -> Listing:
     return READERS[dataset.layout](dataset, raw)
 
 
-__all__ = ["READERS", "Item", "Listing", "Reader", "read"]
+__all__ = ["READERS", "Listing", "Reader", "read"]

@@ -16,7 +16,8 @@ from pipeline.core.files import read_json
 from pipeline.core.locks import exclusive
 from pipeline.schema.dataset import Dataset, DecodePolicy
 from pipeline.schema.status import USABLE
-from pipeline.sources.ledger import Source, refuse_if_bad, stream_ledger
+from pipeline.sources.ledger import refuse_if_bad, stream_ledger
+from pipeline.sources.source import Source
 from pipeline.store.blob import pack
 from pipeline.store.index import Video, write_absent, write_index, write_rows
 from pipeline.store.shard_record import Outcome
@@ -61,7 +62,8 @@ class FrameMaker:
         if row.status != "ok" or row.relpath is None:
             status = row.status if row.status in ("missing", "refused") else "error"
             return None, _outcome(row, failed(status, row.reason))
-        found = decode_video(self.raw / row.relpath, self.policy, binary(), self.frame_prefix)
+        path, listed = self.raw / row.relpath, row.frames_listed
+        found = decode_video(path, self.policy, binary(), self.frame_prefix, listed)
         fewest = self.policy.min_frames
         if found.status in USABLE and found.n_frames < fewest:
             also = f" ({found.reason})" if found.reason else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.core.errors import AbsentData
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.archives import parts_of
-from pipeline.sources.ledger import Source
-from pipeline.sources.readers import Item, read
+from pipeline.sources.readers import read
+from pipeline.sources.source import Source
 from pipeline.store.shard_record import read_record
 from pipeline.store.shards import identity, plan, recipe
 from pipeline.video.decode_video import decode
@@ -59,7 +59,11 @@ def estimate(
     for row in chosen:
         before = _cpu_s()
         decoded = decode(
-            raw / str(row.relpath), dataset.decode, program, dataset.options.frame_prefix
+            raw / str(row.relpath),
+            dataset.decode,
+            program,
+            dataset.options.frame_prefix,
+            row.frames_listed,
         )
         times.append(_cpu_s() - before)
         frames.append(decoded.n_frames)
@@ -101,7 +105,7 @@ def unchecked(dataset: Dataset, raw: Path) -> list[Source]:
             where=f"the raw folder of {dataset.name}",
             do=f"run `tdn check {dataset.name}` first: it unpacks them",
         )
-    return [_row(item, raw) for item in read(dataset, raw).items]
+    return [_with_size(row, raw) for row in read(dataset, raw).rows]
 
 
 def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
@@ -115,15 +119,14 @@ def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
     return count
 
 
-def _row(item: Item, raw: Path) -> Source:
-    facts = (item.video_id, item.source, list(item.labels), list(item.splits))
-    if item.status != "ok" or item.source is None:
-        return Source(*facts, 0, 0, None, item.status, item.reason)
+def _with_size(row: Source, raw: Path) -> Source:
+    if row.status != "ok" or row.relpath is None:
+        return row
     try:
-        size = (raw / item.source).stat().st_size
+        size = (raw / row.relpath).stat().st_size
     except OSError as error:
-        return Source(*facts, 0, 0, None, "unreadable", f"cannot be read: {error.strerror}")
-    return Source(*facts, 1, size, None, "ok" if size else "empty", "")
+        return replace(row, status="unreadable", reason=f"cannot be read: {error.strerror}")
+    return replace(row, files=1, bytes=size, status="ok" if size else "empty")
 
 
 def _scaled(values: Sequence[float], total: int) -> tuple[float, float]:

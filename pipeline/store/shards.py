@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.core.files import sha256_json
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.ledger import Source
+from pipeline.sources.source import Source
 from pipeline.store import blob as blobs
 from pipeline.video import decode_video as video
 from pipeline.video import ffmpeg
@@ -72,5 +72,9 @@ def identity(shard: Shard, recipe_sha256: str, timeout_s: float) -> str:
     With another time limit it is redone, but whole videos are copied (see `write_shard`): so a
     changed limit costs the decoding of those videos only that are not `ok`.
     """
-    inputs = [[row.video_id, row.sha256, row.status, row.reason] for row in shard.rows]
+    inputs = [
+        [row.video_id, row.sha256, row.status, row.reason]
+        + ([] if row.frames_listed is None else [row.frames_listed])
+        for row in shard.rows
+    ]
     return sha256_json([shard.number, recipe_sha256, timeout_s, inputs])

@@ -27,7 +27,7 @@ def repro(
 ) -> None:
     """Bring a whole profile up to date with DVC, rows side by side."""
     from pipeline.core.machine import cores
-    from pipeline.schema.experiments import load_profile
+    from pipeline.schema.profiles import load_profile
     from stages.driver import repro as driver
 
     work = workspace(profile)
@@ -78,24 +78,24 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 @profile_app.command("list")
 def profile_list() -> None:
     """Profiles, and which are switched on."""
-    from stages import profiles
+    from stages import profile_graph
 
-    for name, on, title in profiles.listing(workspace("mini")):
+    for name, on, title in profile_graph.listing(workspace("mini")):
         typer.echo(f"{'*' if on else ' '} {name:<8} {title}")
 
 
 @profile_app.command("use")
 def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
-    from stages import profiles
+    from stages import profile_graph
 
-    path = profiles.use(workspace(name))
+    path = profile_graph.use(workspace(name))
     typer.echo(f"dvc repro {path}")
 
 
 @profile_app.command("drop")
 def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph off; its data, runs and reports stay."""
-    from stages import profiles
+    from stages import profile_graph
 
-    profiles.drop(workspace(name))
+    profile_graph.drop(workspace(name))

@@ -34,9 +34,9 @@ def run_stage(name: str, key: str, profile: str, graph: bool, **switches: Any) -
 
 def _provide_scratch(work: Workspace, row: str) -> None:
     """Make the empty start of a row that is trained from scratch: nobody should have to ask."""
-    from stages.graph import execute, read_plan
+    from stages.graph import execute, typed_plan
 
-    begins = read_plan(work, "train", row)["params"]["start"]["from"]
+    begins = typed_plan(work, "train", row).start.source
     if begins == "scratch" and not (work.run("scratch") / "train" / "outcome.json").is_file():
         execute(work, "pretrain", "scratch")
 

@@ -18,8 +18,9 @@ from graphlib import TopologicalSorter
 
 from pipeline.core.errors import TdnError
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import STARTS, load_experiments, load_profile
-from stages import plan, profiles
+from pipeline.schema.experiments import STARTS, load_experiments
+from pipeline.schema.profiles import load_profile
+from stages import plan, profile_graph
 from stages.commands import audit_results as audit
 from stages.driver.drive import Board, Dvc
 from stages.driver.memory import Meter
@@ -57,7 +58,7 @@ def run(work: Workspace, jobs: int) -> None:
 
     Raises TdnError naming what failed, after everything else has finished.
     """
-    graph = profiles.use(work)
+    graph = profile_graph.use(work)
     began = time.monotonic()
     with Meter() as memory:
         with forking(work.root, "dvc") as forks:

@@ -24,15 +24,20 @@ from tdn_model.layers.resnet2d import ResNetConfig, Stem, make_stage
 from tdn_model.layers.temporal import split_time
 
 WINDOW = 5
+"""F: frames in a segment's window."""
 CENTRE = WINDOW // 2
-NARROWEST = 4  # C/16 at the narrowest place the papers use (64 planes); narrower nets stop here too
+"""The window's RGB frame, which the main path sees."""
+MIN_REDUCED_WIDTH = 4
+"""Least channels after a reduction: C/16 where the published networks are narrowest (C = 64)."""
 FUSIONS = ("add", "mul", "res_mul", "channel", "res_channel")
+"""Forms of `ShortTermFusion` (table 1a)."""
 FORMS = ("attention", "channel", "add")
+"""Forms of `LongTermTDM` (table 1b)."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant of the paper where its text and the authors' networks disagree."""
+    """One choice for each point where the paper's text and the authors' networks disagree."""
 
     centred_differences: bool
     """S-TDM's D: `I[i+k] - I[i]` for k in -2, -1, 1, 2; else four steps `f[k+1] - f[k]`."""
@@ -47,9 +52,9 @@ class Variant:
     mean_of_scales: bool
     """Divide the sum over scales by N."""
     gate_offset: float
-    """Taken off the sigmoid."""
+    """Subtracted from the sigmoid."""
     unused_stem: bool
-    """Carry, for their checkpoints, the released networks' extra RGB stem that no input reaches."""
+    """Have the released networks' extra RGB stem, which no input reaches: checkpoints hold it."""
 
 
 VARIANTS: dict[str, Variant] = {
@@ -102,7 +107,7 @@ def frame_differences(frames_NFCHW: Tensor, *, centred: bool) -> Tensor:
 
 
 def halve(frames_NFCHW: Tensor) -> Tensor:
-    """Every 2×2 square's mean, an odd last row or column left out: average pooling, quicker."""
+    """Every 2×2 square's mean, an odd last row or column left out: 2×2 average pooling, but faster."""
     height, width = (size // 2 * 2 for size in frames_NFCHW.shape[-2:])
     frames = frames_NFCHW[..., :height, :width]
     rows = frames[..., ::2, :] + frames[..., 1::2, :]
@@ -175,7 +180,7 @@ class ShortTermFusion(nn.Module):
         self.upsample_mode = upsample_mode
         self.squeeze: nn.Module = nn.Identity()
         if form in ("channel", "res_channel"):
-            hidden = max(channels // 16, NARROWEST)
+            hidden = max(channels // 16, MIN_REDUCED_WIDTH)
             self.squeeze = nn.Sequential(
                 nn.AdaptiveAvgPool2d(1),
                 nn.Conv2d(channels, hidden, 1),
@@ -249,7 +254,7 @@ class LongTermTDM(nn.Module):
         check_choice("l_tdm_form", form, FORMS)
         check_at_least("l_tdm_scales", scales, 1)
         check_at_least("l_tdm_reduction", reduction, 1)
-        narrow = max(channels // reduction, NARROWEST)
+        narrow = max(channels // reduction, MIN_REDUCED_WIDTH)
         self.num_segments = num_segments
         self.variant = variant
         self.form = form

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-QUICK_DEPTHWISE = (torch.float32, torch.bfloat16)
-"""Types of which a processor has quick depthwise convolutions."""
+CPU_DEPTHWISE_DTYPES = (torch.float32, torch.bfloat16)
+"""Types whose depthwise convolutions are fast on a processor (oneDNN)."""
 
 
 def split_time(x_NCHW: Tensor, num_segments: int) -> Tensor:
@@ -75,8 +75,8 @@ class ThreeTaps(torch.autograd.Function):
 class TemporalConv(nn.Module):
     """Depthwise 3-tap convolution over segments, zero-padded, initialised as TSM's shift.
 
-    Evaluated without a permutation: on a processor as one depthwise convolution, elsewhere as three
-    shifted multiply-adds. The weight keeps the shape `(C, 1, 3)` of a depthwise `Conv1d`. TDN (Wang
+    No map is permuted: on a processor it is one depthwise convolution, elsewhere three shifted
+    multiply-adds. The weight keeps the shape `(C, 1, 3)` of a depthwise `Conv1d`. TDN (Wang
     et al. 2021, section 3.4) places one in each residual block of stages 3-5; the released networks
     fix its form.
     """
@@ -96,7 +96,7 @@ class TemporalConv(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         weight_C1K = self.weight.to(x_NCHW.dtype)
-        if x_NCHW.device.type == "cpu" and x_NCHW.dtype in QUICK_DEPTHWISE:
+        if x_NCHW.device.type == "cpu" and x_NCHW.dtype in CPU_DEPTHWISE_DTYPES:
             return depthwise(x_NCHW, weight_C1K, self.num_segments)
         x_BTCHW = split_time(x_NCHW, self.num_segments)
         if torch.is_grad_enabled():

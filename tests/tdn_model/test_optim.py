@@ -68,8 +68,8 @@ def test_only_the_classifier_has_its_rate_whatever_the_number_of_classes(positio
     net = mini("tanet", num_classes=3, position=position)
     groups = parameter_groups(net, "tsn", 5e-4)
     rates = {id(p): g["lr_mult"] for g in groups for p in g["params"]}
-    quick = {name for name, p in net.named_parameters() if rates[id(p)] >= 5}
-    assert quick == {"classifier.weight", "classifier.bias"}
+    fastest = {name for name, p in net.named_parameters() if rates[id(p)] >= 5}
+    assert fastest == {"classifier.weight", "classifier.bias"}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def status(
 ) -> Status:
     """What the audit says of a row whose network gives `again` where its file has `stored`."""
     work = Workspace(root)
-    work.raw("ssv1").mkdir(parents=True)
+    work.raw("ssv1", generated=False).mkdir(parents=True)
     ledger = root / "ledger.parquet"
     write_table(ledger, pa.table({"video_id": [f"video{n}" for n in range(len(stored))]}))
 

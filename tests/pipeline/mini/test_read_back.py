@@ -104,9 +104,9 @@ def test_every_kinetics_convention_is_there_and_found(tmp_path: Path) -> None:
     for name, data in layout.annotate(miniature, clips).items():
         write_atomic(tmp_path / name, data)
     listing = read(manifest("kinetics400", miniature), tmp_path)
-    sources = {item.source for item in listing.items if item.source}
+    sources = {item.relpath for item in listing.rows if item.relpath}
     assert sources == {layout.place(clip) for clip in clips}
-    assert Counter(item.status for item in listing.items) == {
+    assert Counter(item.status for item in listing.rows) == {
         "ok": len(clips) - 10, "skipped": 10, "missing": sum(miniature.missing_rows.values()),
     }  # fmt: skip
     assert len(listing.unlisted) == 1

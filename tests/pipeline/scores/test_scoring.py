@@ -152,7 +152,7 @@ def test_an_ensemble_fails_what_any_member_fails() -> None:
 def test_networks_with_other_labels_are_not_combined(combined: Any) -> None:
     first = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]})
     other = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]}, label=1)
-    with pytest.raises(DataError, match="video a has label 0 .* and 1 in another's"):
+    with pytest.raises(DataError, match=r"video a has label 0 .* and 1 in another's"):
         combined([first, other])
     with pytest.raises(DataError, match="video a has label 0"):
         fuse_streams([first, other], [1.0, 1.0])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import AbsentData, DataError, TdnError, UsageError
 from pipeline.core.files import sha256_json
 from pipeline.schema.dataset import Layout, ReaderOptions, list_datasets, load_dataset
-from pipeline.sources.listing import number, unsafe
+from pipeline.sources.annotations import number
+from pipeline.sources.inventory import unsafe
 from pipeline.sources.readers import READERS, Listing, read
 from tests.pipeline.samples import MANIFESTS, dataset, real, something_v1, something_v2
 
@@ -23,11 +24,18 @@ LABELS = ["Pushing something", "Holding something", "Turning something upside do
 
 
 def by_id(listing: Listing) -> dict[str, tuple[str | None, tuple[int, ...], tuple[str, ...], str]]:
-    return {i.video_id: (i.source, i.labels, i.splits, i.status) for i in listing.items}
+    return {
+        str(i.video_id): (i.relpath, tuple(i.labels), tuple(i.splits), i.status)
+        for i in listing.rows
+    }
+
+
+def texts(listing: Listing) -> tuple[str, ...]:
+    return tuple(remark.text for remark in listing.remarks)
 
 
 def splits(listing: Listing) -> Counter[str]:
-    return Counter(split for item in listing.items for split in item.splits)
+    return Counter(split for item in listing.rows for split in item.splits)
 
 
 def touch(path: Path, content: bytes = b"x") -> None:
@@ -101,8 +109,8 @@ def test_something_v2_real_lists(tmp_path: Path) -> None:
     )
     listing = read(load_dataset(MANIFESTS, "ssv2"), tmp_path)
     assert splits(listing) == {"validation": 24_777, "test": 1_000}
-    assert Counter(item.status for item in listing.items) == {"missing": 24_777, "skipped": 1_000}
-    assert all(len(item.labels) == 1 for item in listing.items if "validation" in item.splits)
+    assert Counter(item.status for item in listing.rows) == {"missing": 24_777, "skipped": 1_000}
+    assert all(len(item.labels) == 1 for item in listing.rows if "validation" in item.splits)
     pairs = load_dataset(MANIFESTS, "ssv2").flip_pairs
     numbers = [[listing.classes.index(name) for name in pair] for pair in pairs]
     assert numbers == [[86, 87], [93, 94], [166, 167]]
@@ -126,8 +134,8 @@ def test_ucf101_real_lists(tmp_path: Path) -> None:
     manifest = load_dataset(MANIFESTS, "ucf101")
     listing = read(manifest, tmp_path)
     assert splits(listing) == manifest.expected
-    assert len(listing.items) == 13_320
-    assert listing.problems == ()
+    assert len(listing.rows) == 13_320
+    assert texts(listing) == ()
     source, labels, where, status = by_id(listing)["v_HandStandPushups_g01_c01"]
     assert (source, status) == (f"UCF-101/{trap}", "ok")
     assert listing.classes[labels[0]] == "HandstandPushups"
@@ -143,7 +151,7 @@ def test_ucf101_index_that_contradicts_the_folder_is_reported(tmp_path: Path) ->
         touch(tmp_path / "lists" / f"trainlist{turn:02d}.txt", b"YoYo/v_YoYo_g01_c01.avi 1\r\n")
     touch(tmp_path / "UCF-101" / "YoYo" / "v_YoYo_g01_c01.avi")
     listing = read(dataset("ucf101"), tmp_path)
-    assert len(listing.problems) == 3
+    assert len(texts(listing)) == 3
     assert by_id(listing)["v_YoYo_g01_c01"][1] == (1,)
 
 
@@ -156,11 +164,11 @@ def test_hmdb51_real_lists(tmp_path: Path) -> None:
     manifest = load_dataset(MANIFESTS, "hmdb51")
     listing = read(manifest, tmp_path)
     assert splits(listing) == manifest.expected
-    assert len(listing.items) == 6_766
-    found = [item for item in listing.items if item.status == "ok"]
+    assert len(listing.rows) == 6_766
+    found = [item for item in listing.rows if item.status == "ok"]
     assert {listing.classes[item.labels[0]] for item in found} == {"wave", "cartwheel"}
     assert len(found) == 3
-    odd = [item.video_id for item in listing.items if set("![]#&;") & set(item.video_id)]
+    odd = [item.video_id for item in listing.rows if set("![]#&;") & set(item.video_id)]
     assert len(odd) > 300
 
 
@@ -169,8 +177,8 @@ def test_weizmann_folds_leave_one_person_out() -> None:
     listing = read(manifest, real("weizmann"))
     assert splits(listing) == manifest.expected
     for fold in manifest.folds.values():
-        train = {i.video_id for i in listing.items if fold.train in i.splits}
-        val = {i.video_id for i in listing.items if fold.val in i.splits}
+        train = {i.video_id for i in listing.rows if fold.train in i.splits}
+        val = {i.video_id for i in listing.rows if fold.val in i.splits}
         people = [{name.partition("_")[0] for name in ids} for ids in (train, val)]
         assert not people[0] & people[1]
         assert len(train | val) == 90
@@ -337,8 +345,8 @@ def test_hostile_names_are_refused_rows(tmp_path: Path, name: str) -> None:
     touch(tmp_path.parent / "up.mp4")
     (tmp_path / "train.txt").write_text(f'"{name}",1\nb.mp4,0\n')
     listing = read(dataset(options=own({"train": "train.txt"}, separator=",")), tmp_path)
-    (refused,) = [item for item in listing.items if item.status == "refused"]
-    assert refused.source is None
+    (refused,) = [item for item in listing.rows if item.status == "refused"]
+    assert refused.relpath is None
     assert refused.reason
     assert all(ord(char) >= 32 for char in refused.video_id)
 
@@ -364,14 +372,14 @@ def test_contradictions_in_the_lists(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("x\ny\n")
     options = own({"train": "train.txt", "val": "val.txt"}, classes="classes.txt")
     listing = read(dataset(options=options, label_order="file"), tmp_path)
-    reasons = {item.video_id: (item.status, item.reason) for item in listing.items}
+    reasons = {item.video_id: (item.status, item.reason) for item in listing.rows}
     assert reasons == {
         "a.mp4": ("refused", "listed with two different labels"),
         "b.mp4": ("ok", ""),
         "c.mp4": ("refused", "label 7 is not a class"),
     }
     assert by_id(listing)["b.mp4"][2] == ("train", "val")
-    assert listing.problems == ("a.mp4 is listed twice in train", "b.mp4 is listed twice in train")
+    assert texts(listing) == ("a.mp4 is listed twice in train", "b.mp4 is listed twice in train")
     assert listing.unlisted == ("v/a.mp4", "v/c.mp4", "v/d.mp4")
 
 
@@ -426,7 +434,7 @@ def ucf101(root: Path, index: str, line: str) -> None:
 def test_ucf101_index_that_is_no_number_is_a_problem(tmp_path: Path) -> None:
     ucf101(tmp_path, "1 Archery\n", "Archery/v_a.avi foo\n")
     problem = "trainlist01.txt: Archery/v_a is in Archery, its index says otherwise"
-    assert read(dataset("ucf101"), tmp_path).problems[0] == problem
+    assert read(dataset("ucf101"), tmp_path).remarks[0].text == problem
 
 
 @pytest.mark.parametrize("index", ["² Archery", f"{10**12} Archery", "1"])
@@ -464,7 +472,7 @@ def test_a_superscript_is_a_name_and_a_huge_label_no_range(tmp_path: Path) -> No
         read(dataset(options=own({"train": "train.txt"})), tmp_path)
     (tmp_path / "classes.txt").write_text("x\ny\n")
     listing = read(dataset(options=own({"train": "train.txt"}, classes="classes.txt")), tmp_path)
-    assert [i.reason for i in listing.items] == [
+    assert [i.reason for i in listing.rows] == [
         f"label '{10**12}' is not a class",
         "no file v/b.mp4",
     ]
@@ -497,7 +505,7 @@ def test_class_names_must_be_utf8(tmp_path: Path) -> None:
 def test_a_name_too_long_for_the_system_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "train.txt").write_text("x" * 300 + " 0\n")
-    (item,) = read(dataset(options=own({"train": "train.txt"})), tmp_path).items
+    (item,) = read(dataset(options=own({"train": "train.txt"})), tmp_path).rows
     assert item.status == "missing"
 
 
@@ -556,5 +564,5 @@ def test_garbage_for_lists_ends_in_rows_or_in_words(
 
 def storable(listing: Listing) -> list[object]:
     """Everything of a listing that ends up in a ledger or a summary."""
-    items = [[i.video_id, i.source, i.labels, i.splits, i.reason] for i in listing.items]
-    return [listing.classes, items, listing.problems, listing.unlisted, listing.annotations]
+    items = [[i.video_id, i.relpath, i.labels, i.splits, i.reason] for i in listing.rows]
+    return [listing.classes, items, texts(listing), listing.unlisted, listing.annotations]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.sources.ledger import Source
+from pipeline.sources.source import Source
 from pipeline.store.shards import cut, identity, plan, recipe
 from pipeline.video import ffmpeg
 from tests.pipeline.samples import dataset, policy

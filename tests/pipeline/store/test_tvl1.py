@@ -24,6 +24,7 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Crash, Pool
 from pipeline.core.workspace import Workspace
 from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.schema.plan_models import FlowPlan
 from pipeline.schema.protocols import load_protocols
 from pipeline.store import tvl1 as flow
 from pipeline.store.build_flow import make_flow
@@ -303,13 +304,13 @@ def test_a_frame_store_damaged_underneath_stops_the_stage(made: Made, tmp_path: 
 
 def test_absent_frames_mean_absent_flow(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    params = {"policy": CHEAP.model_dump(mode="json")}
+    plan = FlowPlan(policy=CHEAP)
     with pytest.raises(AbsentData, match="has no frame store"):
-        stage.run(work, "ssv2", params=params)
+        stage.run(work, "ssv2", plan)
     gone = Made(dataset("ssv2"), tmp_path / "raw", tmp_path / "s.json", work.frames("ssv2"))
     gone.check(record_absent=True)
     gone.decode(record_absent=True)
-    stage.run(work, "ssv2", params=params, record_absent=True)
+    stage.run(work, "ssv2", plan, record_absent=True)
     with pytest.raises(AbsentData, match="not on this machine"):
         read_index(work.flow("ssv2"))
     with pytest.raises(AbsentData, match="no flow store"):

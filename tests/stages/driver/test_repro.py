@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.core.workspace import Workspace
 from pipeline.schema.base import read_yaml
-from pipeline.schema.experiments import load_profile
+from pipeline.schema.profiles import load_profile
 from stages.driver.repro import Chain, chains
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 from tests.checkout import ROOT
 
 

@@ -87,12 +87,12 @@ def test_one_depthwise_convolution_is_the_three_taps_and_moves_no_memory(
     assert y.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_temporal_convolution_takes_the_quick_way_on_a_processor(
+def test_the_temporal_convolution_is_one_depthwise_convolution_on_a_processor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     conv = TemporalConv(8, 4)
     torch.nn.init.normal_(conv.weight)
     x = torch.randn(8, 8, 5, 5)
-    quick = conv(x)
-    monkeypatch.setattr(temporal, "QUICK_DEPTHWISE", ())
-    torch.testing.assert_close(conv(x), quick)
+    depthwise = conv(x)
+    monkeypatch.setattr(temporal, "CPU_DEPTHWISE_DTYPES", ())
+    torch.testing.assert_close(conv(x), depthwise)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.sources.findings import Finding, findings, probe, read_findings, write_findings
 from pipeline.sources.ledger import read_ledger
+from pipeline.sources.problems import Problem, list_problems, probe, read_problems, write_problems
 from tests.pipeline.samples import Made, clip_bytes, dataset, numbered, own_videos, policy
 from tests.pipeline.samples import something_v1 as frame_folders
 
@@ -54,12 +54,12 @@ def test_the_list_holds_everything_but_what_is_ready(tmp_path: Path) -> None:
     )
     made.check()
     rows = read_ledger(made.summary.with_suffix(".parquet"))
-    found = findings(["clip000.avi is listed twice in train"], rows)
+    found = list_problems(["clip000.avi is listed twice in train"], rows)
     assert [(f.status, f.video_id) for f in found] == [
         ("problem", ""), ("missing", "clip001.avi"), ("missing", "clip002.avi"),
         ("unlisted", ""), ("unlisted", ""),
     ]  # fmt: skip
-    write_findings(tmp_path / "list.csv", found)
-    assert read_findings(tmp_path / "list.csv") == found
+    write_problems(tmp_path / "list.csv", found)
+    assert read_problems(tmp_path / "list.csv") == found
     assert (tmp_path / "list.csv").read_text().startswith("status,video_id,path,reason\n")
-    assert Finding("unlisted", "", "videos/stray, one.avi", "no list names it") in found
+    assert Problem("unlisted", "", "videos/stray, one.avi", "no list names it") in found

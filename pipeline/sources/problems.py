@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pipeline.core.files import write_atomic
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.ledger import Progress, Source
+from pipeline.sources.ledger import Progress
+from pipeline.sources.source import Source
 from pipeline.video.decode_video import decode
 from pipeline.video.ffmpeg import binary
 from pipeline.video.frame_folder import frame_files
@@ -24,7 +25,7 @@ COLUMNS = ("status", "video_id", "path", "reason")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """One thing to look at; `problem` is about the lists as a whole."""
 
     status: str
@@ -33,16 +34,16 @@ class Finding:
     reason: str
 
 
-def findings(problems: Iterable[str], rows: Iterable[Source]) -> list[Finding]:
+def list_problems(problems: Iterable[str], rows: Iterable[Source]) -> list[Problem]:
     """Every problem of the lists, then every row of the ledger that is not ready to be decoded."""
-    found = [Finding("problem", "", "", sentence) for sentence in problems]
+    found = [Problem("problem", "", "", sentence) for sentence in problems]
     for row in rows:
         if row.status not in ("ok", "skipped"):
-            found.append(Finding(row.status, row.video_id or "", row.relpath or "", row.reason))
+            found.append(Problem(row.status, row.video_id or "", row.relpath or "", row.reason))
     return found
 
 
-def write_findings(path: Path, found: Sequence[Finding]) -> None:
+def write_problems(path: Path, found: Sequence[Problem]) -> None:
     """The list as csv, with a header."""
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
@@ -51,10 +52,10 @@ def write_findings(path: Path, found: Sequence[Finding]) -> None:
     write_atomic(path, sink.getvalue().encode("utf-8"))
 
 
-def read_findings(path: Path) -> list[Finding]:
-    """The list as `write_findings` wrote it."""
+def read_problems(path: Path) -> list[Problem]:
+    """The list as `write_problems` wrote it."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [Finding(**row) for row in csv.DictReader(file)]
+        return [Problem(**row) for row in csv.DictReader(file)]
 
 
 def probe(
@@ -63,7 +64,7 @@ def probe(
     rows: Sequence[Source],
     workers: int,
     progress: Progress | None = None,
-) -> list[Finding]:
+) -> list[Problem]:
     """Videos of the ledger that hold no frame (`unreadable`) or fewer than the policy's minimum
     (`short`), by decoding that many and no more; `workers` are looked at side by side."""
     program = binary()
@@ -72,7 +73,7 @@ def probe(
     policy = dataset.decode.model_copy(update=changes)
     ready = [row for row in rows if row.status == "ok"]
 
-    def look(row: Source) -> Finding | None:
+    def look(row: Source) -> Problem | None:
         path = raw / str(row.relpath)
         about = (str(row.video_id), str(row.relpath))
         if path.is_dir():
@@ -83,8 +84,8 @@ def probe(
         if count >= fewest:
             return None
         if not count:
-            return Finding("unreadable", *about, reason or "no frames")
-        return Finding("short", *about, f"{count} frames, the minimum is {fewest}")
+            return Problem("unreadable", *about, reason or "no frames")
+        return Problem("short", *about, f"{count} frames, the minimum is {fewest}")
 
     bad = []
     with ThreadPoolExecutor(max(1, workers)) as pool:

@@ -8,7 +8,9 @@ import yaml
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from stages import plan, profiles
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
+from stages import plan, profile_graph
 from tests.checkout import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,12 +29,12 @@ def graph(path: Path) -> dict[str, dict[str, object]]:
 
 
 def test_derived_graph_has_the_same_stages_without_the_generator(checkout: Path) -> None:
-    path = checkout / profiles.use(Workspace(checkout, "paper"))
+    path = checkout / profile_graph.use(Workspace(checkout, "paper"))
     assert set(graph(path)) == set(graph(checkout / "dvc.yaml")) - {"mini"}
 
 
 def test_every_derived_stage_works_from_the_root(checkout: Path) -> None:
-    path = checkout / profiles.use(Workspace(checkout, "local"))
+    path = checkout / profile_graph.use(Workspace(checkout, "local"))
     for name, stage in graph(path).items():
         body = stage.get("do", stage)
         assert isinstance(body, dict)
@@ -41,7 +43,7 @@ def test_every_derived_stage_works_from_the_root(checkout: Path) -> None:
 
 
 def test_derived_graph_takes_its_own_profile_and_rows(checkout: Path) -> None:
-    text = (checkout / profiles.use(Workspace(checkout, "local"))).read_text()
+    text = (checkout / profile_graph.use(Workspace(checkout, "local"))).read_text()
     body = yaml.safe_load(text)
     assert body["vars"] == ["../local.yaml", "../../experiments_local.yaml"]
     assert "manifests/experiments.yaml" not in text
@@ -49,10 +51,10 @@ def test_derived_graph_takes_its_own_profile_and_rows(checkout: Path) -> None:
 
 def test_a_profile_of_some_rows_has_those_in_its_graph_and_the_generator(checkout: Path) -> None:
     work = Workspace(checkout, "gpu")
-    body = yaml.safe_load((checkout / profiles.use(work)).read_text())
+    body = yaml.safe_load((checkout / profile_graph.use(work)).read_text())
     file, rows = body["vars"]
     assert file == "../gpu.yaml"
-    chosen = profiles.load_profile(work.manifests, "gpu").rows
+    chosen = load_profile(work.manifests, "gpu").rows
     assert chosen is not None
     assert set(rows["experiments"]) == set(chosen)
     assert rows["experiments"]["tdn_r50_8f_ssv1"] == {
@@ -66,23 +68,23 @@ def test_a_profile_of_some_rows_has_those_in_its_graph_and_the_generator(checkou
 
 def test_switching_on_and_off_touches_only_the_untracked_switch(checkout: Path) -> None:
     work = Workspace(checkout, "local")
-    path = checkout / profiles.use(work)
+    path = checkout / profile_graph.use(work)
     switch = path.with_name(".dvcignore")
     assert switch.is_file()
     before = path.read_bytes()
-    profiles.drop(work)
+    profile_graph.drop(work)
     assert not switch.exists()
     assert path.read_bytes() == before
-    assert dict((n, on) for n, on, _ in profiles.listing(work))["local"] is False
+    assert dict((n, on) for n, on, _ in profile_graph.listing(work))["local"] is False
 
 
 def test_the_committed_graphs_are_the_derived_ones() -> None:
     for path in sorted((ROOT / "manifests" / "profiles").glob("*/dvc.yaml")):
         name = path.parent.name
-        profile = profiles.load_profile(ROOT / "manifests", name)
-        rows = profiles.load_experiments(ROOT / "manifests", profile)
+        profile = load_profile(ROOT / "manifests", name)
+        rows = load_experiments(ROOT / "manifests", profile)
         text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-        derived = profiles.derive(text, profile, rows)
+        derived = profile_graph.derive(text, profile, rows)
         assert path.read_text(encoding="utf-8") == derived, f"run `tdn profile use {name}`"
 
 
@@ -112,7 +114,7 @@ def test_plan_refuses_a_graph_that_its_sources_have_left_behind(
     assert source in caught.value.what
     assert sorted((work.data / "plan").iterdir()) == written
     plan.run(work, wanted=("train", "tdn_r50_8f_ssv1"))  # one row by name needs no graph
-    profiles.sync(work)
+    profile_graph.sync(work)
     plan.run(work)
 
 
@@ -125,18 +127,18 @@ def test_a_profile_without_a_graph_is_planned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["gpu", "local", "long", "paper"])
 def test_a_derived_graph_names_every_file_it_comes_from(checkout: Path, name: str) -> None:
     work = Workspace(checkout, name)
-    header = (checkout / profiles.use(work)).read_text("utf-8").partition("vars:")[0]
-    experiments = profiles.load_profile(work.manifests, name).experiments_file
+    header = (checkout / profile_graph.use(work)).read_text("utf-8").partition("vars:")[0]
+    experiments = load_profile(work.manifests, name).experiments_file
     for source in ("dvc.yaml", f"manifests/profiles/{name}.yaml", f"manifests/{experiments}"):
         assert source in header
 
 
 def test_unknown_profile_names_the_nearest(checkout: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        profiles.use(Workspace(checkout, "papre"))
+        profile_graph.use(Workspace(checkout, "papre"))
     assert "paper" in caught.value.do
 
 
 def test_the_default_profile_cannot_be_switched_off(checkout: Path) -> None:
     with pytest.raises(UsageError, match="always on"):
-        profiles.drop(Workspace(checkout))
+        profile_graph.drop(Workspace(checkout))

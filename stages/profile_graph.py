@@ -14,7 +14,8 @@ from pathlib import Path
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import Experiment, Profile, load_experiments, load_profile
+from pipeline.schema.experiments import Experiment, load_experiments
+from pipeline.schema.profiles import Profile, load_profile
 
 DEFAULT = "mini"
 _SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
