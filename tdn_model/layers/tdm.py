@@ -107,7 +107,7 @@ def frame_differences(frames_NFCHW: Tensor, *, centred: bool) -> Tensor:
 
 
 def halve(frames_NFCHW: Tensor) -> Tensor:
-    """Every 2×2 square's mean, an odd last row or column left out: 2×2 average pooling, but faster."""
+    """Every 2×2 square's mean, an odd last row or column left out: average pooling, but faster."""
     height, width = (size // 2 * 2 for size in frames_NFCHW.shape[-2:])
     frames = frames_NFCHW[..., :height, :width]
     rows = frames[..., ::2, :] + frames[..., 1::2, :]

@@ -23,8 +23,10 @@ from tdn_model.layers.resnet2d import BlockPosition, ConvBN, SegmentResNet, use_
 from tdn_model.layers.temporal import TemporalConv, shift_init_, split_time
 
 BACKBONES = {"res2net50": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+"""Blocks in stages 2 to 5."""
 BASE_WIDTH = 26
 CHUNKS = 4
+"""Res2Net-50 26w×4s: 4 chunks of 26 channels in a block of res2."""
 
 KEYS = {
     "me.conv1.": "after_conv1.reduce.",
@@ -112,6 +114,7 @@ class Res2Block(nn.Module):
         self.reset_shifts(chunk)
 
     def reset_shifts(self, chunk: int) -> None:
+        """Temporal convolutions begin as the identity, the last chunk's as a full shift."""
         # A ModuleList forgets its members' type: these are TemporalConv, their weight a tensor.
         *identities, last = self.before_convs
         for shift in identities:

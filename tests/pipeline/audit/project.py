@@ -16,7 +16,7 @@ from pipeline.core.files import read_json, sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.records import describe
 from stages import graph as harness
-from stages import plan
+from stages import plan, profile_graph
 from tests.checkout import Checkout, copy_to
 
 LOCK = "dvc.lock"
@@ -166,6 +166,7 @@ def make(folder: Path) -> Project:
     shrink(folder)
     checkout.git("init", "-q")
     work = Workspace(folder)
+    profile_graph.use(work)
     plan.run(work)
     for stage in harness.STAGES:
         for path in sorted((work.data / "plan").glob(f"{stage}.*.json")):
