@@ -31,7 +31,7 @@ def run(
     record_absent: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write the ledger of a data set and, beside it, `<data set>.problems.csv` with what to mend."""
+    """Write the ledger of a data set and, beside it, `<data set>.problems.csv`: what to mend."""
     summary = work.sources(key)
     try:
         check(

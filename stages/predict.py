@@ -148,13 +148,16 @@ def _views(
     count = len(row.dataset)
     pinned = device.type == "cuda"
     loader = batches(row.dataset, in_order(count, size), loader_workers, pinned=pinned)
+    partial = {video.video_id for video in row.dataset.videos if video.status == "partial"}
     found: list[ViewLogits] = []
     for done, batch in enumerate(loader, start=1):
         clips = to_input(batch.frames.to(device, non_blocking=True))
         # Autocast, for networks whose own stem does not take float32 clips to rounded weights.
         logits_BK = predict_step(model, clips, precision=precision(plan.compute)).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)
-        found += [ViewLogits(*view) for view in views]
+        found += [
+            ViewLogits(*view, status="partial" if view[0] in partial else "ok") for view in views
+        ]
         if progress is not None:
             progress(min(done * size, count), count)
     failed = [ViewLogits(v.video_id, tuple(v.labels), status=v.status) for v in row.unusable]

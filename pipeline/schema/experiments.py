@@ -71,6 +71,10 @@ ONE_OF = (("fold", "folds", "splits"), ("seed", "seeds"))
 """Keys that say the same thing: the one that an entry writes replaces those of its base."""
 
 
+HIDDEN = "_"
+"""What the key of an entry begins with that is a base for others and no row."""
+
+
 @dataclass(frozen=True)
 class Values:
     """What an entry or a row says by key, and whose lines these are ('options.x' for an option)."""
@@ -90,6 +94,9 @@ class _Resolver:
         """Every row by key, in the order written."""
         found: dict[str, Values] = {}
         for name in self.entries:
+            if name.startswith(HIDDEN):
+                self.entry(name)  # its base is checked all the same
+                continue
             for key, row in self.expanded(name).items():
                 if key in found:
                     raise ManifestError(

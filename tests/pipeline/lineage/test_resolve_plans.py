@@ -103,7 +103,7 @@ def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     row = "tdn_r50_8f_ssv1_stdm_mul"
     assert work.plan("train", row).is_file()
-    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    dataset)", "")
+    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    base)", "")
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     assert not list((work.data / "plan").glob(f"*{row}*"))
 
@@ -236,8 +236,7 @@ def test_mini_has_one_schedule_for_every_kind_of_recipe(checkout: Checkout) -> N
 
 
 def test_rows_that_start_from_each_other_are_refused(checkout: Checkout) -> None:
-    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s1", "start: featdiff_r50_hmdb51_flow_s2")
-    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s2", "start: featdiff_r50_hmdb51_flow_s1")
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow", "start: featdiff_r50_hmdb51_flow")
     with pytest.raises(ManifestError, match="start from each other"):
         plans(checkout)
 
