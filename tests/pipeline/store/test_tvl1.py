@@ -27,7 +27,7 @@ from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.plan_models import FlowPlan
 from pipeline.schema.protocols import load_protocols
 from pipeline.store import tvl1 as flow
-from pipeline.store.build_flow import make_flow, write_flow_shard
+from pipeline.store.build_flow import make_flow
 from pipeline.store.index import FrameIndex, Video, read_index
 from pipeline.store.inspect_store import summary, verify
 from stages import flow as stage
@@ -222,12 +222,12 @@ def test_a_video_that_kills_its_worker_is_found_and_left_out(
     plain = Pool.run
 
     def deadly(self: Pool, function: Any, tasks: Any, **options: Any) -> Any:
-        for task in tasks:
+        for position, task in enumerate(tasks):
             if any(v.video_id == "14" and v.video_id not in task.blamed for v in task.videos):
-                yield task.number if function is write_flow_shard else 0, Crash("it was killed")
+                yield position, Crash("it was killed")
             else:
                 ((_, result),) = plain(self, function, [task], **options)
-                yield task.number if function is write_flow_shard else 0, result
+                yield position, result
 
     folder = tmp_path / "flow"
     with monkeypatch.context() as patch:
