@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.schema.experiments import load_experiments, load_profile
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
 from stages.cli.main import CRASH_EXIT, app, main
 from tests.checkout import ROOT, Checkout, copy_to
 
