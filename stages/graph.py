@@ -7,8 +7,9 @@ to DVC; a test holds the two together.
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any
 
 from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import UsageError
-from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.records import observe, write_record
+from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_path
 from pipeline.schema.base import nearest
 from pipeline.schema.plan_models import (
@@ -45,7 +46,7 @@ class Stage:
 
     A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
     the audit makes them again. A `sampled` one works video by video: the audit makes it again for
-    a few.
+    a few. One that `keeps` its earlier outputs goes on from them.
     """
 
     inputs: Places
@@ -53,6 +54,7 @@ class Stage:
     takes: frozenset[str] = field(default_factory=frozenset)
     pure: bool = False
     sampled: bool = False
+    keeps: bool = False
 
 
 def _clips(work: Workspace, data: RowData) -> Files:
@@ -109,6 +111,7 @@ STAGES: dict[str, Stage] = {
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"generated": work.generated(key)},
         takes=frozenset({"workers", "progress"}),
+        keeps=True,
     ),
     "check": Stage(
         inputs=lambda work, key, plan: {"generated": work.generated(key)} if plan.generated else {},
@@ -127,6 +130,7 @@ STAGES: dict[str, Stage] = {
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
         sampled=True,
+        keeps=True,
     ),
     "flow": Stage(
         inputs=lambda work, key, plan: {"frames": work.frames(key) / "index.json"},
@@ -136,6 +140,7 @@ STAGES: dict[str, Stage] = {
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
         sampled=True,
+        keeps=True,
     ),
     "pretrain": Stage(
         inputs=lambda work, key, plan: {},
@@ -192,46 +197,58 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
+def execute(
+    work: Workspace, name: str, key: str, *, in_graph: bool = False, **switches: Any
+) -> None:
     """Run one stage on one key: read its plan, hold its lock, do the work, write the record.
 
-    `switches` are the run-time choices that change no result (`workers`, `progress`) or say what to
-    do when data are absent (`record_absent`); a stage sees only those it takes. Raises UsageError
-    for a key without a plan and whatever the stage raises; without a record a stage has failed.
+    A stage run `in_graph` records absent data instead of failing, and begins without the outputs of
+    an earlier run unless it `keeps` them. `switches` are run-time choices that change no result
+    (`workers`, `progress`); a stage sees only those it takes. Inputs are recorded as they were
+    before the stage ran. Raises UsageError for a key without a plan, RecordError when an input
+    changed meanwhile, and whatever the stage raises; without a record a stage has failed.
     """
     stage = STAGES[name]
     document = read_plan(work, name, key)
     plan = typed_plan(work, name, key)
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
-    if "identity" in stage.takes:
-        switches["identity"] = sha256_json([document, _digest_of(stage.inputs(work, key, plan))])
     if "loader" in stage.takes:
         switches["loader"] = load_profile(work.manifests, work.profile).loader
-    given = {switch: value for switch, value in switches.items() if switch in stage.takes}
-    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
-    if name in ("train", "predict", "score"):
-        lock = lock.with_name(f"{work.profile}.row.{key}.lock")
+    kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
+    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
     with exclusive(lock, f"{name} {key} ({work.profile})"):
+        outputs = stage.outputs(work, key, plan)
+        inputs = read_inputs(work, stage.inputs(work, key, plan))
+        if in_graph and not stage.keeps:
+            _remove(outputs.values())
+        switches["record_absent"] = in_graph
+        if "identity" in stage.takes:
+            entries = [reading.entry for reading in inputs]
+            switches["identity"] = sha256_json([document, entries])
+        given = {switch: value for switch, value in switches.items() if switch in stage.takes}
         run(work, key, plan, **given)
+        observed = observe(work, started, ["tdn", name, key, "--profile", work.profile])
         write_record(
-            work,
-            name,
-            key,
-            plan=document,
-            inputs=stage.inputs(work, key, plan),
-            outputs=stage.outputs(work, key, plan),
-            observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
+            work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed
         )
 
 
-def _digest_of(inputs: Files) -> dict[str, dict[str, str]]:
-    """Digests of the files of every input: what a resumed stage must find unchanged."""
-    found = {}
-    for role, path in inputs.items():
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        found[role] = {file.name: sha256_file(file) for file in files if file.is_file()}
-    return found
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def up_to_date(work: Workspace, name: str, key: str) -> bool:
+    """Whether the stage's record fits its plan and the files on disk: it need not run."""
+    stage = STAGES[name]
+    plan = typed_plan(work, name, key)
+    inputs, outputs = stage.inputs(work, key, plan), stage.outputs(work, key, plan)
+    document = read_plan(work, name, key)
+    return is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
 
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ OWNERS = {
     "ffmpeg": ("pipeline/video/ffmpeg.py", "pipeline/mini/encode.py"),
     "imageio_ffmpeg": ("pipeline/video/ffmpeg.py",),
     "lmdb": ("pipeline/store/lmdb_store.py",),
-    "ray": ("pipeline/core/ray_pool.py", "stages/driver/"),
+    "ray": ("pipeline/core/ray_pool.py",),
     "yaml": ("pipeline/schema/base.py",),
     "pydantic": ("pipeline/schema/",),
     "pandas": ("pipeline/reporting/",),

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.schema.settings import settings
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import run_stage
 
@@ -22,18 +21,19 @@ def register(app: typer.Typer) -> None:
 
 
 def repro(
-    profile: Profile = "mini",
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="rows, data sets or tables; default: all"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
+    profile: Profile = "mini",
 ) -> None:
-    """Bring a whole profile up to date with DVC, rows side by side."""
-    from pipeline.core.machine import cores
-    from pipeline.schema.profiles import load_profile
+    """Bring a profile, or what the targets rest on, up to date: many rows side by side."""
     from stages.driver import repro as driver
 
     work = workspace(profile)
-    # Rows that may use an accelerator share it badly.
-    alone = load_profile(work.manifests, profile).compute.device == "auto"
-    driver.run(work, jobs or settings(work).jobs or (1 if alone else cores()))
+    driver.run(work, driver.choice(work, jobs, targets or [], dry_run))
 
 
 def plan(profile: Profile = "mini") -> None:

@@ -18,8 +18,6 @@ from pipeline.audit.why import why as reasons
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage import records
-from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.resolve_plans import resolve
 from pipeline.lineage.trace import Walks, walks
 from pipeline.reporting.prose_view import CellTexts
@@ -176,42 +174,6 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
     if form not in FORMS:
         raise UsageError(f"cannot export as '{form}'", do=nearest(form, list(FORMS)))
     return FORMS[form](find(work, tools(work), cell=cell, table=table))
-
-
-def put_back(work: Workspace) -> int:
-    """Put back the records of runs whose outputs DVC restored; returns how many.
-
-    Looks only at runs whose record tells of other parameters, code or input than there are now, and
-    at what follows from one whose record was put back.
-    """
-    evidence = Evidence(work)
-    moved: set[str] = set()
-    for name in evidence.in_order(evidence.runs):
-        run = evidence.runs[name]
-        plan_path = work.plan(run.stage, run.key)
-        if run.stage not in STAGES or not run.plan or not plan_path.is_file():
-            continue
-        plan = read_json(plan_path)
-        follows = any(evidence.maker(read.path) in moved for read in run.inputs)
-        saw_others = any(
-            made.sha256 != read.sha256
-            for read in run.inputs
-            if (made := evidence.made(read.path)) is not None and made.path == read.path
-        )
-        if run.plan == plan and not follows and not saw_others:
-            continue
-        stage = STAGES[run.stage]
-        typed = parse_plan(run.stage, plan["params"], where=work.relative(plan_path))
-        if records.put_back(
-            work,
-            run.stage,
-            run.key,
-            plan=plan,
-            inputs=stage.inputs(work, run.key, typed),
-            outputs=stage.outputs(work, run.key, typed),
-        ):
-            moved.add(name)
-    return len(moved)
 
 
 def closing(work: Workspace) -> tuple[bool, str]:

@@ -74,7 +74,7 @@ class Project:
         """Run stages that exist once, as `tdn STAGE` does."""
         plan.run(self.work)
         for stage in stages:
-            harness.execute(self.work, stage, "all", record_absent=True)
+            harness.execute(self.work, stage, "all", in_graph=True)
 
     def make_report(self) -> None:
         """Make tables and report again; the figures' record is made to fit, which is quicker."""
@@ -170,7 +170,7 @@ def make(folder: Path) -> Project:
     plan.run(work)
     for stage in harness.STAGES:
         for path in sorted((work.data / "plan").glob(f"{stage}.*.json")):
-            harness.execute(work, stage, path.name.split(".")[1], record_absent=True, workers=0)
+            harness.execute(work, stage, path.name.split(".")[1], in_graph=True, workers=0)
     locked = checkout.run("commit", "--force", "--quiet", module="dvc")
     assert locked.returncode == 0, locked.stderr
     checkout.git("add", "-A")

@@ -18,8 +18,6 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
-from stages import graph as harness
-from stages import plan
 from stages.cli.main import app
 from stages.commands import audit_results as audit
 from tests.pipeline.audit.project import AFTER, ROWS, Project
@@ -293,31 +291,6 @@ def test_another_machine_gives_no_false_alarm(project: Project) -> None:
     said = {link.path: link.detail for link in found.links if link.relation == "recomputed"}
     assert "within" in said[f"reports/mini/metrics/{ROW}.json"]
     assert said[f"runs/mini/{ROW}/scores"] == "equal byte for byte"
-
-
-def test_restored_outputs_get_their_record_back(project: Project, pristine: Project) -> None:
-    """DVC's run cache brings back predictions, scores and metrics without running anything."""
-    kept = [project.work.record(stage, ROW) for stage in ("predict", "score")]
-    before = [record.read_bytes() for record in kept]
-    shutil.copytree(
-        pristine.root / ".tdn/records", project.root / ".tdn/records", dirs_exist_ok=True
-    )
-    place = "manifests/experiments.yaml"
-    project.checkout.edit(place, "options: {}", "options: {}\n    seed: 3")
-    plan.run(project.work)
-    for stage in ("train", "predict", "score"):
-        harness.execute(project.work, stage, ROW)
-    assert [record.read_bytes() for record in kept] != before
-    made = [project.work.run(ROW), project.work.metrics(ROW).parent]
-    for folder in made:
-        again = pristine.root / project.work.relative(folder)
-        shutil.copytree(again, folder, dirs_exist_ok=True)
-    shutil.copyfile(pristine.root / place, project.root / place)
-    plan.run(project.work)
-    assert audit.run(project.work, level=0).broken
-    assert audit.put_back(project.work) == 3
-    assert [record.read_bytes() for record in kept] == before
-    assert audit.put_back(project.work) == 0
 
 
 def test_trace_prints_the_walk_and_verifies_nothing(project: Project, tdn: Any) -> None:
