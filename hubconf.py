@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from tdn_model.build import MODELS, build_from
-from tdn_model.weights.imagenet import IMAGENET, load_imagenet
 from tdn_model.published import import_official
+from tdn_model.weights.imagenet import IMAGENET, load_imagenet
 
 dependencies = ["torch", "torchvision"]
 OTHER_BACKBONES = {

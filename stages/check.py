@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.core.files import read_json
 from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.plan_models import CheckPlan
 from pipeline.sources.ledger import check, read_ledger, refuse_if_bad
 from pipeline.sources.problems import (
     Problem,
@@ -26,20 +26,17 @@ Progress = Callable[[int, int], None]
 def run(
     work: Workspace,
     key: str,
+    plan: CheckPlan,
     *,
-    params: dict[str, Any],
     record_absent: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write the ledger of a data set and, beside it, `<data set>.problems.csv` with what to mend.
-
-    `params["dataset"]` is its resolved manifest.
-    """
+    """Write the ledger of a data set and, beside it, `<data set>.problems.csv`: what to mend."""
     summary = work.sources(key)
     try:
         check(
-            Dataset.model_validate(params["dataset"]),
-            work.raw(key),
+            plan.dataset,
+            work.raw(key, generated=plan.generated),
             summary,
             cache=work.root / ".tdn" / "hashes" / f"{work.profile}.{key}.parquet",
             record_absent=record_absent,
@@ -51,20 +48,20 @@ def run(
 
 
 def look_inside(
-    work: Workspace, key: str, *, params: dict[str, Any], progress: Progress | None = None
+    work: Workspace, key: str, plan: CheckPlan, *, progress: Progress | None = None
 ) -> None:
     """Decode the first frames of every video of the ledger and add to the list what cannot be
     opened or is too short. Raises DataError when that makes too many unusable videos."""
-    dataset = Dataset.model_validate(params["dataset"])
     rows = read_ledger(work.sources(key).with_suffix(".parquet"))
-    bad = probe(dataset, work.raw(key), rows, cores(), progress)
+    raw = work.raw(key, generated=plan.generated)
+    bad = probe(plan.dataset, raw, rows, cores(), progress)
     write_problems(_list(work, key), _problems(work, key) + bad)
     seen = {finding.video_id: (finding.status, finding.reason) for finding in bad}
     judged = [
         (row.video_id or "", *seen.get(row.video_id or "", (row.status, row.reason)))
         for row in rows
     ]
-    refuse_if_bad(dataset, "check", judged)
+    refuse_if_bad(plan.dataset, "check", judged)
 
 
 def _list(work: Workspace, key: str) -> Path:

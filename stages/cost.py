@@ -7,11 +7,11 @@ from typing import Any
 
 from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
-from pipeline.schema.network_list import Network
+from pipeline.schema.plan_models import CostPlan, CountedNetwork
 from stages.network_cost import clip_cost, cost_of, input_of
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+def run(work: Workspace, key: str, plan: CostPlan) -> None:
     """Write `reports/P/costs.json`: {row or network: {params, gmacs, input}}; needs no data.
 
     The networks of manifests/models.yaml also have `claims`, the printed numbers that are theirs,
@@ -19,19 +19,18 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     """
     seen: dict[str, dict[str, Any]] = {}
     costs = {}
-    for row, spec in params["rows"].items():
-        address = sha256_json(spec)
+    for row, network in plan.rows.items():
+        address = sha256_json(network.model_dump())
         if address not in seen:
-            seen[address] = _measure(spec)
+            seen[address] = _measure(network)
         costs[row] = seen[address]
-    write_json(work.reports / "costs.json", listed(params) | costs)
+    write_json(work.reports / "costs.json", listed(plan) | costs)
 
 
-def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def listed(plan: CostPlan) -> dict[str, dict[str, Any]]:
     """The costs of the networks and ensembles of manifests/models.yaml, as `run` writes them."""
     found: dict[str, dict[str, Any]] = {}
-    for key, spec in params.get("networks", {}).items():
-        network = Network.model_validate(spec)
+    for key, network in plan.networks.items():
         cost = cost_of(network)
         found[key] = {
             "params": cost.params,
@@ -40,25 +39,25 @@ def listed(params: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "claims": network.claims,
             "note": network.note,
         }
-    for key, spec in params.get("ensembles", {}).items():
-        members = [found[member] for member in spec["members"]]
+    for key, ensemble in plan.ensembles.items():
+        members = [found[member] for member in ensemble.members]
         found[key] = {
             "params": sum(member["params"] for member in members),
             "gmacs": round(sum(member["gmacs"] for member in members), 3),
             "input": " + ".join(member["input"] for member in members),
-            "claims": spec["claims"],
-            "note": spec["note"],
+            "claims": ensemble.claims,
+            "note": ensemble.note,
         }
     return found
 
 
-def _measure(spec: dict[str, Any]) -> dict[str, Any]:
+def _measure(network: CountedNetwork) -> dict[str, Any]:
     keywords = {
-        "backbone": spec["backbone"],
-        "num_classes": spec["num_classes"],
-        "num_segments": spec["segments"],
-        **spec["options"],
+        "backbone": network.backbone,
+        "num_classes": network.num_classes,
+        "num_segments": network.segments,
+        **network.options,
     }
-    clip = clip_cost(spec["architecture"], keywords, spec["side_px"])
+    clip = clip_cost(network.architecture, keywords, network.side_px)
     cost, shape = clip.cost, clip.input_shape
     return {"params": cost.params, "gmacs": round(cost.gmacs, 3), "input": list(shape)}

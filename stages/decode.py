@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.plan_models import DecodePlan
 from pipeline.store.build_frames import decode
 
 
 def run(
     work: Workspace,
     key: str,
+    plan: DecodePlan,
     *,
-    params: dict[str, Any],
     record_absent: bool = False,
     workers: int | None = None,
     retry_failed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Fill the frame store of a data set; `params["dataset"]` is its resolved manifest.
+    """Fill the frame store of a data set.
 
     `retry_failed` tries failed videos of finished shards again. Raises AbsentData when the data
     set was not checked.
@@ -34,8 +33,8 @@ def run(
             do=f"run `tdn check {key} --profile {work.profile}` first",
         )
     about = decode(
-        Dataset.model_validate(params["dataset"]),
-        work.raw(key),
+        plan.dataset,
+        work.raw(key, generated=plan.generated),
         work.sources(key),
         work.frames(key),
         workers=workers,

@@ -15,8 +15,8 @@ from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
 from pipeline.reporting.figures.ranks import draw_ranks
 from pipeline.reporting.figures.reversal import draw_reversal
-from pipeline.schema.base import validate
-from pipeline.schema.figure_list import Cost, Curves, Figures, Gains, Ordering, Reversal
+from pipeline.schema.figure_list import Cost, Curves, Gains, Ordering, Reversal
+from pipeline.schema.plan_models import FiguresPlan
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import score_videos
@@ -32,7 +32,7 @@ FEWEST_RANKED = 3
 _CITATION = re.compile(r" \([^)]*\d{4}\)")
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = None) -> None:
+def run(work: Workspace, key: str, plan: FiguresPlan, *, progress: Any = None) -> None:
     """Write `reports/P/figures/`: one PNG and one SVG per figure, and figures.json.
 
     Works with no result at all: every figure then says what is missing. Files of figures that are
@@ -44,11 +44,10 @@ def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = No
             where=work.relative(work.reports / "tables"),
             do=f"run `tdn tables --profile {work.profile}`",
         )
-    context = Context(work, params)
-    wanted = validate(Figures, {"figures": params["figures"]}, where="manifests/figures.yaml")
+    context = Context(work, plan)
     folder = work.reports / "figures"
     entries: list[dict[str, Any]] = []
-    for number, (name, figure) in enumerate(wanted.figures.items(), start=1):
+    for number, (name, figure) in enumerate(plan.figures.items(), start=1):
         try:
             made = _MAKERS[figure.kind](context, name, figure)
         except TdnError as error:
@@ -57,9 +56,9 @@ def run(work: Workspace, key: str, *, params: dict[str, Any], progress: Any = No
             save(one, folder)
             entries.append(one.as_json())
         if progress is not None:
-            progress(number, len(wanted.figures))
+            progress(number, len(plan.figures))
     kept = {name for entry in entries for name in entry["files"].values()} | {"figures.json"}
-    heading = {"schema": SCHEMA, "profile": params["profile"], "smoke": params["smoke"]}
+    heading = {"schema": SCHEMA, "profile": plan.profile, "smoke": plan.smoke}
     write_json(folder / "figures.json", {**heading, "figures": entries})
     for path in sorted(folder.iterdir()):
         if path.name not in kept:
@@ -94,7 +93,7 @@ def _cost(context: Context, key: str, spec: Cost) -> list[Figure]:
             absent[row] = "its cost was not counted"
         elif (value := found.get("top1_pct")) is not None:
             low, high = found["top1_ci95_pct"]
-            ours = context.params["rows"][row]["model"]["architecture"] == "tdn"
+            ours = context.plan.rows[row].network.architecture == "tdn"
             measured.append(Point(label, costs[row]["gmacs"], value, low, high, ours))
     printed, cells = _printed(context, spec)
     if not measured and not printed:
@@ -158,8 +157,8 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
             title = f"{spec.title}: {table['document']}, table {table['table']}"
             figure = draw_ranks(name, title, caption.strip(), rows, ordering)
             read = [f"{table_id}/{row['row']}/{ordering['column']}" for row in rows]
-            said = ordering["in_words"]
-            made.append(context.note(figure, [], {}, cells=read, found=said))
+            words = ordering["in_words"]
+            made.append(context.note(figure, [], {}, cells=read, found=words))
     return made or [context.nothing(key, spec, {}, f"no table has {FEWEST_RANKED} measured rows")]
 
 
@@ -194,8 +193,8 @@ def _reversal(context: Context, key: str, spec: Reversal) -> list[Figure]:
         return [context.nothing(key, spec, absent)]
     first = next(iter(found))
     classes = context.classes(first)
-    dataset = context.params["rows"][first]["data"]["name"]
-    miniature = context.params["datasets"][dataset]["miniature"]
+    dataset = context.plan.rows[first].data.name
+    miniature = context.plan.datasets[dataset].miniature
     pairs = [(a, b) for a, b in spec.pairs]
     if miniature is not None:
         pairs = Truth(dataset, miniature).reversed_pairs
@@ -213,11 +212,11 @@ def _gains(context: Context, key: str, spec: Gains) -> list[Figure]:
     if absent:
         return [context.nothing(key, spec, absent)]
     classes = context.classes(rows[0])
-    if context.params["rows"][rows[0]]["data"]["multi_label"]:
+    if context.plan.rows[rows[0]].data.multi_label:
         paths = [context.work.run(row) / "predict" / f"{spec.protocol}.parquet" for row in rows]
         read = [predictions.read(path) for path in paths]
-        rules = [context.params["rows"][row]["protocols"][spec.protocol] for row in rows]
-        both = [score_videos(p, rule["aggregate"]) for p, rule in zip(read, rules, strict=True)]
+        rules = [context.plan.rows[row].protocols[spec.protocol] for row in rows]
+        both = [score_videos(p, rule.aggregate) for p, rule in zip(read, rules, strict=True)]
         gains = precision_gains(both[0], both[1], classes)
     else:
         one, other = (_outcomes(context, row, spec.protocol) for row in rows)

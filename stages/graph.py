@@ -7,8 +7,9 @@ to DVC; a test holds the two together.
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +17,26 @@ from typing import Any
 
 from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import UsageError
-from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.records import observe, write_record
+from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_path
+from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import (
+    FiguresPlan,
+    ReportPlan,
+    RowData,
+    TablesPlan,
+    TrainPlan,
+    parse_plan,
+)
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.table_layouts import LAID_OUT_BY
 
 Files = dict[str, Path]
-Places = Callable[[Workspace, str, dict[str, Any]], Files]
+Places = Callable[[Workspace, str, Any], Files]
+"""The files of a stage: of a profile, a key and the plan, which is the stage's own model."""
 Progress = Callable[[int, int], None]
 
 
@@ -33,7 +46,7 @@ class Stage:
 
     A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
     the audit makes them again. A `sampled` one works video by video: the audit makes it again for
-    a few.
+    a few. One that `keeps` its earlier outputs goes on from them.
     """
 
     inputs: Places
@@ -41,22 +54,18 @@ class Stage:
     takes: frozenset[str] = field(default_factory=frozenset)
     pure: bool = False
     sampled: bool = False
+    keeps: bool = False
 
 
-def _index(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    return {"frames": work.frames(params["data"]["name"]) / "index.json"}
-
-
-def _clips(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _clips(work: Workspace, data: RowData) -> Files:
     """The store a row's clips come from."""
-    return {params["data"]["input"]: work.store(params["data"]) / "index.json"}
+    return {data.input: work.store(data.name, data.input) / "index.json"}
 
 
-def _beginning(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _train_inputs(work: Workspace, key: str, plan: TrainPlan) -> Files:
     """The clips a row trains on and the weights it starts from."""
-    begin = params["start"]
-    files = {**_clips(work, key, params), "start": work.run(begin["from"]) / "train"}
-    if begin["images"]:
+    files = {**_clips(work, plan.data), "start": work.run(plan.start.source) / "train"}
+    if plan.start.two_stream:
         # DVC sees it through the start, which itself starts from images (a check when planning).
         files["images"] = work.run("images") / "train"
     return files
@@ -66,30 +75,29 @@ def _ledger(work: Workspace, key: str) -> Path:
     return work.sources(key).with_suffix(".parquet")
 
 
-def _all_metrics(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
-    files = {f"manifest:{name}": work.manifests / name for name in names}
+def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
+    files = {f"manifest:{name}": work.manifests / name for name in LAID_OUT_BY}
     files |= {"layouts": work.manifests / "tables"}
-    found = {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+    found = {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     found["costs"] = work.reports / "costs.json"
-    found |= {f"scores:{row}": work.run(row) / "scores" for row in params["rows"]}
+    found |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
     found |= {f"timings:{path.name}": path for path in timing_files(work.root)}
     # What was never run is a cell that says so, not a broken table.
     files |= {role: path for role, path in found.items() if path.exists()}
     return files
 
 
-def _everything_reported(work: Workspace, key: str, params: dict[str, Any]) -> Files:
-    found = {f"decoded:{name}": work.decoded(name) for name in params["datasets"]}
-    found |= {f"metrics:{row}": work.metrics(row) for row in params["rows"]}
+def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
+    found = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
+    found |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     present = {role: path for role, path in found.items() if path.is_file()}
     folders = {name: work.reports / name for name in ("figures", "tables")}
     return {**present, "root": root_path(work), **folders}
 
 
-def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
+def _figures_inputs(work: Workspace, key: str, plan: FiguresPlan) -> Files:
     found = {"costs": work.reports / "costs.json"}
-    for row in params["rows"]:
+    for row in plan.rows:
         found[f"metrics:{row}"] = work.metrics(row)
         found[f"scores:{row}"] = work.run(row) / "scores"
         found[f"train:{row}"] = work.run(row) / "train"
@@ -100,86 +108,87 @@ def _drawn_from(work: Workspace, key: str, params: dict[str, Any]) -> Files:
 
 STAGES: dict[str, Stage] = {
     "mini": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"generated": work.generated(key)},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"generated": work.generated(key)},
         takes=frozenset({"workers", "progress"}),
+        keeps=True,
     ),
     "check": Stage(
-        inputs=lambda work, key, params: (
-            {"generated": work.generated(key)} if params["generated"] else {}
-        ),
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"generated": work.generated(key)} if plan.generated else {},
+        outputs=lambda work, key, plan: {
             "summary": work.sources(key),
             "ledger": _ledger(work, key),
         },
         takes=frozenset({"record_absent", "progress"}),
     ),
     "decode": Stage(
-        inputs=lambda work, key, params: {"sources": work.sources(key)},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"sources": work.sources(key)},
+        outputs=lambda work, key, plan: {
             "index": work.frames(key) / "index.json",
             "store": work.frames(key),
             "summary": work.decoded(key),
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
         sampled=True,
+        keeps=True,
     ),
     "flow": Stage(
-        inputs=lambda work, key, params: {"frames": work.frames(key) / "index.json"},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"frames": work.frames(key) / "index.json"},
+        outputs=lambda work, key, plan: {
             "index": work.flow(key) / "index.json",
             "store": work.flow(key),
         },
         takes=frozenset({"record_absent", "workers", "progress", "retry_failed"}),
         sampled=True,
+        keeps=True,
     ),
     "pretrain": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"train": work.run(key) / "train"},
         takes=frozenset({"record_absent", "progress"}),
     ),
     "train": Stage(
-        inputs=_beginning,
-        outputs=lambda work, key, params: {"train": work.run(key) / "train"},
-        takes=frozenset({"record_absent", "progress", "identity"}),
+        inputs=_train_inputs,
+        outputs=lambda work, key, plan: {"train": work.run(key) / "train"},
+        takes=frozenset({"record_absent", "progress", "identity", "loader"}),
     ),
     "predict": Stage(
-        inputs=lambda work, key, params: {
-            **_clips(work, key, params),
+        inputs=lambda work, key, plan: {
+            **_clips(work, plan.data),
             "train": work.run(key) / "train",
         },
-        outputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
-        takes=frozenset({"record_absent", "progress"}),
+        outputs=lambda work, key, plan: {"predictions": work.run(key) / "predict"},
+        takes=frozenset({"record_absent", "progress", "loader"}),
         sampled=True,
     ),
     "score": Stage(
-        inputs=lambda work, key, params: {"predictions": work.run(key) / "predict"},
-        outputs=lambda work, key, params: {
+        inputs=lambda work, key, plan: {"predictions": work.run(key) / "predict"},
+        outputs=lambda work, key, plan: {
             "metrics": work.metrics(key),
             "scores": work.run(key) / "scores",
         },
         pure=True,
     ),
     "cost": Stage(
-        inputs=lambda work, key, params: {},
-        outputs=lambda work, key, params: {"costs": work.reports / "costs.json"},
+        inputs=lambda work, key, plan: {},
+        outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
     ),
     "tables": Stage(
-        inputs=_all_metrics,
-        outputs=lambda work, key, params: {
+        inputs=_tables_inputs,
+        outputs=lambda work, key, plan: {
             "root": root_path(work),
             "tables": work.reports / "tables",
         },
         pure=True,
     ),
     "figures": Stage(
-        inputs=_drawn_from,
-        outputs=lambda work, key, params: {"figures": work.reports / "figures"},
+        inputs=_figures_inputs,
+        outputs=lambda work, key, plan: {"figures": work.reports / "figures"},
         takes=frozenset({"progress"}),
     ),
     "report": Stage(
-        inputs=_everything_reported,
-        outputs=lambda work, key, params: {
+        inputs=_report_inputs,
+        outputs=lambda work, key, plan: {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
@@ -188,44 +197,58 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def execute(work: Workspace, name: str, key: str, **switches: Any) -> None:
+def execute(
+    work: Workspace, name: str, key: str, *, in_graph: bool = False, **switches: Any
+) -> None:
     """Run one stage on one key: read its plan, hold its lock, do the work, write the record.
 
-    `switches` are the run-time choices that change no result (`workers`, `progress`) or say what to
-    do when data are absent (`record_absent`); a stage sees only those it takes. Raises UsageError
-    for a key without a plan and whatever the stage raises; without a record a stage has failed.
+    A stage run `in_graph` records absent data instead of failing, and begins without the outputs of
+    an earlier run unless it `keeps` them. `switches` are run-time choices that change no result
+    (`workers`, `progress`); a stage sees only those it takes. Inputs are recorded as they were
+    before the stage ran. Raises UsageError for a key without a plan, RecordError when an input
+    changed meanwhile, and whatever the stage raises; without a record a stage has failed.
     """
     stage = STAGES[name]
-    plan = read_plan(work, name, key)
-    params = plan["params"]
+    document = read_plan(work, name, key)
+    plan = typed_plan(work, name, key)
     started = datetime.now(UTC)
     run = importlib.import_module(f"stages.{name}").run
-    if "identity" in stage.takes:
-        switches["identity"] = sha256_json([plan, _digest_of(stage.inputs(work, key, params))])
-    given = {switch: value for switch, value in switches.items() if switch in stage.takes}
-    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{name}.{key}.lock"
-    if name in ("train", "predict", "score"):
-        lock = lock.with_name(f"{work.profile}.row.{key}.lock")
+    if "loader" in stage.takes:
+        switches["loader"] = load_profile(work.manifests, work.profile).loader
+    kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
+    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
     with exclusive(lock, f"{name} {key} ({work.profile})"):
-        run(work, key, params=params, **given)
+        outputs = stage.outputs(work, key, plan)
+        inputs = read_inputs(work, stage.inputs(work, key, plan))
+        if in_graph and not stage.keeps:
+            _remove(outputs.values())
+        switches["record_absent"] = in_graph
+        if "identity" in stage.takes:
+            entries = [reading.entry for reading in inputs]
+            switches["identity"] = sha256_json([document, entries])
+        given = {switch: value for switch, value in switches.items() if switch in stage.takes}
+        run(work, key, plan, **given)
+        observed = observe(work, started, ["tdn", name, key, "--profile", work.profile])
         write_record(
-            work,
-            name,
-            key,
-            plan=plan,
-            inputs=stage.inputs(work, key, params),
-            outputs=stage.outputs(work, key, params),
-            observed=observe(work, started, ["tdn", name, key, "--profile", work.profile]),
+            work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed
         )
 
 
-def _digest_of(inputs: Files) -> dict[str, dict[str, str]]:
-    """Digests of the files of every input: what a resumed stage must find unchanged."""
-    found = {}
-    for role, path in inputs.items():
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        found[role] = {file.name: sha256_file(file) for file in files if file.is_file()}
-    return found
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def up_to_date(work: Workspace, name: str, key: str) -> bool:
+    """Whether the stage's record fits its plan and the files on disk: it need not run."""
+    stage = STAGES[name]
+    plan = typed_plan(work, name, key)
+    inputs, outputs = stage.inputs(work, key, plan), stage.outputs(work, key, plan)
+    document = read_plan(work, name, key)
+    return is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
 
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
@@ -234,8 +257,6 @@ def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
     folder = work.data / "plan"
     known = [path.name[len(prefix) : -5] for path in folder.glob(f"{prefix}*.json")]
     if key not in known:
-        from pipeline.schema.base import nearest
-
         raise UsageError(
             f"{name}: nothing called '{key}' in profile {work.profile}",
             where="manifests/",
@@ -243,6 +264,12 @@ def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:
         )
     plan: dict[str, Any] = read_json(work.plan(name, key))
     return plan
+
+
+def typed_plan(work: Workspace, name: str, key: str) -> Any:
+    """The plan of a stage and key as the stage's model; errors as of `read_plan`."""
+    params = read_plan(work, name, key)["params"]
+    return parse_plan(name, params, where=work.relative(work.plan(name, key)))
 
 
 def say(text: str) -> None:

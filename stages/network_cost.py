@@ -39,7 +39,7 @@ def cost_of(network: Network) -> Cost:
 
 def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:
     """The cost of one clip of squares of `side_px`; `keywords` as `build_from` takes them."""
-    with torch.device("meta"), _NoDraws():
+    with torch.device("meta"), _NoInitialValues():
         model = build_from(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -52,8 +52,8 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-class _NoDraws(TorchFunctionMode):
-    """Leaves initial values undrawn: on the meta device they do not exist, yet take time."""
+class _NoInitialValues(TorchFunctionMode):
+    """Draws no initial values: on the meta device there are none, yet drawing takes time."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

@@ -6,7 +6,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import resolve_plans as plan
 from pipeline.schema.base import nearest
-from stages import profiles
+from stages import profile_graph
 from stages.networks import Catalogue
 
 
@@ -18,7 +18,7 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
     derived graph is not up to date.
     """
     if wanted is None:
-        profiles.check(work)
+        profile_graph.check(work)
     plans = plan.resolve(work, Catalogue(work.root))
     if wanted is not None and wanted not in plans:
         stage, key = wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,34 +11,35 @@ from torch import nn
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import atomic_folder, read_json, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.schema.plan_models import PredictPlan
+from pipeline.schema.profiles import Loader
+from pipeline.schema.protocols import EvalViews
 from pipeline.scores.predictions import ViewLogits, write_predictions
-from stages.row import (
-    Row,
-    absent_reason,
+from stages.device import precision, set_up_device
+from stages.row_clips import (
+    RowClips,
+    absent_data,
+    advice,
     batches,
-    build_network,
     eval_clips,
-    how_to_get,
     in_order,
     normaliser,
     open_index,
-    precision,
-    start,
 )
-from stages.row_start import WEIGHTS
+from stages.row_network import WEIGHTS, build_network
 from stages.tensor_files import load_tensors
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
 
-Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
 
 
 def run(
     work: Workspace,
     key: str,
+    plan: PredictPlan,
     *,
-    params: Params,
+    loader: Loader = Loader(),
     record_absent: bool = False,
     progress: Progress = None,
 ) -> None:
@@ -49,17 +49,17 @@ def run(
     the weights are not there; with `record_absent` that becomes a `not-run` outcome.
     """
     out = work.run(key) / "predict"
-    absent = absent_reason(work, params["data"])
-    reason = absent or _untrained(work, key)
+    no_data = absent_data(work, plan.data)
+    reason = no_data or _untrained(work, key)
     if reason and not record_absent:
-        do = how_to_get(work, params["data"]) if absent else f"run `tdn train {key}` first"
+        do = advice(work, plan.data) if no_data else f"run `tdn train {key}` first"
         raise AbsentData(f"cannot predict {key}: {reason}", do=do)
     with atomic_folder(out) as folder:
         if reason:
             outcome = {"status": "not-run", "reason": reason, "protocols": []}
             write_json(folder / "outcome.json", outcome)
         else:
-            _predict(work, key, params, folder, progress)
+            _predict(work, key, plan, folder, loader.workers, progress)
 
 
 def _untrained(work: Workspace, key: str) -> str:
@@ -70,23 +70,26 @@ def _untrained(work: Workspace, key: str) -> str:
     return reason
 
 
-def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Progress) -> None:
-    device = start(params)
-    index = open_index(work, params)
-    for number in range(params["seeds"]):
+def _predict(
+    work: Workspace, key: str, plan: PredictPlan, out: Path, loader_workers: int, progress: Progress
+) -> None:
+    device = set_up_device(plan.compute)
+    index = open_index(work, plan.data)
+    for number in range(plan.seeds):
         suffix = seed_suffix(number)
         weights = load_tensors(
             work.run(key) / "train" / WEIGHTS.replace(".pt", f"{suffix}.pt"),
             what=f"the weights of {key}",
             do=f"run `tdn train {key} --profile {work.profile}`",
         )
-        for name, protocol in params["protocols"].items():
+        for name, protocol in plan.protocols.items():
             # No network of a protocol with its own T has weights that depend on T.
             model = build_network(
-                params,
+                plan.row,
+                plan.network,
                 len(index.classes),
-                seed=params["seed"],
-                segments=protocol["segments"],
+                seed=plan.seed,
+                segments=protocol.segments,
             )
             try:
                 model.load_state_dict(weights)
@@ -97,13 +100,13 @@ def _predict(work: Workspace, key: str, params: Params, out: Path, progress: Pro
                     do=f"run `tdn train {key}` again",
                 ) from None
             model.to(device).eval()
-            row = eval_clips(params, index, model.window, name)
-            folded = inference_copy(model, dtype=precision(params))
-            found = _views(_stream(folded, protocol, params), row, params, device, progress)
-            write_predictions(out / f"{name}{suffix}.parquet", params["row"], name, found)
-    names = list(params["protocols"])
-    about = {"status": "ok", "reason": "", "protocols": names, "seeds": params["seeds"]}
-    write_json(out / "outcome.json", about)
+            clips = eval_clips(plan, index, model.window, name)
+            folded = inference_copy(model, dtype=precision(plan.compute))
+            network = _stream(folded, protocol, plan)
+            views = _views(network, clips, plan, device, loader_workers, progress)
+            write_predictions(out / f"{name}{suffix}.parquet", plan.row, name, views)
+    outcome = {"status": "ok", "reason": "", "protocols": list(plan.protocols), "seeds": plan.seeds}
+    write_json(out / "outcome.json", outcome)
 
 
 class _Stream(nn.Module):
@@ -118,36 +121,43 @@ class _Stream(nn.Module):
         return logits_BK
 
 
-def _stream(model: nn.Module, protocol: Params, params: Params) -> nn.Module:
+def _stream(model: nn.Module, protocol: EvalViews, plan: PredictPlan) -> nn.Module:
     """The network, or the one stream of it that the protocol asks for."""
-    if protocol["stream"] == "both":
+    if protocol.stream == "both":
         return model
     if not hasattr(model, "streams"):
-        network = params["model"]["architecture"]
         raise UsageError(
-            f"{params['row']}: {network} has no {protocol['stream']} stream",
+            f"{plan.row}: {plan.network.architecture} has no {protocol.stream} stream",
             where="manifests/protocols.yaml",
             do="choose a protocol with stream: both",
         )
-    return _Stream(model, protocol["stream"])
+    return _Stream(model, protocol.stream)
 
 
 def _views(
-    model: nn.Module, row: Row, params: Params, device: torch.device, progress: Progress
+    model: nn.Module,
+    row: RowClips,
+    plan: PredictPlan,
+    device: torch.device,
+    loader_workers: int,
+    progress: Progress,
 ) -> list[ViewLogits]:
     """One entry per view of every usable video, then one without logits per unusable one."""
-    compute, to_input = params["compute"], normaliser(params)
-    size = max(1, compute["eval_batch"] // row.views)
+    to_input = normaliser(plan.data)
+    size = max(1, plan.compute.eval_batch // row.crops)
     count = len(row.dataset)
     pinned = device.type == "cuda"
-    loader = batches(row.dataset, in_order(count, size), compute["loader_workers"], pinned=pinned)
+    loader = batches(row.dataset, in_order(count, size), loader_workers, pinned=pinned)
+    partial = {video.video_id for video in row.dataset.videos if video.status == "partial"}
     found: list[ViewLogits] = []
     for done, batch in enumerate(loader, start=1):
         clips = to_input(batch.frames.to(device, non_blocking=True))
         # Autocast, for networks whose own stem does not take float32 clips to rounded weights.
-        logits_BK = predict_step(model, clips, precision=precision(params)).cpu().numpy()
+        logits_BK = predict_step(model, clips, precision=precision(plan.compute)).cpu().numpy()
         views = zip(batch.video_ids, batch.labels, batch.clips, batch.crops, logits_BK, strict=True)
-        found += [ViewLogits(*view) for view in views]
+        found += [
+            ViewLogits(*view, status="partial" if view[0] in partial else "ok") for view in views
+        ]
         if progress is not None:
             progress(min(done * size, count), count)
     failed = [ViewLogits(v.video_id, tuple(v.labels), status=v.status) for v in row.unusable]

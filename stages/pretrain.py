@@ -23,7 +23,9 @@ from pipeline.core.errors import AbsentData
 from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.stills import CLASSES, stills
-from stages.row import precision, start
+from pipeline.schema.plan_models import PretrainPlan, StillsTraining
+from pipeline.schema.profiles import BackboneSize
+from stages.device import precision, set_up_device
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
@@ -32,7 +34,6 @@ from tdn_model.optim import Schedule, parameter_groups, set_rate, sgd
 from tdn_model.training import predict_step, train_step
 from tdn_model.weights.imagenet import IMAGENET, torchvision_names
 
-Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
 State = Mapping[str, Tensor]
 
@@ -43,8 +44,8 @@ _HELD_OUT = 5
 def run(
     work: Workspace,
     key: str,
+    plan: PretrainPlan,
     *,
-    params: Params,
     record_absent: bool = False,
     progress: Progress = None,
 ) -> None:
@@ -56,11 +57,11 @@ def run(
     with atomic_folder(work.run(key) / "train") as folder:
         history: dict[str, Any] = {}
         lacking: dict[str, str] = {}
-        reason = params.get("reason", "")
-        data = _make(params) if params["kind"] == "stills" else None
-        for backbone in params["backbones"]:
-            if data is not None:
-                state, history[backbone] = _from_stills(params, data, backbone, progress)
+        reason = plan.reason
+        data = None if plan.stills is None else _images(plan.stills)
+        for backbone, size in plan.backbones.items():
+            if plan.stills is not None and data is not None:
+                state, history[backbone] = _from_stills(plan.stills, data, backbone, size, progress)
             else:
                 found = _imagenet(work, backbone)
                 if isinstance(found, str):
@@ -68,7 +69,7 @@ def run(
                     continue
                 state = found
             save_tensors(folder / f"{backbone}.pt", dict(state))
-        if lacking and len(lacking) == len(params["backbones"]):
+        if lacking and len(lacking) == len(plan.backbones):
             reason = "; ".join(lacking.values())
             if not record_absent:
                 raise AbsentData(
@@ -126,35 +127,34 @@ class _Stills:
         return normalise(clips), self.labels[rows].to(self.device)
 
 
-def _make(params: Params) -> _Stills:
+def _images(plan: StillsTraining) -> _Stills:
     # Larger than the crop, by the margin that a profile's videos have.
-    side_px = round(params["size_px"] * 256 / 224)
-    made, labels = stills(params["images"], side_px, params["seed"])
-    held = np.arange(len(labels)) // len(CLASSES) % _HELD_OUT == 0
+    side_px = round(plan.size_px * 256 / 224)
+    images, labels = stills(plan.images, side_px, plan.seed)
+    held_out = np.arange(len(labels)) // len(CLASSES) % _HELD_OUT == 0
     return _Stills(
-        torch.from_numpy(made).permute(0, 3, 1, 2),
+        torch.from_numpy(images).permute(0, 3, 1, 2),
         torch.from_numpy(labels),
-        np.flatnonzero(~held).tolist(),
-        np.flatnonzero(held).tolist(),
-        params["size_px"],
-        start(params),
+        np.flatnonzero(~held_out).tolist(),
+        np.flatnonzero(held_out).tolist(),
+        plan.size_px,
+        set_up_device(plan.compute),
     )
 
 
 def _from_stills(
-    params: Params, data: _Stills, backbone: str, progress: Progress
+    plan: StillsTraining, data: _Stills, backbone: str, size: BackboneSize, progress: Progress
 ) -> tuple[State, list[dict[str, float]]]:
     """A backbone trained on still images (one segment, one frame), in torchvision's names."""
-    seed, epochs = params["seed"], params["epochs"]
-    batch = min(params["batch"], len(data.train))
+    seed, epochs = plan.seed, plan.epochs
+    batch = min(plan.batch, len(data.train))
     torch.manual_seed(seed)
-    size = params["backbones"][backbone]
-    shape = NetworkShape(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **size)
+    shape = NetworkShape(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **size.model_dump())
     model = res2net(shape) if backbone.startswith("res2net") else tsn(shape)
     model.to(data.device)
-    optimizer = sgd(parameter_groups(model, "flat", params["weight_decay"]), 0.9)
+    optimizer = sgd(parameter_groups(model, "flat", plan.weight_decay), 0.9)
     steps = len(data.train) // batch
-    schedule = Schedule(params["lr"], epochs, steps, "cosine", warmup_epochs=0.5)
+    schedule = Schedule(plan.lr, epochs, steps, "cosine", warmup_epochs=0.5)
     history = []
     for epoch in range(epochs):
         model.train()
@@ -165,7 +165,7 @@ def _from_stills(
             set_rate(optimizer, schedule.at(epoch * steps + number))
             clips, labels = data.batch(order[number * batch : (number + 1) * batch], rng)
             step = train_step(
-                model, optimizer, clips, labels, clip_norm=20.0, precision=precision(params)
+                model, optimizer, clips, labels, clip_norm=20.0, precision=precision(plan.compute)
             )
             loss += step.loss
             if progress is not None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.build_report import render
 from pipeline.reporting.trace_pages import render_traces
+from pipeline.schema.plan_models import ReportPlan
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+def run(work: Workspace, key: str, plan: ReportPlan) -> None:
     """Write `reports/P/index.html` and `reports/P/trace/`, which its numbers link to.
 
     Raises AbsentData when the tables were not made.
@@ -23,9 +22,9 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
             do=f"run `tdn tables --profile {work.profile}`",
         )
     folder = work.reports / "trace"
-    pages = {folder / name: text for name, text in render_traces(work, params).items()}
+    pages = {folder / name: text for name, text in render_traces(work, plan).items()}
     for path, text in pages.items():
         write_atomic(path, text.encode("utf-8"))
     for stale in [path for path in folder.rglob("*") if path.is_file() and path not in pages]:
         stale.unlink()
-    write_atomic(work.reports / "index.html", render(work, params).encode("utf-8"))
+    write_atomic(work.reports / "index.html", render(work, plan).encode("utf-8"))

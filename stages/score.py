@@ -9,12 +9,14 @@ from typing import Any
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import read_json, sha256_file, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.schema.plan_models import ScorePlan
+from pipeline.schema.protocols import Aggregate
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import score_videos, summarise
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+def run(work: Workspace, key: str, plan: ScorePlan) -> None:
     """Write `reports/P/metrics/ROW.json` and `runs/P/ROW/scores/<protocol>.parquet`.
 
     A row that was not predicted gets status 'not-run' and its reason. Raises AbsentData when
@@ -32,18 +34,18 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     protocols: dict[str, Any] = {}
     if outcome["status"] == "ok":
-        for name, spec in params["protocols"].items():
-            protocols[name] = _protocol(work, key, name, spec["aggregate"], params)
+        for name, aggregate in plan.protocols.items():
+            protocols[name] = _protocol(work, key, name, aggregate, plan)
     for stale in set(target.glob("*.parquet")) - {target / f"{name}.parquet" for name in protocols}:
         stale.unlink()
     status, reason = _verdict(outcome, protocols)
     metrics = {
         "row": key,
-        "profile": params["profile"],
-        "dataset": params["dataset"],
-        "fold": params["fold"],
-        "smoke": params["smoke"],
-        "metric": params["metric"],
+        "profile": plan.profile,
+        "dataset": plan.dataset,
+        "fold": plan.fold,
+        "smoke": plan.smoke,
+        "metric": plan.metric,
         "status": status,
         "reason": reason,
         "protocols": protocols,
@@ -52,7 +54,7 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
 
 
 def _protocol(
-    work: Workspace, key: str, name: str, aggregate: str, params: dict[str, Any]
+    work: Workspace, key: str, name: str, aggregate: Aggregate, plan: ScorePlan
 ) -> dict[str, Any]:
     folder = work.run(key) / "predict"
     path = folder / f"{name}.parquet"
@@ -60,8 +62,8 @@ def _protocol(
     videos = score_videos(found, aggregate)
     scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
     return {
-        **summarise(videos, params["metric"]),
-        **_over_seeds(folder, key, name, aggregate, params),
+        **summarise(videos, plan.metric),
+        **_over_seeds(folder, name, aggregate, plan),
         "aggregate": aggregate,
         "views": found.views_per_video,
         "classes": found.n_classes,
@@ -70,19 +72,17 @@ def _protocol(
     }
 
 
-def _over_seeds(
-    folder: Path, key: str, name: str, aggregate: str, params: dict[str, Any]
-) -> dict[str, Any]:
+def _over_seeds(folder: Path, name: str, aggregate: Aggregate, plan: ScorePlan) -> dict[str, Any]:
     """The headline metric of every training of the row, when there was more than one."""
-    if params["seeds"] < 2:
+    if plan.seeds < 2:
         return {}
-    metric = "map_pct" if params["metric"] == "map" else "top1_pct"
+    metric = "map_pct" if plan.metric == "map" else "top1_pct"
     values: list[float] = []
-    for number in range(params["seeds"]):
+    for number in range(plan.seeds):
         path = folder / f"{name}{seed_suffix(number)}.parquet"
-        found = predictions.read(path, row=key, protocol=name, verify=True)
+        found = predictions.read(path, row=plan.row, protocol=name, verify=True)
         videos = score_videos(found, aggregate)
-        value = summarise(videos, params["metric"])[metric]
+        value = summarise(videos, plan.metric)[metric]
         if value is not None:
             values.append(value)
     if len(values) < 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import write_atomic, write_json
@@ -13,20 +12,20 @@ from pipeline.lineage import root
 from pipeline.lineage.evidence import Evidence
 from pipeline.reporting.build_tables import Table, build_tables, frame
 from pipeline.reporting.combine import add_combinations
-from pipeline.reporting.prose import check_rules, judge_prose
+from pipeline.reporting.prose import check_rules, judge_prose, share_of_draws
 from pipeline.reporting.results import Results, load_results, orphans
 from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
-from pipeline.schema.table_layouts import check_placement, load_all
+from pipeline.schema.plan_models import TablesPlan
+from pipeline.schema.table_layouts import LAID_OUT_BY, check_placement, load_all
 
 SCHEMA = "tdn.cells/1"
-LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
 SMOKE_REMARK = (
     "Smoke: accuracies are measured on miniature data and never compared with the claims; "
     "operations are counted at the paper's size and are."
 )
 
 
-def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
+def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}` and three JSON files.
 
     cells.json has every cell with its lineage, combinations.json what was made from several runs,
@@ -37,17 +36,17 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     stdout and removes tables whose layout is gone.
     """
     given = load_all(work.manifests)
-    results = load_results(work, params["rows"])
+    results = load_results(work, plan.rows)
     combined = add_combinations(work, results, given.combinations)
     evidence = root.compute(Evidence(work), _read_by(work, results))
     tables = build_tables(given.layouts, given.claims, results)
-    cells = {cell.cell_id: cell for table in tables for cell in table.cells.values()}
-    verdicts = judge_prose(given.prose, given.claims, cells, results)
+    cells = {c.cell_id: c.as_json() for table in tables for c in table.cells.values()}
+    verdicts = judge_prose(given.prose, cells, share_of_draws(cells, results))
     folder = work.reports / "tables"
-    remark = SMOKE_REMARK if params["smoke"] else ""
+    remark = SMOKE_REMARK if plan.smoke else ""
     about = Footing(remark, evidence["root"])
     written = {path for table in tables for path in _write(folder, table, about)}
-    heading = {"profile": params["profile"], "smoke": params["smoke"]}
+    heading = {"profile": plan.profile, "smoke": plan.smoke}
     documents = {key: document.model_dump() for key, document in given.documents.items()}
     write_json(
         folder / "cells.json",
@@ -55,7 +54,7 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
             "schema": SCHEMA,
             **heading,
             "documents": documents,
-            "cells": {cell_id: cell.as_json() for cell_id, cell in cells.items()},
+            "cells": cells,
             "tables": [table.as_json() for table in tables],
         },
     )
@@ -63,7 +62,7 @@ def run(work: Workspace, key: str, *, params: dict[str, Any]) -> None:
     write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
     _remove_others(folder, written)
     write_json(root.root_path(work), evidence)
-    for orphan in orphans(work, params["rows"]):
+    for orphan in orphans(work, plan.rows):
         print(f"orphan: {orphan} belongs to no row of this profile; not shown")
 
 

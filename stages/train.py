@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,41 +21,40 @@ from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import AbsentData, DataError, UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace, seed_suffix
-from stages.row import (
-    Place,
-    Row,
-    absent_reason,
+from pipeline.schema.experiments import STARTS
+from pipeline.schema.plan_models import TrainPlan
+from pipeline.schema.profiles import Loader
+from stages.device import precision, set_up_device
+from stages.row_clips import (
+    Position,
+    RowClips,
+    absent_data,
+    advice,
     batches,
-    build_network,
-    eval_clips,
-    how_to_get,
     in_order,
     normaliser,
     open_index,
-    precision,
-    start,
     train_clips,
+    validation_clips,
 )
-from stages.row_start import WEIGHTS, absent_start, load_start
+from stages.row_network import WEIGHTS, absent_start, build_network, load_start
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
 from tdn_model.training import Step, predict_step, train_step
 
-Params = dict[str, Any]
 Progress = Callable[[int, int], None] | None
 
 PATIENCE = 3
 """Epochs without a new best after which the rate is divided by ten (decay: plateau)."""
-VALIDATION = "validation"
-"""The protocol in a train plan that a plateau is seen by: one clip, centre crop."""
 
 
 def run(
     work: Workspace,
     key: str,
+    plan: TrainPlan,
     *,
-    params: Params,
+    loader: Loader = Loader(),
     identity: str = "",
     record_absent: bool = False,
     progress: Progress = None,
@@ -70,12 +68,12 @@ def run(
     empty.
     """
     out = work.run(key) / "train"
-    absent = absent_reason(work, params["data"])
-    reason = absent or absent_start(work, params)
+    no_data = absent_data(work, plan.data)
+    reason = no_data or absent_start(work, plan)
     if reason and not record_absent:
-        begin = params["start"]["from"]
-        how = f"run `tdn {'pretrain' if begin in ('images', 'scratch') else 'train'} {begin}`"
-        do = how_to_get(work, params["data"]) if absent else how
+        source = plan.start.source
+        first = f"run `tdn {'pretrain' if source in STARTS else 'train'} {source}`"
+        do = advice(work, plan.data) if no_data else first
         raise AbsentData(f"cannot train {key}: {reason}", do=do)
     half = out.with_name(".tmp-train")
     resume = work.run(key) / "resume"
@@ -85,8 +83,8 @@ def run(
         write_json(half / "history.json", [])
     else:
         half = resume / "done"
-        for number in range(params["seeds"]):
-            _train_seed(work, params, number, resume, half, identity, progress)
+        for number in range(plan.seeds):
+            _train_seed(work, plan, loader, number, resume, half, identity, progress)
     write_json(half / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
     (half / "identity").unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
@@ -96,7 +94,8 @@ def run(
 
 def _train_seed(
     work: Workspace,
-    params: Params,
+    plan: TrainPlan,
+    loader: Loader,
     number: int,
     resume: Path,
     done: Path,
@@ -112,22 +111,23 @@ def _train_seed(
     suffix = seed_suffix(number)
     if (done / f"history{suffix}.json").is_file():
         return
-    seed = params["seed"] + number
-    device = start(params)
-    index = open_index(work, params)
-    model = build_network(params, len(index.classes), seed=seed)
-    load_start(work, params, model)
-    row = train_clips(params, index, model.window, seed)
-    training = _prepare(params, row, model, device, progress, seed)
+    seed = plan.seed + number
+    device = set_up_device(plan.compute)
+    index = open_index(work, plan.data)
+    model = build_network(
+        plan.row, plan.network, len(index.classes), seed=seed, dropout=plan.recipe.dropout
+    )
+    load_start(work, plan, model)
+    clips = train_clips(plan, index, model.window, seed, cache_mb=loader.cache_mb)
+    training = _prepare(plan, clips, model, device, loader.workers, progress, seed)
     checkpoint = resume / "checkpoint.pt"
     training.restore(checkpoint, f"{identity} {seed}")
     epochs = training.schedule.epochs
     stream = training.stream(len(training.history))
     for epoch in range(len(training.history), epochs):
         training.epoch(epoch, stream)
-        if params["recipe"]["decay"] == "plateau":
-            clips = eval_clips(params, index, model.window, VALIDATION)
-            training.validate(clips.dataset)
+        if plan.recipe.decay == "plateau":
+            training.validate(validation_clips(plan, index, model.window).dataset)
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
@@ -139,27 +139,28 @@ def _train_seed(
 class _Training:
     """Everything one training holds on to."""
 
-    params: Params
-    row: Row
+    plan: TrainPlan
+    clips: RowClips
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     batch: int
     device: torch.device
+    loader_workers: int
     progress: Progress
     seed: int
     history: list[dict[str, float]] = field(default_factory=list)
 
     def epoch(self, epoch: int, stream: Iterator[Batch]) -> None:
         """One pass over the training split: the next batches of `stream`."""
-        recipe = self.params["recipe"]
+        recipe = self.plan.recipe
         torch.manual_seed(self.seed * 100_003 + epoch)  # dropout
-        if recipe["phase1_epochs"]:
+        if recipe.phase1_epochs:
             share = epoch / self.schedule.epochs
-            held_still = share < recipe["phase1_epochs"] / recipe["epochs"]
-            self.model.set_phase(1 if held_still else 2)  # type: ignore[operator]  # see _prepare
+            frozen = share < recipe.phase1_epochs / recipe.epochs
+            self.model.set_phase(1 if frozen else 2)  # type: ignore[operator]  # see _prepare
         self.model.train()
-        if recipe["partial_bn"]:
+        if recipe.partial_bn:
             freeze_partial_bn(self.model)
         loss, correct, rate = 0.0, 0, 0.0
         first = epoch * self.schedule.steps_per_epoch
@@ -180,48 +181,48 @@ class _Training:
     def validate(self, dataset: ClipDataset) -> None:
         """Accuracy on the validation split after the last epoch; what a plateau is seen by."""
         self.model.eval()
-        size = self.params["recipe"]["batch"]
+        size = self.plan.recipe.batch
         count = len(dataset)
         right = 0
         for item in self._batches(dataset, in_order(count, size)):
-            frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
-            logits_BK = predict_step(self.model, frames, precision=precision(self.params))
+            frames = normaliser(self.plan.data)(item.frames.to(self.device, non_blocking=True))
+            logits_BK = predict_step(self.model, frames, precision=precision(self.plan.compute))
             best = logits_BK.argmax(dim=1).tolist()
             right += sum(b in labels for b, labels in zip(best, item.labels, strict=True))
         self.history[-1]["validation_top1_pct"] = round(100.0 * right / max(1, count), 4)
 
     def _step(self, step: int, item: Batch) -> Step:
-        frames = normaliser(self.params)(item.frames.to(self.device, non_blocking=True))
+        frames = normaliser(self.plan.data)(item.frames.to(self.device, non_blocking=True))
         try:
             return train_step(
                 self.model,
                 self.optimizer,
                 frames,
                 item.target.to(self.device, non_blocking=True),
-                clip_norm=self.params["recipe"]["clip_norm"],
-                precision=precision(self.params),
+                clip_norm=self.plan.recipe.clip_norm,
+                precision=precision(self.plan.compute),
             )
         except FloatingPointError as error:
             raise DataError(
-                f"{self.params['row']}: {error} in step {step}",
+                f"{self.plan.row}: {error} in step {step}",
                 do="lower the learning rate of its recipe",
             ) from None
 
     def stream(self, first: int) -> Iterator[Batch]:
         """The batches of all epochs from `first` on, one after another."""
         epochs = range(first, self.schedule.epochs)
-        return self._batches(self.row.dataset, (g for e in epochs for g in self._shuffled(e)))
+        return self._batches(self.clips.dataset, (g for e in epochs for g in self._shuffled(e)))
 
-    def _shuffled(self, epoch: int) -> list[list[Place]]:
+    def _shuffled(self, epoch: int) -> list[list[Position]]:
         """Whole batches in an order drawn from (seed, epoch); the last short one is dropped."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        count = len(self.row.dataset)
+        count = len(self.clips.dataset)
         order = [(epoch, n) for n in torch.randperm(count, generator=generator).tolist()]
         return [order[i : i + self.batch] for i in range(0, count - self.batch + 1, self.batch)]
 
-    def _batches(self, dataset: ClipDataset, groups: Iterable[list[Place]]) -> Iterator[Batch]:
-        workers = self.params["compute"]["loader_workers"]
-        return batches(dataset, groups, workers, pinned=self.device.type == "cuda")
+    def _batches(self, dataset: ClipDataset, groups: Iterable[list[Position]]) -> Iterator[Batch]:
+        pinned = self.device.type == "cuda"
+        return batches(dataset, groups, self.loader_workers, pinned=pinned)
 
     def save(self, path: Path, identity: str) -> None:
         """Leave what a killed training needs to go on, in one file outside the stage's outputs."""
@@ -266,39 +267,51 @@ def saturated(history: list[dict[str, float]]) -> int:
 
 
 def _prepare(
-    params: Params,
-    row: Row,
+    plan: TrainPlan,
+    clips: RowClips,
     model: ClipNetwork,
     device: torch.device,
+    loader_workers: int,
     progress: Progress,
     seed: int,
 ) -> _Training:
     """The optimiser and schedule of a row; DataError when there is nothing to train on."""
-    recipe = params["recipe"]
-    batch = min(recipe["batch"], len(row.dataset))
+    recipe = plan.recipe
+    batch = min(recipe.batch, len(clips.dataset))
     if batch == 0:
         raise DataError(
-            f"{params['row']}: no training videos",
-            where=f"split {params['data']['train']} of {params['data']['name']}",
+            f"{plan.row}: no training videos",
+            where=f"split {plan.split} of {plan.data.name}",
             do="look at the decode counts in the report",
         )
-    if recipe["phase1_epochs"] and not hasattr(model, "set_phase"):
+    if recipe.phase1_epochs and not hasattr(model, "set_phase"):
         raise UsageError(
-            f"{params['row']}: {params['model']['architecture']} does not train in two phases",
+            f"{plan.row}: {plan.network.architecture} does not train in two phases",
             where="manifests/recipes.yaml, phase1_epochs",
             do="choose a recipe with one phase",
         )
-    steps_per_epoch = len(row.dataset) // batch
-    unit = steps_per_epoch if recipe["unit"] == "iterations" else 1
+    steps_per_epoch = len(clips.dataset) // batch
+    unit = steps_per_epoch if recipe.unit == "iterations" else 1
     schedule = Schedule(
-        recipe["lr"],
-        math.ceil(recipe["epochs"] / unit),
+        recipe.lr,
+        math.ceil(recipe.epochs / unit),
         steps_per_epoch,
-        recipe["decay"],
-        tuple(milestone / unit for milestone in recipe["milestones"]),
-        warmup_epochs=recipe["warmup_epochs"],
+        recipe.decay,
+        tuple(milestone / unit for milestone in recipe.milestones),
+        warmup_epochs=recipe.warmup_epochs,
     )
     model = model.to(device)
-    groups = parameter_groups(model, recipe["group_rates"], recipe["weight_decay"])
-    optimizer = sgd(groups, recipe["momentum"])
-    return _Training(params, row, model, optimizer, schedule, batch, device, progress, seed)
+    groups = parameter_groups(model, recipe.group_rates, recipe.weight_decay)
+    optimizer = sgd(groups, recipe.momentum)
+    return _Training(
+        plan,
+        clips,
+        model,
+        optimizer,
+        schedule,
+        batch,
+        device,
+        loader_workers,
+        progress,
+        seed,
+    )

@@ -25,14 +25,14 @@ _BESIDE = {"short_term", "laterals"}
 
 def layer_names(model: nn.Module) -> list[str]:
     """The layers Grad-CAM can look at, early to late: stages, and a block as `res4.2`."""
-    found = []
+    names = []
     for name, _ in model.named_modules():
         head, _, rest = name.rpartition(".")
         stage = rest if rest.startswith(("res", "stem")) else ""
         block = rest if rest.isdigit() and head.rpartition(".")[2].startswith("res") else ""
         if (stage or block) and not set(name.split(".")) & _BESIDE:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def grad_cam(model: nn.Module, clips_BTFCHW: Tensor, layer: str, classes_B: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ def class_activation(
     finally:
         for handle in handles:
             handle.remove()
-    found = {}
+    maps = {}
     for name, part in parts.items():
         maps_BTChw = seen[name].view(clips_BTFCHW.shape[0], -1, *seen[name].shape[1:])
         weights_BC = part.classifier.weight.detach()[classes_B]
-        found[name] = torch.einsum("btchw,bc->bthw", maps_BTChw, weights_BC)
-    return found
+        maps[name] = torch.einsum("btchw,bc->bthw", maps_BTChw, weights_BC)
+    return maps
 
 
 def enlarge(maps_BThw: Tensor, height: int, width: int) -> Tensor:

@@ -21,8 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Cost:
+    """What a network costs."""
+
     params: int
     gmacs: float
+    """10⁹ multiply-adds of one forward pass."""
 
 
 def measure(model: nn.Module, input_shape: Sequence[int]) -> Cost:
@@ -59,10 +62,10 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def uncounted(model: nn.Module) -> Iterator[list[int]]:
     """Collects, while inside, the multiply-adds that modules report of themselves."""
-    found: list[int] = []
+    macs: list[int] = []
 
     def ask(module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
-        found.append(module.uncounted_macs(*inputs))
+        macs.append(module.uncounted_macs(*inputs))
 
     handles = [
         module.register_forward_hook(ask)
@@ -70,7 +73,7 @@ def uncounted(model: nn.Module) -> Iterator[list[int]]:
         if hasattr(module, "uncounted_macs")
     ]
     try:
-        yield found
+        yield macs
     finally:
         for handle in handles:
             handle.remove()

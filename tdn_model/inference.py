@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 DTYPES = (torch.float32, torch.bfloat16)
+"""Types that a copy can have."""
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Channels innermost, by the rank of the weight."""
 

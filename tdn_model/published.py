@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from tdn_model.build import build_from
 
 KeyMap = Callable[[nn.Module], dict[str, str]]
+"""From a network to its keys → the official ones."""
 Rules = Sequence[tuple[str, str]]
+"""Regular expressions and what replaces them, each tried once, in order."""
 
 
 class CheckpointMismatch(ValueError):

@@ -20,7 +20,8 @@ ORDER = {
         "training", "inference", "count_cost", "attribution", "",
     ],
     "stages": [
-        "profiles", "networks", "network_cost", "graph", "tensor_files", "row", "row_start", "figure_data",
+        "profile_graph", "networks", "network_cost", "graph", "tensor_files", "device", "row_clips",
+        "row_network", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],
@@ -31,7 +32,7 @@ OWNERS = {
     "ffmpeg": ("pipeline/video/ffmpeg.py", "pipeline/mini/encode.py"),
     "imageio_ffmpeg": ("pipeline/video/ffmpeg.py",),
     "lmdb": ("pipeline/store/lmdb_store.py",),
-    "ray": ("pipeline/core/ray_pool.py", "stages/driver/"),
+    "ray": ("pipeline/core/ray_pool.py",),
     "yaml": ("pipeline/schema/base.py",),
     "pydantic": ("pipeline/schema/",),
     "pandas": ("pipeline/reporting/",),

@@ -15,7 +15,7 @@ from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import canonical_json, read_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.code_digest import PACKAGES
+from pipeline.lineage.code_definitions import PACKAGES
 from pipeline.lineage.evidence import Evidence, Run
 
 Plans = dict[str, dict[str, Any]]
@@ -93,6 +93,17 @@ class Context:
         for name, run in self.evidence.runs.items():
             if self.scope is None or name in self.scope:
                 yield run
+
+    @property
+    def cells_in_order(self) -> dict[str, Mapping[str, Any]]:
+        """The cells in the order of the tables, which is that of the printed ones."""
+        addresses = (
+            f"{table['document']}/{table['table']}/{row['row']}/{column}"
+            for table in self.tables
+            for row in table["rows"]
+            for column in row["cells"]
+        )
+        return {address: self.cells[address] for address in addresses if address in self.cells}
 
     def measured(self) -> Iterator[Mapping[str, Any]]:
         """The cells with a number of ours that this audit is about."""

@@ -13,14 +13,13 @@ from pipeline.audit import orphans, statements
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
-from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Artefact, Run
 
 _COMPARED = ("verified", "differs")
-_SHOWN = 6
 
 
 def check(context: Context, published: str | None = None) -> Iterator[Link]:
@@ -29,6 +28,7 @@ def check(context: Context, published: str | None = None) -> Iterator[Link]:
     for run in context.runs():
         yield from _run(context, run)
     yield from _unrecorded(context)
+    yield from _definitions(context)
     yield from _code(context)
     yield from _environments(context)
     for cell in context.measured():
@@ -99,7 +99,7 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
         "planned by",
         context.work.relative(context.work.plan(run.stage, run.key)),
         Status.STALE_INPUT if found else Status.OK,
-        detail=_some(found),
+        detail=some(found),
         do="`make repro`, or take the edit back" if found else "",
     )
 
@@ -127,7 +127,7 @@ def _locked(context: Context, run: Run, stage: LockedStage | None, source: str) 
             wrong.append(f"{item.path} has {entry.bytes} bytes there, {item.bytes} in the record")
     status = Status.LOCK_MISMATCH if wrong else Status.OK
     do = f"`make repro`, or restore {path} and the record from git" if wrong else ""
-    return Link(Level.LOCK, source, "locked by", path, status, detail=_some(wrong), do=do)
+    return Link(Level.LOCK, source, "locked by", path, status, detail=some(wrong), do=do)
 
 
 def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[Link]:
@@ -196,6 +196,19 @@ def _unrecorded(context: Context) -> Iterator[Link]:
             )
 
 
+def _definitions(context: Context) -> Iterator[Link]:
+    """The files that say which definitions a code digest stands for."""
+    runs = {run.code_path: run for run in context.runs() if run.code_path}
+    for path, run in sorted(runs.items()):
+        digest = str(run.plan["code"]["digest"])
+        status, detail, do = Status.OK, "", ""
+        if run.code_problem:
+            status = Status.MISSING if run.code_problem == "missing" else Status.HASH_MISMATCH
+            detail = f"{run.code_problem}: it lists the definitions that {run.name} ran"
+            do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
+        yield Link(Level.LOCK, "code", "lists", path, status, digest, detail=detail, do=do)
+
+
 def _code(context: Context) -> Iterator[Link]:
     """Modules that a run used and that no commit holds."""
     if context.uncommitted is None:
@@ -213,7 +226,7 @@ def _code(context: Context) -> Iterator[Link]:
             "committed",
             name,
             Status.DIRTY_CODE,
-            detail=f"in no commit, and used by {_some(runs)}",
+            detail=f"in no commit, and used by {some(runs)}",
             do="commit it; what it ran need not run again",
         )
 
@@ -232,7 +245,7 @@ def _environments(context: Context) -> Iterator[Link]:
                 place = seen.setdefault((context.evidence.runs[run].stage, what), {})
                 place.setdefault(value, []).append(run)
         mixed = [
-            f"{stage}: {what} " + " / ".join(f"{v} ({_some(r, 2)})" for v, r in values.items())
+            f"{stage}: {what} " + " / ".join(f"{v} ({some(r, 2)})" for v, r in values.items())
             for (stage, what), values in seen.items()
             if len(values) > 1
         ]
@@ -243,7 +256,7 @@ def _environments(context: Context) -> Iterator[Link]:
             "made in",
             path,
             Status.MIXED_ENV if mixed else Status.OK,
-            detail=_some(mixed),
+            detail=some(mixed),
             do="make the rows of one table on one kind of machine" if mixed else "",
         )
 
@@ -271,6 +284,10 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
                 wrong.append(f"it was made from another {item['path']}")
         elif made.path == item["path"] and made.sha256 != item["sha256"]:
             wrong.append(f"it was made from another {item['path']}")
+    if cell["unit"] == "percent" and not 0 <= cell["measured"] <= 100:
+        detail, do = f"{cell['measured']:g} is no percentage", "make the tables again: `tdn tables`"
+        status = Status.RECOMPUTE_MISMATCH
+        return Link(Level.LOCK, source, "claims", path, status, detail=detail, do=do)
     smoke = context.evidence.smoke(context.behind(cell))
     if smoke is not None and cell["status"] in _COMPARED:
         detail = f"it is '{cell['status']}' and depends on miniature data ({smoke})"
@@ -280,7 +297,7 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
         )  # fmt: skip
     status = Status.STALE_INPUT if wrong else Status.OK
     do = "make the tables again: `tdn tables`" if wrong else ""
-    return Link(Level.LOCK, source, "measured from", path, status, detail=_some(wrong), do=do)
+    return Link(Level.LOCK, source, "measured from", path, status, detail=some(wrong), do=do)
 
 
 def _root(context: Context, published: str | None) -> Link:
@@ -299,10 +316,5 @@ def _root(context: Context, published: str | None) -> Link:
     if published not in (None, actual):
         words.append(f"published {published}")
     status = Status.ROOT_MISMATCH if words else Status.OK
-    said = published or stated["root"]
-    return Link(Level.LOCK, "root", "covers", path, status, said, actual, _some(words), do)
-
-
-def _some(words: list[str], most: int = _SHOWN) -> str:
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return "; ".join(words[:most]) + more
+    declared = published or stated["root"]
+    return Link(Level.LOCK, "root", "covers", path, status, declared, actual, some(words), do)

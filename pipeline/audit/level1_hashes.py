@@ -21,7 +21,7 @@ from pipeline.audit.context import Context
 from pipeline.audit.dvc_lock import Ignored, LockEntry, find_stage, md5_of
 from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import TdnError, stage_command
-from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.files import files_below, read_json, sha256_file, sha256_json
 from pipeline.lineage.evidence import Artefact, Run
 from pipeline.sources.ledger import sha256_frames
 from pipeline.video.frame_folder import frame_files
@@ -85,10 +85,10 @@ class _Digests:
     def add(self, path: Path) -> Listed:
         """Start on a file or on every file of a folder."""
         if path.is_dir():
-            files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-")]
+            files = files_below(path)
             for file in sorted(files, key=lambda file: -file.stat().st_size):
                 self._start(file)
-            return {file.relative_to(path).as_posix(): file for file in sorted(files)}
+            return {file.relative_to(path).as_posix(): file for file in files}
         if not path.is_file():
             return None
         self._start(path)
@@ -181,7 +181,8 @@ def _sources(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[L
     ledger = made.get("ledger")
     if ledger is None or not context.place(ledger.path).is_file():
         return
-    source, raw = f"record:{run.name}", context.work.raw(run.key)
+    source = f"record:{run.name}"
+    raw = context.work.raw(run.key, generated=bool(run.params.get("generated")))
     relative = context.work.relative(raw)
     options = run.params.get("dataset", {}).get("options", {})
     prefix = options.get("frame_prefix")
@@ -249,7 +250,7 @@ def _annotations(
     try:
         named = read_json(context.place(summary.path)).get("annotations", {})
     except (OSError, ValueError):
-        return  # said where the summary itself is digested
+        return  # reported where the summary itself is digested
     for name, declared in sorted(named.items()):
         path = raw / name
         place = context.work.relative(path)

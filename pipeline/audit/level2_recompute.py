@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
-from pipeline.audit.links import Level, Link, Status
-from pipeline.core.errors import stage_command
-from pipeline.core.files import read_json
+from pipeline.audit.links import Level, Link, Status, some
+from pipeline.core.errors import TdnError, stage_command
+from pipeline.core.files import files_below, read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
+from pipeline.schema.status import USABLE
+from pipeline.scores import predictions
 
 TOLERANCE = 1e-6
 """How far a float may move between processors; everything else is the same byte for byte."""
@@ -34,6 +36,7 @@ _SHOWN = 4
 def check(context: Context) -> Iterator[Link]:
     """Every link of level 2."""
     yield from _frames(context)
+    yield from _tested_videos(context)
     again = context.tools.again
     if again is None:
         return
@@ -127,11 +130,6 @@ def _compare(context: Context, shadow: Workspace, source: str, path: str) -> Ite
         yield Link(Level.RECOMPUTE, source, "recomputed", path, Status.OK, detail=words)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every whole file in a folder and below it."""
-    return (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
-
-
 def _same(ours: Path, again: Path) -> tuple[Status, str]:
     """Whether two files are equal, and what differs."""
     wrong = Status.RECOMPUTE_MISMATCH
@@ -158,9 +156,8 @@ def _json_differs(before: Any, after: Any) -> tuple[Status, str]:
     if close(before, after, TOLERANCE):
         return Status.OK, "within the tolerance"
     found = list(changes(before, after))
-    words = [f"{place} {show(old)}, recomputed {show(new)}" for place, old, new in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return Status.RECOMPUTE_MISMATCH, "; ".join(words) + more
+    words = [f"{place} {show(old)}, recomputed {show(new)}" for place, old, new in found]
+    return Status.RECOMPUTE_MISMATCH, some(words, _SHOWN)
 
 
 def _first_line(before: list[str], after: list[str]) -> str:
@@ -196,13 +193,21 @@ def _bound(source: str, path: str, rows: Path, ledger: Path) -> Link:
         known = _videos(ledger, "sha256")
         total = 0
         for video, digest in _videos(rows, "source_sha256"):
-            said = next((sha for name, sha in known if name == video), None)
-            if said != digest:
-                detail = f"{video}: made from {digest}, the ledger has {said}"
+            listed_digest = next((sha for name, sha in known if name == video), None)
+            if listed_digest != digest:
+                detail = f"{video}: made from {digest}, the ledger has {listed_digest}"
                 status = Status.STALE_INPUT
                 do = "decode the data set again"
                 return Link(
-                    Level.RECOMPUTE, source, "made from", path, status, said, digest, detail, do
+                    Level.RECOMPUTE,
+                    source,
+                    "made from",
+                    path,
+                    status,
+                    listed_digest,
+                    digest,
+                    detail,
+                    do,
                 )
             total += 1
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -210,6 +215,64 @@ def _bound(source: str, path: str, rows: Path, ledger: Path) -> Link:
         return Link(Level.RECOMPUTE, source, "made from", path, Status.UNREADABLE, detail=detail)
     detail = f"{total} videos from the ledger's sources"
     return Link(Level.RECOMPUTE, source, "made from", path, Status.OK, detail=detail)
+
+
+def _tested_videos(context: Context) -> Iterator[Link]:
+    """Do predictions name the test videos of the store that they were made from, and their labels?
+
+    Each video that has frames must have logits, and no other video.
+    """
+    for run in context.runs():
+        made = next((item for item in run.outputs if item.role == "predictions"), None)
+        store = next((read for read in run.inputs if read.path.endswith("/index.json")), None)
+        if made is None or store is None:
+            continue
+        rows = context.place(store.path).with_name("index.parquet")
+        files = sorted(context.place(made.path).glob("*.parquet")) if rows.is_file() else []
+        for file in files:
+            path = context.work.relative(file)
+            status, detail = Status.OK, ""
+            try:
+                listed = _listed(rows, str(run.params["split"]))
+                if wrong := _differ(predictions.read(file), listed):
+                    status, detail = Status.RECOMPUTE_MISMATCH, some(wrong, _SHOWN)
+            except (TdnError, pa.ArrowException, OSError, KeyError) as error:
+                status, detail = Status.UNREADABLE, f"does not parse: {str(error).splitlines()[0]}"
+            do = f"run {stage_command(run.stage, run.key)} again" if detail else ""
+            yield Link(
+                Level.RECOMPUTE, f"record:{run.name}", "tested on", path, status,
+                detail=detail or f"{len(listed)} videos as {store.path} lists them", do=do,
+            )  # fmt: skip
+
+
+def _listed(rows: Path, split: str) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Labels of a split's videos, and whether each has frames."""
+    columns = ["video_id", "labels", "splits", "status"]
+    return {
+        video["video_id"]: (tuple(video["labels"]), video["status"] in USABLE)
+        for batch in pq.ParquetFile(rows).iter_batches(1024, columns=columns)
+        for video in batch.to_pylist()
+        if split in video["splits"]
+    }
+
+
+def _differ(
+    found: predictions.Predictions, listed: dict[str, tuple[tuple[int, ...], bool]]
+) -> list[str]:
+    """In what predictions differ from the videos that a store lists."""
+    words = dict.fromkeys(
+        f"the test video {video} is not in it" for video in listed.keys() - set(found.video_ids)
+    )
+    for video, labels, ok in zip(found.video_ids, found.labels, found.ok.tolist(), strict=True):
+        if video not in listed:
+            words[f"{video} is no test video"] = None
+        elif labels != listed[video][0]:
+            words[f"{video} has labels {labels}, in the store {listed[video][0]}"] = None
+        elif ok != listed[video][1]:
+            words[f"{video} has {'' if ok else 'no '}logits, and {'no ' if ok else ''}frames"] = (
+                None
+            )
+    return sorted(words)
 
 
 def _videos(path: Path, column: str) -> Iterator[tuple[str, str | None]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.audit.context import Context
 from pipeline.audit.level2_recompute import link_in
-from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
@@ -97,9 +97,8 @@ def _absent(context: Context, run: Run, ledger: Run | None) -> Link | None:
     if ledger is None:
         detail = "no ledger lists its videos"
         return _link(run, run.path, Status.UNAVAILABLE, detail)
-    needed += [made.path for made in ledger.outputs] + [
-        context.work.relative(context.work.raw(ledger.key))
-    ]
+    raw = context.work.raw(ledger.key, generated=_generated(ledger))
+    needed += [made.path for made in ledger.outputs] + [context.work.relative(raw)]
     for path in needed:
         if not context.place(path).exists():
             return context.absent(Level.REPLAY, f"record:{run.name}", path, None)
@@ -130,7 +129,13 @@ def _reduce(context: Context, shadow: Workspace, ledger: Run, videos: Sample) ->
             write_table(shadow.root / made.path, kept)
         else:
             link_in(context.place(made.path), shadow.root / made.path)
-    link_in(context.work.raw(ledger.key), shadow.raw(ledger.key))
+    generated = _generated(ledger)
+    raw, place = (work.raw(ledger.key, generated=generated) for work in (context.work, shadow))
+    link_in(raw, place)
+
+
+def _generated(ledger: Run) -> bool:
+    return bool(ledger.params.get("generated"))
 
 
 def _again(
@@ -199,7 +204,8 @@ def _logits(context: Context, shadow: Workspace, run: Run) -> Iterator[Link]:
             "bit for bit" if largest == 0 else f"within {largest:.1e}",
         )
         if wrong:
-            detail = f"predicting again gives other logits for {_some(wrong)}"
+            names = some(list(dict.fromkeys(wrong)), 4, ", ")
+            detail = f"predicting again gives other logits for {names}"
             yield _link(run, place, Status.REPLAY_MISMATCH, detail)
         else:
             yield _link(run, place, Status.OK, f"{views} views predicted again, {exact}")
@@ -217,11 +223,6 @@ def _tolerances(run: Run, largest: float) -> tuple[float, float]:
 
 def _views(found: predictions.Predictions) -> Iterable[tuple[str, int, int]]:
     return zip(found.video_ids, found.clips.tolist(), found.crops.tolist(), strict=True)
-
-
-def _some(names: Sequence[str]) -> str:
-    known = list(dict.fromkeys(names))
-    return ", ".join(known[:4]) + (f" and {len(known) - 4} more" if len(known) > 4 else "")
 
 
 def _link(

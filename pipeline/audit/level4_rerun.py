@@ -60,7 +60,8 @@ def _clone(context: Context, clone: Workspace) -> None:
     for run in context.evidence.runs.values():
         ledger = any(made.role == "ledger" for made in run.outputs)
         if ledger and not run.inputs:  # given by the user, not generated
-            raw, place = context.work.raw(run.key), clone.raw(run.key)
+            raw = context.work.raw(run.key, generated=False)
+            place = clone.raw(run.key, generated=False)
             if raw.is_dir():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(raw, target_is_directory=True)
@@ -84,8 +85,8 @@ def _run(context: Context, clone: Workspace, run: Run) -> str:
     )
     if not done.returncode:
         return ""
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return said[0] if said else f"exit {done.returncode}"
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[0] if lines else f"exit {done.returncode}"
 
 
 def _compare(context: Context, clone: Workspace, again: Evidence, run: Run) -> Iterator[Link]:

@@ -23,7 +23,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -109,6 +109,12 @@ def counts(links: Iterable[Link]) -> dict[str, int]:
     """How many links have each status, in the order of the statuses; zeros are left out."""
     found = Counter(link.status for link in links)
     return {status.value: found[status] for status in Status if found[status]}
+
+
+def some(words: Sequence[str], most: int = 6, separator: str = "; ") -> str:
+    """The first words, and how many more there are."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return separator.join(words[:most]) + more
 
 
 def worst(links: Iterable[Link]) -> Status:

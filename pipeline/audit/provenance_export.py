@@ -2,7 +2,8 @@
 
 RO-Crate 1.1 with the Process Run Crate profile: a `CreateAction` per run, its `instrument` the
 code, its `object` what it read, its `result` what it made. PROV-JSON: entities, activities and
-`used`, `wasGeneratedBy`.
+`used`, `wasGeneratedBy`. Written by hand: with rocrate 0.16 the first would be about 25
+lines shorter and need two more packages.
 """
 
 from __future__ import annotations

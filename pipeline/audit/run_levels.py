@@ -34,6 +34,14 @@ class Result:
     def broken(self) -> list[Link]:
         return [link for link in self.links if link.broken]
 
+    @property
+    def verdict(self) -> str:
+        """'broken'; 'incomplete' when nothing is, but something to look at is absent; 'clean'."""
+        if self.broken:
+            return "broken"
+        absent = any(link.status is Status.UNAVAILABLE for link in self.links)
+        return "incomplete" if absent else "clean"
+
     def as_json(self) -> dict[str, Any]:
         """The whole output, links included, as plain values."""
         stated = read_root(self.context.work)
@@ -41,7 +49,7 @@ class Result:
             "schema": SCHEMA,
             "profile": self.context.work.profile,
             "level": int(self.level),
-            "clean": not self.broken,
+            "verdict": self.verdict,
             "root": stated["root"] if stated is not None else None,
             "counts": counts(self.links),
             "cells": {cell: status.value for cell, status in self.cells.items()},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.core.errors import TdnError, UsageError
-from pipeline.core.files import sha256_file, sha256_json
+from pipeline.core.files import sha256_path
 from pipeline.lineage.evidence import Run
 from pipeline.schema.base import nearest
 
@@ -68,21 +68,11 @@ def _causes(context: Context, run: Run, moving: set[str]) -> Iterable[str]:
         maker = context.evidence.maker(read.path)
         if maker is not None and maker in moving:
             followed.add(f"follows {maker}, unless that makes the same again")
-        elif (now := _digest(context, read.path)) != read.sha256:
+        elif (now := sha256_path(context.place(read.path))) != read.sha256:
             what = "is missing" if now is None else "changed"
             yield f"its input {read.path} {what}"
     yield from sorted(followed)
     for made in run.outputs:
-        now = _digest(context, made.path)
+        now = sha256_path(context.place(made.path))
         if now != made.sha256:
             yield f"its output {made.path} {'is missing' if now is None else 'changed'}"
-
-
-def _digest(context: Context, path: str) -> str | None:
-    place = context.place(path)
-    if place.is_file():
-        return sha256_file(place)
-    if not place.is_dir():
-        return None
-    files = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
-    return sha256_json({p.relative_to(place).as_posix(): sha256_file(p) for p in files})

@@ -40,7 +40,7 @@ from pipeline.clips.transforms import (
     train_view,
 )
 from pipeline.core.errors import StoreError
-from pipeline.schema.protocols import Protocol
+from pipeline.schema.protocols import EvalViews
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore
 
@@ -94,7 +94,7 @@ class EvalRule:
 
     segments: int
     window: int
-    protocol: Protocol
+    protocol: EvalViews
     resize_px: int | None
     crop_px: int
 

@@ -15,7 +15,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.schema.protocols import Protocol, SamplingKind
+from pipeline.schema.protocols import EvalViews, SamplingKind
 
 Indices = npt.NDArray[np.int64]
 
@@ -164,7 +164,7 @@ def rng_for(seed: int, *parts: str | int) -> np.random.Generator:
 
 
 def views(
-    protocol: Protocol, n: int, T: int, F: int, video_id: str, seed: int
+    protocol: EvalViews, n: int, T: int, F: int, video_id: str, seed: int
 ) -> list[tuple[int, Indices]]:
     """(clip, frame indices (T, F)) of every clip of a video of n frames, 0-based.
 

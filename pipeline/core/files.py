@@ -54,6 +54,21 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Every whole file in a folder and below it, sorted; none that is being written (`.tmp-…`)."""
+    found = (path for path in folder.rglob("*") if not path.name.startswith(".tmp-"))
+    return sorted(path for path in found if path.is_file())
+
+
+def sha256_path(path: Path) -> str | None:
+    """A file's sha256, or a folder's: that of {name below it: sha256}; None for nothing there."""
+    if path.is_dir():
+        return sha256_json(
+            {p.relative_to(path).as_posix(): sha256_file(p) for p in files_below(path)}
+        )
+    return sha256_file(path) if path.is_file() else None
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file that is never seen half-written; leave it untouched if it already holds `data`.
 

@@ -21,6 +21,11 @@ def accelerators() -> list[dict[str, str]]:
     return [{"name": torch.cuda.get_device_name(i)} for i in range(torch.cuda.device_count())]
 
 
+def accelerator_files() -> list[Path]:
+    """The device files of NVIDIA accelerators: whether there are any is known without torch."""
+    return sorted(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def cpu_model() -> str:
     """The processor as the system names it."""
     try:

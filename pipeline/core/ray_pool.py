@@ -3,6 +3,8 @@
 `workers=0` runs tasks in this process, one after another. Otherwise a private Ray on this machine,
 listening on loopback only, or the cluster that RAY_ADDRESS names. A worker that dies is retried by
 Ray; one that keeps dying comes back as a `Crash`, so that the caller can look for the culprit.
+Inside a task of a pool, a further pool hands its tasks to the same Ray: the outer task's core is
+free for them while it waits.
 """
 
 from __future__ import annotations
@@ -67,6 +69,20 @@ def _guarded(function: Callable[[T], R], task: T) -> _Answer[R]:
         return _Answer(None, _refused(error))
 
 
+class _Worker:
+    """What this process knows of itself."""
+
+    is_one = False
+
+
+_worker = _Worker()
+
+
+def _in_worker(function: Callable[[T], R], task: T) -> _Answer[R]:
+    _worker.is_one = True
+    return _guarded(function, task)
+
+
 def _refused(error: OSError) -> StoreError:
     """What the system refused a worker, in words and without folders of its machine."""
     do = "look at that file's rights and its disk, then run the command again"
@@ -115,6 +131,51 @@ def _sweep(place: Path) -> None:
             os.close(hold)
 
 
+class Queue(Generic[T, R]):
+    """Tasks that run, or wait for a worker; use as a context manager, which cancels what is left.
+
+    Without Ray (`ray` is None) a task runs in this process when its result is asked for.
+    """
+
+    def __init__(
+        self, function: Callable[[T], R], result: Callable[[Any], Any], ray: Any, retries: int
+    ) -> None:
+        self._function = function
+        self._result = result
+        self._ray = ray
+        self._retries = retries
+        self._remote = None if ray is None else ray.remote(_in_worker)
+        self._running: dict[Any, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def submit(self, number: int, task: T, *, accelerators: int = 0) -> None:
+        """Hand in a task that takes one core and so many accelerators of its machine."""
+        if self._remote is None:
+            self._running[number] = task
+            return
+        options = {"num_cpus": 1, "num_gpus": accelerators, "max_retries": self._retries}
+        self._running[self._remote.options(**options).remote(self._function, task)] = number
+
+    def next(self) -> tuple[int, R | Crash]:
+        """The number and the result (or Crash) of a task that has finished; waits for one."""
+        if self._remote is None:
+            number = next(iter(self._running))
+            return number, _value(_guarded(self._function, self._running.pop(number)))
+        finished, _ = self._ray.wait(list(self._running), num_returns=1)
+        return self._running.pop(finished[0]), self._result(finished[0])
+
+    def __enter__(self) -> Queue[T, R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._remote is not None:
+            for pending in self._running:
+                self._ray.cancel(pending, force=True)
+        self._running = {}
+
+
 class Pool:
     """Runs tasks; use as a context manager. Starts Ray when the first task needs it."""
 
@@ -123,7 +184,11 @@ class Pool:
         self.workers = cores() if workers is None else workers
         if self.workers < 0:
             raise UsageError("workers must be 0 or more", do="0 runs everything in this process")
+        self.slots = 1
+        """How many tasks run at once; known when Ray has started."""
+        self.accelerators = 0
         self._ray: Any = None
+        self._inside = _worker.is_one
         self._folder = ""
         self._hold = -1
 
@@ -141,7 +206,24 @@ class Pool:
             for position, task in enumerate(tasks):
                 yield position, _value(_guarded(function, task))
             return
-        yield from self._run_remote(function, tasks, retries)
+        coming = iter(tasks)
+        first = list(islice(coming, max(1, self.workers)))
+        if not first:
+            return
+        self.start(len(first))
+        waiting = enumerate(chain(first, coming))
+        with self.queue(function, retries=retries) as queue:
+            while True:
+                while len(queue) < 2 * self.slots and (following := next(waiting, None)):
+                    queue.submit(*following)
+                if not queue:
+                    return
+                yield queue.next()
+
+    def queue(self, function: Callable[[T], R], *, retries: int = RETRIES) -> Queue[T, R]:
+        """Tasks of `function` handed in one by one, as the results of others come in."""
+        remote = bool(self.workers or self.cluster)
+        return Queue(function, self._result, self.start(self.workers) if remote else None, retries)
 
     def everywhere(self, function: Callable[[T], R], task: T) -> list[tuple[str, R | Crash]]:
         """(name, result) of `function(task)` on every machine of the cluster that takes tasks.
@@ -151,7 +233,7 @@ class Pool:
         """
         if not self.cluster:
             return [("this machine", _value(_guarded(function, task)))]
-        ray = self._start(1)
+        ray = self.start(1)
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         remote = ray.remote(num_cpus=0, max_retries=0)(_guarded)
@@ -170,30 +252,6 @@ class Pool:
                 found.append((name, Crash(f"it cannot run this package ({reason:.200})")))
         return found
 
-    def _run_remote(
-        self, function: Callable[[T], R], tasks: Iterable[T], retries: int
-    ) -> Iterator[tuple[int, R | Crash]]:
-        coming = iter(tasks)
-        first = list(islice(coming, max(1, self.workers)))
-        if not first:
-            return
-        ray = self._start(len(first))
-        remote = ray.remote(num_cpus=1, max_retries=retries)(_guarded)
-        slots = int(ray.cluster_resources().get("CPU", 1))
-        waiting = enumerate(chain(first, coming))
-        running: dict[Any, int] = {}
-        try:
-            while True:
-                while len(running) < 2 * slots and (following := next(waiting, None)) is not None:
-                    running[remote.remote(function, following[1])] = following[0]
-                if not running:
-                    return
-                finished, _ = ray.wait(list(running), num_returns=1)
-                yield running.pop(finished[0]), self._result(finished[0])
-        finally:
-            for pending in running:
-                ray.cancel(pending, force=True)
-
     def _result(self, reference: Any, timeout_s: float | None = None) -> Any:
         exceptions = self._ray.exceptions
         lost = (
@@ -210,37 +268,50 @@ class Pool:
             return Crash(f"it did not answer within {timeout_s:g} s")
         return _value(answer)
 
-    def _start(self, tasks: int) -> Any:
-        """Ray, with no more workers than `tasks`: those there are to begin with."""
+    def start(self, tasks: int) -> Any:
+        """Ray, started if need be, with no more workers than `tasks`: those there are to begin
+        with."""
         if self._ray is not None:
             return self._ray
         for name, value in _ENVIRONMENT.items():
             if not (self.cluster and name == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
                 os.environ.setdefault(name, value)
-        if self.cluster:
+        # Else Ray gives its workers one thread each: another number than a process of its own has.
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+        if self._inside:
+            import ray
+        elif self.cluster:
             with _cluster():
                 import ray
 
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
         else:
-            import ray
-
-            # Socket paths are limited to 107 bytes, so the folder must be short.
-            short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
-            _sweep(short)
-            self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
-            self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._hold, fcntl.LOCK_EX)
-            ray.init(
-                address="local",
-                num_cpus=min(self.workers, tasks),
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=self._folder,
-            )
+            ray = self._start_local(min(self.workers, tasks))
         self._ray = ray
+        found = self._ray.cluster_resources()
+        self.slots, self.accelerators = (int(found.get(kind, 0)) for kind in ("CPU", "GPU"))
+        self.slots = max(1, self.slots)
+        return ray
+
+    def _start_local(self, processes: int) -> Any:
+        """A private Ray in a folder of its own, on this machine alone."""
+        import ray
+
+        # Socket paths are limited to 107 bytes, so the folder must be short.
+        short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
+        _sweep(short)
+        self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
+        self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._hold, fcntl.LOCK_EX)
+        ray.init(
+            address="local",
+            num_cpus=processes,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=self._folder,
+        )
         return ray
 
     def __enter__(self) -> Pool:
@@ -252,9 +323,9 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._ray is not None:
+        if self._ray is not None and not self._inside:
             self._ray.shutdown()
-            self._ray = None
+        self._ray = None
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._hold)

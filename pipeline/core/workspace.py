@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import UsageError
-
-GENERATED = ("mini", "gpu", "long")
-"""Profiles whose raw data are generated: theirs alone, apart from a user's own data."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,10 @@ class Workspace:
     def reports(self) -> Path:
         return self.root / "reports" / self.profile
 
-    def raw(self, dataset: str) -> Path:
-        """The data set in its official layout: generated, or put there by the user."""
-        if self.profile in GENERATED:
-            return self.data / "raw" / dataset
-        return self.root / "data" / "raw" / dataset
+    def raw(self, dataset: str, *, generated: bool) -> Path:
+        """The data set in its official layout: below the profile where it is generated, else where
+        the user puts it, for all profiles."""
+        return (self.data if generated else self.root / "data") / "raw" / dataset
 
     def generated(self, dataset: str) -> Path:
         """What the miniature generator leaves when the raw folder is complete."""
@@ -67,10 +62,9 @@ class Workspace:
         """Optical flow between the stored frames, in a store of the same format."""
         return self.data / "flow" / dataset
 
-    def store(self, data: dict[str, Any]) -> Path:
-        """The store that a row's clips come from: `data` is the row's data as planned."""
-        folder: Path = self.data / data["input"] / data["name"]
-        return folder
+    def store(self, dataset: str, kind: str) -> Path:
+        """The store that a row's clips come from; `kind`: `frames` or `flow`."""
+        return self.data / kind / dataset
 
     def run(self, row: str) -> Path:
         return self.root / "runs" / self.profile / row

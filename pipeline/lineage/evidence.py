@@ -36,13 +36,17 @@ class Run:
     path: str
     params: Mapping[str, Any] = field(default_factory=dict)
     code: Parts = field(default_factory=dict)
-    """The definitions behind its code digest; empty when their file is not here."""
+    """The definitions behind its code digest; empty when their file is missing or damaged."""
     inputs: tuple[Artefact, ...] = ()
     outputs: tuple[Artefact, ...] = ()
     sha256: str = ""
     plan: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
     tampered: bool = False
+    code_path: str = ""
+    """Where the definitions behind its code digest are listed."""
+    code_problem: str = ""
+    """Why that file does not tell them: 'missing' or 'damaged'; '' when it does."""
 
     @property
     def name(self) -> str:
@@ -55,7 +59,7 @@ class Evidence:
     def __init__(self, work: Workspace) -> None:
         self.work = work
         self.runs: dict[str, Run] = {}
-        known: dict[str, Parts] = {}
+        known: dict[str, tuple[Parts, str]] = {}
         folder = work.reports / "records"
         for path in sorted(folder.glob("*/*.json")):
             if not path.name.endswith(OBSERVED):
@@ -139,12 +143,12 @@ def _below(path: str, folder: str) -> bool:
     return path.startswith(folder + "/")
 
 
-def _read(work: Workspace, path: Path, known: dict[str, Parts]) -> Run:
+def _read(work: Workspace, path: Path, known: dict[str, tuple[Parts, str]]) -> Run:
     stage, key = path.parent.name, path.stem
     place = work.relative(path)
     try:
         value = read_json(path)
-        said = value.pop("record_sha256")
+        stated = value.pop("record_sha256")
         identity = value["identity"]
         digest = str(identity["code"]["digest"])
         if digest not in known:
@@ -154,15 +158,17 @@ def _read(work: Workspace, path: Path, known: dict[str, Parts]) -> Run:
             key=str(identity["key"]),
             path=place,
             params=identity["params"],
-            code=known[digest],
+            code=known[digest][0],
+            code_path=work.relative(work.code(digest)),
+            code_problem=known[digest][1],
             inputs=tuple(_artefacts(identity["inputs"])),
             outputs=tuple(_artefacts(value["outputs"])),
-            sha256=str(said),
+            sha256=str(stated),
             plan={"params": identity["params"], "code": identity["code"]},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return Run(stage, key, place, problem=f"does not parse as a run record: {error!r}")
-    wrong = _contradictions(value, said)
+    wrong = _contradictions(value, stated)
     if (run.stage, run.key) != (stage, key):
         wrong.append(f"it is the record of {run.name}")
     if wrong:
@@ -171,20 +177,22 @@ def _read(work: Workspace, path: Path, known: dict[str, Parts]) -> Run:
     return run
 
 
-def _parts(work: Workspace, digest: str) -> Parts:
-    """The definitions behind a code digest; empty when their file is not here or does not fit."""
+def _parts(work: Workspace, digest: str) -> tuple[Parts, str]:
+    """The definitions behind a code digest, and why there are none ('' where there are)."""
     try:
         parts: Parts = read_json(work.code(digest))
-        return parts if code_digest(parts) == digest else {}
+        return (parts, "") if code_digest(parts) == digest else ({}, "damaged")
+    except FileNotFoundError:
+        return {}, "missing"
     except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        return {}, "damaged"
 
 
-def _contradictions(value: Mapping[str, Any], said: str) -> list[str]:
+def _contradictions(value: Mapping[str, Any], stated: str) -> list[str]:
     """In which of its own digests a record is wrong."""
     identity = value["identity"]
     checks = {
-        "record_sha256": said == sha256_json(value),
+        "record_sha256": stated == sha256_json(value),
         "identity_sha256": value.get("identity_sha256") == sha256_json(identity),
         "params_sha256": identity.get("params_sha256") == sha256_json(identity["params"]),
         "schema": value.get("schema") == SCHEMA,

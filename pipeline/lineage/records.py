@@ -10,6 +10,8 @@ import os
 import platform
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 from pipeline.core.errors import RecordError
 from pipeline.core.files import (
-    json_bytes,
+    files_below,
     read_json,
     sha256_bytes,
     sha256_file,
@@ -40,7 +42,7 @@ def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
     A directory counts as the digest over its files' relative names and digests, and lists them.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".tmp-"))
+        files = files_below(path)
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             digests = list(pool.map(sha256_file, files))
         names = [p.relative_to(path).as_posix() for p in files]
@@ -53,11 +55,63 @@ def describe(work: Workspace, role: str, path: Path) -> dict[str, Any]:
         size, digest = path.stat().st_size, sha256_file(path)
     else:
         raise RecordError(
-            f"{role} is missing after the stage",
+            f"{role} is missing",
             where=work.relative(path),
             do="run the stage again; if this repeats, report it",
         )
     return {"role": role, "path": work.relative(path), "sha256": digest, "bytes": size}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An input as a record names it, and what its files looked like when it was read."""
+
+    path: Path
+    entry: dict[str, Any]
+    stats: dict[str, tuple[int, int, int]]
+    """{path: (bytes, time of last change in ns, inode)}: while these stay, so does the content."""
+
+
+def read_inputs(work: Workspace, inputs: dict[str, Path]) -> list[Reading]:
+    """The inputs of a stage, sorted by role, as they are now; of a missing one only the role."""
+    found = []
+    for role, path in sorted(inputs.items()):
+        stats = _stats(path)  # first: what changes while it is hashed has changed
+        entry = describe(work, role, path) if path.exists() else {"role": role}
+        found.append(Reading(path, entry, stats))
+    return found
+
+
+def check_unchanged(work: Workspace, readings: list[Reading]) -> None:
+    """Raise RecordError naming the first input that is missing or no longer what was read."""
+    for reading in readings:
+        role = reading.entry["role"]
+        if reading.stats and _stats(reading.path) == reading.stats:
+            continue
+        now = describe(work, role, reading.path)
+        if now != reading.entry:
+            changed = _changed_file(reading.entry, now) or work.relative(reading.path)
+            raise RecordError(
+                f"the input '{role}' changed while the stage ran, so its result is not recorded",
+                where=changed,
+                do="let nothing else write there, then run the same command again",
+            )
+
+
+def _stats(path: Path) -> dict[str, tuple[int, int, int]]:
+    found = {}
+    for file in [path] if path.is_file() else files_below(path):
+        with suppress(OSError):
+            about = file.stat()
+            found[str(file)] = (about.st_size, about.st_mtime_ns, about.st_ino)
+    return found
+
+
+def _changed_file(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first file of a folder that differs; empty for a file, or when nothing is there."""
+    old, new = before.get("files", {}), now.get("files", {})
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    return f"{now['path']}/{names[0]}" if names else ""
 
 
 def write_record(
@@ -66,22 +120,24 @@ def write_record(
     key: str,
     *,
     plan: dict[str, Any],
-    inputs: dict[str, Path],
+    inputs: list[Reading],
     outputs: dict[str, Path],
     observed: dict[str, Any],
 ) -> None:
     """Write both files of a run record atomically; the identity first.
 
-    Raises RecordError when an input or output is missing or the disk refuses.
+    Raises RecordError when an input has changed since it was read, when an output is missing or
+    when the disk refuses.
     """
-    record = _record(work, stage, key, plan, inputs, outputs)
-    path, kept = work.record(stage, key), _kept(work, stage, key, record)
+    check_unchanged(work, inputs)
+    entries = [reading.entry for reading in inputs]
+    record = _record(work, stage, key, plan, entries, outputs)
+    path = work.record(stage, key)
     about = {"schema": SCHEMA, **observed}
     planned, code = (place(plan["code"]["digest"]) for place in (work.planned_code, work.code))
     try:
         if planned.is_file() and not code.is_file():
             write_atomic(code, planned.read_bytes())
-        write_json(kept, {"record": record, "observed": about})
         write_json(path, record)
         write_json(path.with_suffix(OBSERVED), about)
     except OSError as error:
@@ -92,7 +148,7 @@ def write_record(
         ) from error
 
 
-def put_back(
+def is_up_to_date(
     work: Workspace,
     stage: str,
     key: str,
@@ -101,25 +157,18 @@ def put_back(
     inputs: dict[str, Path],
     outputs: dict[str, Path],
 ) -> bool:
-    """Give outputs that DVC took from its run cache the record of the run that made them.
-
-    DVC restores the outputs of an earlier run without running anything, so the record that lies
-    there tells of another run. Returns whether a record was put back; it is when this machine kept
-    one that fits plan, inputs and outputs to the byte.
-    """
-    if not all(path.exists() for path in (*inputs.values(), *outputs.values())):
-        return False
-    record = _record(work, stage, key, plan, inputs, outputs)
-    path, kept = work.record(stage, key), _kept(work, stage, key, record)
-    if not kept.is_file() or (path.is_file() and path.read_bytes() == json_bytes(record)):
-        return False
+    """Whether the stage's record fits its plan and, to the byte, its inputs and outputs on disk."""
     try:
-        observed = read_json(kept)["observed"]
-    except (ValueError, KeyError):
+        record: dict[str, Any] = read_json(work.record(stage, key))
+        identity = record["identity"]
+        if any(identity[name] != plan[name] for name in ("params", "code")):
+            return False
+        entries = [reading.entry for reading in read_inputs(work, inputs)]
+        return entries == identity["inputs"] and record == _record(
+            work, stage, key, plan, entries, outputs
+        )
+    except (RecordError, OSError, ValueError, KeyError, TypeError):
         return False
-    write_json(path, record)
-    write_json(path.with_suffix(OBSERVED), observed)
-    return True
 
 
 def _record(
@@ -127,15 +176,15 @@ def _record(
     stage: str,
     key: str,
     plan: dict[str, Any],
-    inputs: dict[str, Path],
+    inputs: list[dict[str, Any]],
     outputs: dict[str, Path],
 ) -> dict[str, Any]:
-    """The identity half of a record, of what is on disk now."""
+    """The identity half of a record: its inputs as given, its outputs as they are on disk."""
     identity = {
         "stage": stage,
         "key": key,
         "profile": work.profile,
-        "inputs": [describe(work, role, path) for role, path in sorted(inputs.items())],
+        "inputs": inputs,
         "params": plan["params"],
         "params_sha256": sha256_json(plan["params"]),
         "code": plan["code"],
@@ -145,12 +194,6 @@ def _record(
     record["identity_sha256"] = sha256_json(identity)
     record["record_sha256"] = sha256_json(record)
     return record
-
-
-def _kept(work: Workspace, stage: str, key: str, record: dict[str, Any]) -> Path:
-    """Where this machine keeps a copy of a record, whatever is run later."""
-    name = f"{stage}.{key}.{record['record_sha256'][:16]}.json"
-    return work.root / ".tdn" / "records" / work.profile / name
 
 
 def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, Any]:
@@ -172,23 +215,6 @@ def observe(work: Workspace, started: datetime, argv: list[str]) -> dict[str, An
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A record's identity file; RecordError when it is missing or not what it says it is."""
-    try:
-        record: dict[str, Any] = read_json(path)
-        said = record.pop("record_sha256")
-        ok = said == sha256_json(record)
-    except FileNotFoundError:
-        raise RecordError(
-            "the run record is missing", where=path.name, do="run the stage"
-        ) from None
-    except (ValueError, KeyError, AttributeError):
-        raise RecordError("the run record is unreadable", where=path.name) from None
-    if not ok:
-        raise RecordError("the run record was changed after it was written", where=path.name)
-    return {**record, "record_sha256": said}
 
 
 def _version(name: str) -> str | None:

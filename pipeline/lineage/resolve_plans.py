@@ -1,35 +1,46 @@
 """Resolve the manifests of one profile into one small JSON per stage and key.
 
-A plan holds exactly the parameters that its stage will see and the digest of exactly the code that
-the stage can import, so that an edit reaches the rows it concerns and no other.
+A plan holds exactly what changes its stage's result (`pipeline.schema.plan_models`) and the digest
+of exactly the code that the stage can run, so that an edit reaches the rows it concerns and no
+other.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Structure
 
-from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import ManifestError
-from pipeline.core.files import sha256_file, sha256_json, write_json
+from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Code, code_digest
-from pipeline.lineage.row_plans import Params, Plans, row_plans, start_of, start_plans
+from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
+from pipeline.lineage.row_plans import Plans, row_plans, start_plans
 from pipeline.schema.base import load, nearest
 from pipeline.schema.dataset import Dataset, load_dataset
-from pipeline.schema.experiments import (
-    Experiment,
-    Profile,
-    load_experiments,
-    load_profile,
-    load_recipes,
-    pick,
-)
-from pipeline.schema.figure_list import figure_params
+from pipeline.schema.experiments import Experiment, load_experiments
 from pipeline.schema.miniature import Miniature, grown
-from pipeline.schema.network_list import load_models
-from pipeline.schema.protocols import Protocol, load_protocols
-from pipeline.schema.table_layouts import load_claims
+from pipeline.schema.plan_models import (
+    CheckPlan,
+    CostPlan,
+    DecodePlan,
+    FiguresPlan,
+    FlowPlan,
+    MiniPlan,
+    Plan,
+    PredictPlan,
+    TrainPlan,
+)
+from pipeline.schema.profiles import Profile, load_profile
+from pipeline.schema.protocols import load_protocols
+from pipeline.schema.recipes import Recipe, load_recipes, pick_recipe
+
+ALL = "all"
+"""The key of a stage that exists once per profile."""
+
+Documents = dict[tuple[str, str], dict[str, Any]]
+"""Plans as JSON by (stage, key): {"params": …, "code": …, "parts": …}."""
 
 
 class Networks(Structure):
@@ -38,94 +49,91 @@ class Networks(Structure):
     models: dict[str, str]
 
     def locate(self, architecture: str) -> str:
-        """The dotted module that holds a network."""
+        """The factory of a network, as "module:name"."""
 
     def options(self, architecture: str) -> list[str]:
         """The names of a network's own options."""
 
 
-PAPER_SIDE_PX = 224
-"""The crop at which every text states its networks' cost."""
-
-ALL = "all"
-"""The key of a stage that exists once per profile."""
-
-
-def resolve(work: Workspace, networks: Networks) -> Plans:
+def resolve(work: Workspace, networks: Networks) -> Documents:
     """Every plan of the profile: {(stage, key): {"params": …, "code": …, "parts": …}}.
 
     `parts` are the definitions behind the code's digest; they stand in a file of their own.
 
     Raises ManifestError, naming file, key and the nearest valid name, on the first thing wrong.
     """
-    manifests = work.manifests
-    profile = load_profile(manifests, work.profile)
-    rows = load_experiments(manifests, profile)
-    recipes = load_recipes(manifests)
-    protocols = load_protocols(manifests)
-    datasets = {name: load_dataset(manifests, name) for name in profile.datasets}
-    validation = _protocol("center_1x1", protocols, "manifests/protocols.yaml")
-    full_size = {key: _full_size(row, datasets[row.dataset]) for key, row in rows.items()}
-    made = profile.datasets if profile.generated else []
-    miniatures = {name: _miniature(manifests, profile, name) for name in made}
-    for name, miniature in miniatures.items():
-        datasets[name] = _as_miniature(datasets[name], miniature)
-    plans: Plans = {}
-    for name, dataset in datasets.items():
-        facts = dataset.model_dump(mode="json")
-        if name in miniatures:
-            plans["mini", name] = {"miniature": miniatures[name].model_dump(mode="json")}
-        plans["check", name] = {
-            "dataset": facts,
-            "generated": profile.generated,
-            # So that data put there later are noticed; their content is the ledger's business.
-            "raw": None if profile.generated else _glance(work.raw(name)),
-        }
-        plans["decode", name] = {"dataset": facts}
-        if name in profile.flow and profile.flow_policy is not None:
-            plans["flow", name] = {"policy": profile.flow_policy.model_dump(mode="json")}
-    for key, row in rows.items():
-        where = f"manifests/{profile.experiments_file}, experiments.{key}"
-        dataset = datasets[row.dataset]
-        if row.fold not in dataset.folds:
-            raise ManifestError(
-                f"fold: {row.dataset} has no fold '{row.fold}'",
-                where=where,
-                do=nearest(row.fold, list(dataset.folds)),
-            )
-        _check_network(row, networks, where)
-        views = {name: _protocol(name, protocols, where) for name in row.protocols}
-        recipe = pick("recipe", row.recipe, recipes, where)
-        if row.input == "flow" and recipe.colour_jitter:
-            raise ManifestError(
-                f"recipe: {row.recipe} jitters colours, and optical flow has none",
-                where=where,
-                do="choose a recipe without colour_jitter",
-            )
-        factory = networks.models[row.architecture]
-        begin = start_of(row, rows)
-        plans |= row_plans(key, row, factory, profile, dataset, recipe, views, begin, validation)
-    weights = work.root / "data" / "weights"
-    plans |= start_plans(profile, rows, weights, f"manifests/profiles/{profile.profile}.yaml")
-    # A user's own data may not say how many classes there are; such a network is not counted.
-    counted = {key: spec for key, spec in full_size.items() if spec["num_classes"] is not None}
-    plans["cost", ALL] = {"rows": counted, **_listed_networks(manifests)}
-    plans["tables", ALL] = _table_params(manifests, profile, rows)
-    about = {"profile": profile.profile, "smoke": profile.smoke}
-    plans["figures", ALL] = figure_params(manifests, about, profile.experiments_file, plans)
-    plans["report", ALL] = _report_params(profile, rows, datasets, miniatures)
+    plans = resolve_typed(work, networks)
     code = Code(work.root)
-    found: Plans = {}
-    for item, params in plans.items():
-        parts = code.reached(code_roots(item[0], params, networks))
-        found[item] = {"params": params, "code": {"digest": code_digest(parts)}, "parts": parts}
+    found: Documents = {}
+    for (stage, key), plan in plans.items():
+        parts = code.reached(code_roots(stage, plan, networks))
+        params = plan.model_dump(mode="json")
+        found[stage, key] = {
+            "params": params,
+            "code": {"digest": code_digest(parts)},
+            "parts": parts,
+        }
     return found
 
 
-def write(work: Workspace, plans: Plans) -> int:
+def resolve_typed(work: Workspace, networks: Networks) -> Plans:
+    """The same as models, without the code."""
+    manifests = work.manifests
+    profile = load_profile(manifests, work.profile)
+    rows = load_experiments(manifests, profile)
+    official = {name: load_dataset(manifests, name) for name in profile.datasets}
+    made = profile.datasets if profile.generated else []
+    miniatures = {name: _miniature(manifests, profile, name) for name in made}
+    datasets = {
+        name: _as_miniature(dataset, miniatures[name]) if name in miniatures else dataset
+        for name, dataset in official.items()
+    }
+    plans = _dataset_plans(work, profile, datasets, miniatures)
+    recipes, protocols = load_recipes(manifests), load_protocols(manifests)
+    for key, row in rows.items():
+        where = f"manifests/{profile.experiments_file}, experiments.{key}"
+        _check_fold(row, datasets[row.dataset], where)
+        _check_network(row, networks, where)
+        recipe = pick_recipe(row.recipe, recipes, where)
+        _check_recipe(row, recipe, where)
+        factory, dataset = networks.models[row.architecture], datasets[row.dataset]
+        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols)
+    plans |= start_plans(profile, rows, work.root / "data" / "weights")
+    num_classes = {name: dataset.num_classes for name, dataset in official.items()}
+    plans["cost", ALL] = cost_plan(manifests, rows, num_classes)
+    plans["tables", ALL] = tables_plan(manifests, profile, rows)
+    plans["figures", ALL] = figures_plan(manifests, profile, plans, datasets, miniatures)
+    plans["report", ALL] = report_plan(profile, rows, datasets, miniatures)
+    return plans
+
+
+def _dataset_plans(
+    work: Workspace,
+    profile: Profile,
+    datasets: dict[str, Dataset],
+    miniatures: dict[str, Miniature],
+) -> Plans:
+    plans: Plans = {}
+    for name, dataset in datasets.items():
+        if name in miniatures:
+            plans["mini", name] = MiniPlan(miniature=miniatures[name])
+        raw = work.raw(name, generated=profile.generated)
+        plans["check", name] = CheckPlan(
+            dataset=dataset,
+            generated=profile.generated,
+            # So that data put there later are noticed; their content is the ledger's business.
+            raw=None if profile.generated else _digest_of_listing(raw),
+        )
+        plans["decode", name] = DecodePlan(dataset=dataset, generated=profile.generated)
+        if name in profile.flow and profile.flow_policy is not None:
+            plans["flow", name] = FlowPlan(policy=profile.flow_policy)
+    return plans
+
+
+def write(work: Workspace, plans: Documents) -> int:
     """Bring the plan folder in line with `plans`; returns how many files changed or went."""
     folder = work.data / "plan"
-    wanted: dict[Path, Params] = {}
+    wanted: dict[Path, dict[str, Any]] = {}
     for (stage, key), plan in plans.items():
         wanted[work.plan(stage, key)] = {"params": plan["params"], "code": plan["code"]}
     changed = 0
@@ -141,7 +149,7 @@ def write(work: Workspace, plans: Plans) -> int:
     return changed
 
 
-def _write_parts(work: Workspace, plans: Plans) -> None:
+def _write_parts(work: Workspace, plans: Documents) -> None:
     """The definitions behind each code digest, beside the plans: what a run's record copies."""
     wanted = {work.planned_code(plan["code"]["digest"]): plan["parts"] for plan in plans.values()}
     folder = work.data / "code"
@@ -152,7 +160,7 @@ def _write_parts(work: Workspace, plans: Plans) -> None:
             write_json(path, parts)
 
 
-def _glance(raw: Path) -> str | None:
+def _digest_of_listing(raw: Path) -> str | None:
     """What a raw folder looks like from outside: names of its entries, sizes of its files."""
     if not raw.is_dir():
         return None
@@ -165,8 +173,7 @@ def _miniature(manifests: Path, profile: Profile, name: str) -> Miniature:
     miniature = load(Miniature, manifests / "miniatures" / f"{name}.yaml")
     if name not in profile.miniatures:
         return miniature
-    where = f"manifests/profiles/{profile.profile}.yaml, miniatures.{name}"
-    return grown(miniature, profile.miniatures[name], where=where)
+    return grown(miniature, profile.miniatures[name], where=f"{profile.where}, miniatures.{name}")
 
 
 def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
@@ -177,6 +184,15 @@ def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
         "flip_pairs": [list(pair) for pair in miniature.flip_pairs],
     }
     return dataset.model_copy(update=changes)
+
+
+def _check_fold(row: Experiment, dataset: Dataset, where: str) -> None:
+    if row.fold not in dataset.folds:
+        raise ManifestError(
+            f"fold: {row.dataset} has no fold '{row.fold}'",
+            where=where,
+            do=nearest(row.fold, list(dataset.folds)),
+        )
 
 
 def _check_network(row: Experiment, networks: Networks, where: str) -> None:
@@ -196,79 +212,23 @@ def _check_network(row: Experiment, networks: Networks, where: str) -> None:
             )
 
 
-def _protocol(name: str, protocols: dict[str, Protocol], where: str) -> Params:
-    if name not in protocols:
+def _check_recipe(row: Experiment, recipe: Recipe, where: str) -> None:
+    if row.input == "flow" and recipe.colour_jitter:
         raise ManifestError(
-            f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
+            f"recipe: {row.recipe} jitters colours, and optical flow has none",
+            where=where,
+            do="choose a recipe without colour_jitter",
         )
-    # Without its words, so that rewording predicts nothing anew.
-    return protocols[name].model_dump(mode="json", exclude={"title", "source"})
 
 
-def _full_size(row: Experiment, dataset: Dataset) -> Params:
-    """What the cost stage builds: the network at the paper's size, whatever the profile."""
-    return {
-        "architecture": row.architecture,
-        "backbone": row.backbone,
-        "segments": row.segments,
-        "options": dict(row.options),
-        "num_classes": dataset.num_classes,
-        "side_px": PAPER_SIDE_PX,
-    }
-
-
-def _listed_networks(manifests: Path) -> Params:
-    """The networks and ensembles of models.yaml, whose printed costs the cost stage counts too."""
-    if not (manifests / "models.yaml").is_file():
-        return {"networks": {}, "ensembles": {}}
-    models = load_models(manifests, list(load_claims(manifests / "claims.csv")))
-    dumped = models.model_dump(mode="json")
-    return {"networks": dumped["networks"], "ensembles": dumped["ensembles"]}
-
-
-def _table_params(manifests: Path, profile: Profile, rows: dict[str, Experiment]) -> Params:
-    """Rows in order, and digests of the manifests that the tables are laid out by."""
-    names = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
-    paths = [manifests / name for name in names] + sorted((manifests / "tables").glob("*.yaml"))
-    return {
-        "profile": profile.profile,
-        "smoke": profile.smoke,
-        "rows": list(rows),
-        "manifests": {path.name: sha256_file(path) for path in paths},
-        "timings": {path.name: sha256_file(path) for path in timing_files(manifests.parent)},
-    }
-
-
-def _report_params(
-    profile: Profile,
-    rows: dict[str, Experiment],
-    datasets: dict[str, Dataset],
-    miniatures: dict[str, Miniature],
-) -> Params:
-    about: dict[str, Params] = {}
-    for name, dataset in datasets.items():
-        about[name] = {"title": dataset.title}
-        if name in miniatures:
-            about[name]["miniature"] = miniatures[name].model_dump(mode="json")
-    return {
-        "profile": profile.profile,
-        "title": profile.title,
-        "smoke": profile.smoke,
-        "datasets": about,
-        "rows": {
-            key: {"dataset": row.dataset, "fold": row.fold, "architecture": row.architecture}
-            for key, row in rows.items()
-        },
-    }
-
-
-def code_roots(stage: str, params: Params, networks: Networks) -> list[str]:
+def code_roots(stage: str, plan: Plan, networks: Networks) -> list[str]:
     """What a stage starts from ("module:name"): its `run`, and the networks it builds by name."""
-    roots = [f"stages.{stage}:run"]
-    if stage in ("train", "predict"):
-        roots.append(networks.locate(params["model"]["architecture"]))
-    elif stage in ("cost", "figures"):
-        listed = [*params["rows"].values(), *params.get("networks", {}).values()]
-        names = {row.get("model", row)["architecture"] for row in listed}
-        roots += sorted(networks.locate(name) for name in names)
-    return roots
+    names: set[str] = set()
+    if isinstance(plan, TrainPlan | PredictPlan):
+        names = {plan.network.architecture}
+    elif isinstance(plan, CostPlan):
+        names = {network.architecture for network in plan.rows.values()}
+        names |= {network.architecture for network in plan.networks.values()}
+    elif isinstance(plan, FiguresPlan):
+        names = {row.network.architecture for row in plan.rows.values()}
+    return [f"stages.{stage}:run", *sorted(networks.locate(name) for name in names)]

@@ -1,149 +1,172 @@
-"""The plans of rows and of what they start from: resolved manifests, one stage and key each."""
+"""The plans of rows and of the weights that they start from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pipeline.core.errors import ManifestError
+from pipeline.schema.base import nearest
 from pipeline.schema.dataset import Dataset
-from pipeline.schema.experiments import STARTS, Experiment, Profile, Recipe, Schedule, Stills
+from pipeline.schema.experiments import Experiment
+from pipeline.schema.plan_models import (
+    NetworkSpec,
+    Plan,
+    PredictPlan,
+    PretrainPlan,
+    RowData,
+    ScorePlan,
+    StartSpec,
+    StillsTraining,
+    TrainPlan,
+)
+from pipeline.schema.profiles import BackboneSize, Profile, Stills, TrainingCompute
+from pipeline.schema.protocols import EvalViews, Protocol
+from pipeline.schema.recipes import Recipe
 
-Params = dict[str, Any]
-Plans = dict[tuple[str, str], Params]
+VALIDATION = "center_1x1"
+"""The protocol that a plateau is seen by: one clip, centre crop."""
+STILLS_WEIGHT_DECAY = 0.0005
+
+Plans = dict[tuple[str, str], Plan]
 
 
 def row_plans(
     key: str,
-    row: Experiment,
+    rows: Mapping[str, Experiment],
     factory: str,
     profile: Profile,
     dataset: Dataset,
     recipe: Recipe,
-    protocols: dict[str, Params],
-    begin: Params,
-    validation: Params,
+    protocols: Mapping[str, Protocol],
 ) -> Plans:
-    """The plans of one row's train, predict and score."""
-    scale = profile.backbones[row.backbone]
-    data = {
-        "name": row.dataset,
-        "input": row.input,
-        "fold": row.fold,
-        "generated": profile.generated,
-        "train": dataset.folds[row.fold].train,
-        "val": dataset.folds[row.fold].val,
-        "multi_label": dataset.multi_label,
-        "num_classes": dataset.num_classes,
-        "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
-    }
-    model = {
-        "architecture": row.architecture,
-        "factory": factory,
-        "backbone": row.backbone,
-        "segments": row.segments,
-        "width": scale.width,
-        "blocks": list(scale.blocks),
-        "options": dict(row.options),
-    }
-    sizes = {str(size): pixels for size, pixels in profile.sizes_px.items()}
-    compute = profile.compute.model_dump(mode="json")
-    shared = {"row": key, "profile": profile.profile, "smoke": profile.smoke, "sizes_px": sizes}
-    schedule = _schedule(recipe, profile)
-    cache_mb, eval_batch = compute.pop("cache_mb"), compute.pop("eval_batch")
-    return {
-        ("train", key): {
-            **shared,
-            "data": data,
-            "model": model,
-            "recipe": schedule,
-            "protocols": {"validation": validation} if schedule["decay"] == "plateau" else {},
-            "start": begin,
-            "seed": row.seed,
-            "seeds": profile.seeds,
-            "compute": {**compute, "cache_mb": cache_mb},
-        },
-        ("predict", key): {
-            **shared,
-            "data": data,
-            "model": model,
-            "protocols": protocols,
-            "seed": row.seed,
-            "seeds": profile.seeds,
-            "compute": {**compute, "eval_batch": eval_batch},
-        },
-        ("score", key): {
-            **{name: shared[name] for name in ("row", "profile", "smoke")},
-            "dataset": row.dataset,
-            "fold": row.fold,
-            "metric": dataset.metric,
-            "seeds": profile.seeds,
-            "protocols": {name: {"aggregate": p["aggregate"]} for name, p in protocols.items()},
-        },
-    }
+    """The plans of one row's train, predict and score; `factory` builds its network."""
+    row = rows[key]
+    where = f"manifests/{profile.experiments_file}, experiments.{key}"
+    views = {name: eval_views(name, protocols, profile, where) for name in row.protocols}
+    data = RowData(
+        name=row.dataset,
+        input=row.input,
+        generated=profile.generated,
+        multi_label=dataset.multi_label,
+    )
+    size = profile.backbones[row.backbone]
+    network = NetworkSpec(
+        architecture=row.architecture,
+        factory=factory,
+        backbone=row.backbone,
+        segments=row.segments,
+        width=size.width,
+        blocks=size.blocks,
+        options=row.options,
+    )
+    fold = dataset.folds[row.fold]
+    train = TrainPlan(
+        row=key,
+        smoke=profile.smoke,
+        data=data,
+        split=fold.train,
+        flip_pairs=dataset.flip_pairs,
+        network=network,
+        recipe=profile.scaled(recipe),
+        start=start_of(row, rows),
+        seed=row.seed,
+        seeds=profile.seeds,
+        compute=TrainingCompute(**profile.compute.model_dump(exclude={"eval_batch"})),
+    )
+    if train.recipe.decay == "plateau":
+        seen = {
+            "validation_split": fold.val,
+            "validation": eval_views(VALIDATION, protocols, profile, where),
+        }
+        train = train.model_copy(update=seen)
+    predict = PredictPlan(
+        row=key,
+        smoke=profile.smoke,
+        data=data,
+        split=fold.val,
+        network=network,
+        protocols=views,
+        seed=row.seed,
+        seeds=profile.seeds,
+        compute=profile.compute,
+    )
+    score = ScorePlan(
+        row=key,
+        profile=profile.profile,
+        smoke=profile.smoke,
+        dataset=row.dataset,
+        fold=row.fold,
+        metric=dataset.metric,
+        seeds=profile.seeds,
+        protocols={name: one.aggregate for name, one in views.items()},
+    )
+    return {("train", key): train, ("predict", key): predict, ("score", key): score}
 
 
-def _schedule(recipe: Recipe, profile: Profile) -> Params:
-    """The recipe as this profile runs it: a small profile's schedule replaces every recipe's."""
-    plan = recipe.model_dump(mode="json")
-    plan |= {"warmup_epochs": 0.0}
-    if profile.schedules is not None:
-        schedule: Schedule = getattr(profile.schedules, recipe.kind)
-        override = schedule.model_dump(mode="json")
-        share = override["epochs"] / recipe.epochs
-        plan["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
-        if not recipe.phase1_epochs:
-            override["phase1_epochs"] = 0  # the row that compares one phase with two
-        plan |= {**override, "unit": "epochs"}
-    del plan["source"], plan["kind"]
-    return plan
+def eval_views(
+    name: str, protocols: Mapping[str, Protocol], profile: Profile, where: str
+) -> EvalViews:
+    """A protocol without its words, so that rewording predicts nothing anew, in the profile's
+    pixels."""
+    if name not in protocols:
+        raise ManifestError(
+            f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
+        )
+    values = protocols[name].model_dump(exclude={"title", "source"})
+    for size in ("resize_px", "crop_px"):
+        if values[size] is not None:
+            values[size] = profile.size_px(values[size])
+    return EvalViews.model_validate(values)
 
 
-def start_of(row: Experiment, rows: dict[str, Experiment]) -> Params:
-    """What a row's weights begin with: see `stages.row_start`."""
-    kind = row.start if row.start in STARTS else "row"
-    # A two-stream network that starts from a TSN has its difference network start from images.
-    two = kind == "row" and rows[row.start].architecture != row.architecture
-    return {"kind": kind, "from": row.start, "images": two}
+def start_of(row: Experiment, rows: Mapping[str, Experiment]) -> StartSpec:
+    """The weights that a row starts from."""
+    source = rows.get(row.start)
+    if source is None:
+        kind: Literal["images", "scratch"] = "images" if row.start == "images" else "scratch"
+        return StartSpec(kind=kind, source=kind, two_stream=False, keep_classifier=False)
+    return StartSpec(
+        kind="row",
+        source=row.start,
+        # A two-stream network that starts from a TSN has its difference network start from images.
+        two_stream=source.architecture != row.architecture,
+        keep_classifier=source.dataset == row.dataset,
+    )
 
 
-def start_plans(profile: Profile, rows: dict[str, Experiment], weights: Path, where: str) -> Plans:
+def start_plans(profile: Profile, rows: Mapping[str, Experiment], weights: Path) -> Plans:
     """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
-    wanted = {
-        row.backbone
-        for row in rows.values()
-        if row.start == "images"
-        or (row.start in rows and rows[row.start].architecture != row.architecture)
+    starts = [(row, start_of(row, rows)) for row in rows.values()]
+    wanted = {row.backbone for row, start in starts if start.kind == "images" or start.two_stream}
+    backbones = {name: size for name, size in profile.backbones.items() if name in wanted}
+    return {
+        ("pretrain", "images"): _images_plan(profile, backbones, weights),
+        ("pretrain", "scratch"): PretrainPlan(kind="scratch"),
     }
-    backbones = {
-        name: {"width": scale.width, "blocks": list(scale.blocks)}
-        for name, scale in profile.backbones.items()
-        if name in wanted
-    }
-    images: Params
+
+
+def _images_plan(
+    profile: Profile, backbones: dict[str, BackboneSize], weights: Path
+) -> PretrainPlan:
     if isinstance(profile.images, Stills):
         # Threads change the last digits, so that on a processor one machine's choice is another's.
-        compute = {
-            "device": profile.compute.device,
-            "precision": profile.compute.precision,
-            "threads": 1,
-        }
-        made = {"compute": compute, "weight_decay": 0.0005}
-        images = {"kind": "stills", **made, **profile.images.model_dump(mode="json")}
-    elif profile.images == "imagenet":
-        # So that files put there later are noticed; their content is the start's business.
-        files = {name: weights / f"{name}.pth" for name in sorted(wanted)}
+        compute = TrainingCompute(
+            device=profile.compute.device, precision=profile.compute.precision, threads=1
+        )
+        stills = StillsTraining(
+            **profile.images.model_dump(), weight_decay=STILLS_WEIGHT_DECAY, compute=compute
+        )
+        return PretrainPlan(kind="stills", backbones=backbones, stills=stills)
+    if profile.images == "imagenet":
+        files = {name: weights / f"{name}.pth" for name in sorted(backbones)}
         sizes = {name: f.stat().st_size if f.is_file() else None for name, f in files.items()}
-        images = {"kind": "imagenet", "local_bytes": sizes}
-    else:
-        if backbones:
-            raise ManifestError(
-                "images: none, but rows start from images",
-                where=where,
-                do="give the profile images, or let the rows start from scratch",
-            )
-        images = {"kind": "none", "reason": "the profile has no image pre-training"}
-    return {
-        ("pretrain", "images"): {**images, "backbones": backbones},
-        ("pretrain", "scratch"): {"kind": "scratch", "backbones": {}},
-    }
+        return PretrainPlan(kind="imagenet", backbones=backbones, local_bytes=sizes)
+    if backbones:
+        raise ManifestError(
+            "images: none, but rows start from images",
+            where=profile.where,
+            do="give the profile images, or let the rows start from scratch",
+        )
+    return PretrainPlan(kind="none", reason="the profile has no image pre-training")

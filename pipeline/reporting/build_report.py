@@ -18,17 +18,19 @@ from pipeline.reporting.view import (
     run_views,
     status_counts,
     table_view,
+    tolerances,
 )
+from pipeline.schema.plan_models import ReportPlan
 from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
 
 
-def render(work: Workspace, params: Mapping[str, Any]) -> str:
+def render(work: Workspace, plan: ReportPlan) -> str:
     """The page of one profile, from `reports/P/tables/` and the metrics of the manifest's rows."""
     folder = work.reports / "tables"
     cells_path = folder / "cells.json"
     found = read_json(cells_path)
     combined = read_json(folder / "combinations.json")
-    results = load_results(work, list(params["rows"]))
+    results = load_results(work, list(plan.rows))
     runs = results.runs.values()
     scored = {key for key, run in results.runs.items() if run.metrics is not None} | set(combined)
     tables = [table_view(table, found["cells"]) for table in found["tables"]]
@@ -36,23 +38,29 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
     for table in tables:
         documents.setdefault(table["document"], []).append(table)
     datasets = [
-        dataset_view(name, about, decode_counts(work, name), _runs(name, params, results, combined))
-        for name, about in params["datasets"].items()
+        dataset_view(
+            name,
+            about.model_dump(),
+            decode_counts(work, name),
+            _runs(name, plan, results, combined),
+        )
+        for name, about in plan.datasets.items()
     ]
     return render_page(
         "report",
         style=style_sheet(),
         symbols=SYMBOL,
-        profile=params["profile"],
-        title=params["title"],
-        smoke=params["smoke"],
+        profile=plan.profile,
+        title=plan.title,
+        smoke=plan.smoke,
         statuses=status_counts(found["cells"]),
         n_cells=len(found["cells"]),
-        n_runs=len(params["rows"]),
+        n_runs=len(plan.rows),
         n_scored=sum(r.metrics is not None and r.metrics["status"] != "not-run" for r in runs),
         documents=documents,
         prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(found)),
         about=found["documents"],
+        tolerances=tolerances(found["tables"]),
         datasets=datasets,
         figures=section.figures_section(work, scored),
         cells_digest=sha256_file(cells_path),
@@ -62,14 +70,14 @@ def render(work: Workspace, params: Mapping[str, Any]) -> str:
 
 
 def _runs(
-    dataset: str, params: Mapping[str, Any], results: Results, combined: Mapping[str, Any]
+    dataset: str, plan: ReportPlan, results: Results, combined: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Every row of a data set, then what was combined from them."""
     lines: list[dict[str, Any]] = []
-    for row, about in params["rows"].items():
-        if about["dataset"] == dataset:
+    for row, planned in plan.rows.items():
+        if planned.dataset == dataset:
             result = results.runs[row]
-            lines += run_views(row, result.metrics, about, result.missing)
+            lines += run_views(row, result.metrics, planned.model_dump(), result.missing)
     for key, metrics in combined.items():
         if metrics["dataset"] == dataset:
             about = {"architecture": metrics["rule"], "members": metrics["members"]}

@@ -28,7 +28,7 @@ class Table:
     @property
     def notes(self) -> tuple[str, ...]:
         """Why a cost or another number that needs no data differs from the printed one, by cell."""
-        said = []
+        notes = []
         for (row, name), cell in self.cells.items():
             column = self.layout.columns[name]
             if cell.status is Status.DIFFERS and not column.measure.depends_on_data:
@@ -36,8 +36,8 @@ class Table:
                 printed = (
                     f"{cell.claimed} printed, {number(cell.measured, column.decimals)} measured"
                 )
-                said.append(f"{what}: {printed}; {cell.reason}.")
-        return tuple(said)
+                notes.append(f"{what}: {printed}; {cell.reason}.")
+        return tuple(notes)
 
     def as_json(self) -> dict[str, Any]:
         """The table's frame and orderings; a row's `cells` are columns, found by their address."""

@@ -147,7 +147,8 @@ def _mean(
         if (outcome := results.outcomes.get((member, protocol))) is not None
     ]
     summary: dict[str, Any] = {
-        name: sum(f[name] for f in found) for name in ("n_expected", "n_scored", "n_failed")
+        name: sum(f.get(name, 0) for f in found)
+        for name in ("n_expected", "n_scored", "n_failed", "n_partial")
     }
     summary["views"] = max(f["views"] for f in found)
     correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}

@@ -7,18 +7,21 @@ accuracies carry noise, so an ordering of ours counts as holding (failing) when 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.reporting.cells import Cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
 from pipeline.scores.statistics import resampled_means
 
+Cells = Mapping[str, Mapping[str, Any]]
+"""The cells of cells.json by address, in the order of the tables."""
+Share = Callable[[ProseClaim, Rule], float | None]
+"""The share of bootstrap draws (percent) in which a sentence's rule holds; None: nothing drawn."""
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5
 COUNTED = ("gflops", "params", "views")
@@ -57,23 +60,23 @@ class Verdict:
     note: str
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The verdict as JSON values."""
+        lists = {"cells": list(self.cells), "ours_cells": list(self.ours_cells)}
+        return {**asdict(self), **lists}
 
 
-def judge_prose(
-    prose: Mapping[str, ProseClaim],
-    claims: Mapping[str, Claim],
-    cells: Mapping[str, Cell],
-    results: Results,
-) -> tuple[Verdict, ...]:
+def judge_prose(prose: Mapping[str, ProseClaim], cells: Cells, share: Share) -> list[Verdict]:
     """A verdict for every sentence, none where no printed table is shown.
 
     Raises ManifestError for a rule that names no cell.
     """
-    if not any(cell.claim_id for cell in cells.values()):
-        return ()
-    addresses = tuple(claims)
-    return tuple(_judge(claim, addresses, claims, cells, results) for claim in prose.values())
+    addresses = printed_cells(cells)
+    return [judge(claim, addresses, cells, share) for claim in prose.values() if addresses]
+
+
+def printed_cells(cells: Cells) -> tuple[str, ...]:
+    """Addresses of the cells with a printed number, which rules may name, in the given order."""
+    return tuple(address for address, cell in cells.items() if cell["claim_id"])
 
 
 def check_rules(prose: Mapping[str, ProseClaim], claims: Mapping[str, Claim]) -> None:
@@ -89,31 +92,21 @@ def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
     return parse(text, claim.document, addresses, where=where)
 
 
-def _judge(
-    claim: ProseClaim,
-    addresses: tuple[str, ...],
-    claims: Mapping[str, Claim],
-    cells: Mapping[str, Cell],
-    results: Results,
-) -> Verdict:
+def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
+    """The verdict on one sentence; ManifestError for a rule that names none of `addresses`."""
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     named: tuple[str, ...] = ()
     if claim.rule:
         rule = _parse(claim, claim.rule, addresses)
         named = tuple(rule.cells())
-        truth = bool(rule.evaluate(lambda address: claims[address].number))
-        paper, paper_reason = (HOLDS if truth else FAILS), _shown(named, claims)
-        paper_numbers = rule.spelled(lambda address: claims[address].value)
+        truth = bool(rule.evaluate(lambda address: float(cells[address]["claimed"])))
+        paper, paper_reason = (HOLDS if truth else FAILS), _shown(named, cells)
+        paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
     ours = _Ours(UNDECIDED, "no measurement of this project decides it")
     if claim.ours:
-        ours = _ours(_parse(claim, claim.ours, addresses), cells, results)
+        ours = _ours(claim, _parse(claim, claim.ours, addresses), cells, share)
     return Verdict(
-        prose_id=claim.prose_id,
-        document=claim.document,
-        place=claim.place,
-        kind=claim.kind,
-        sentence=claim.sentence,
-        rule=claim.rule,
+        **claim.model_dump(exclude={"ours"}),
         paper=paper,
         paper_reason=paper_reason,
         paper_numbers=paper_numbers,
@@ -125,13 +118,12 @@ def _judge(
         ours_cells=ours.cells,
         draws_pct=ours.draws_pct,
         smoke=ours.smoke,
-        note=claim.note,
     )
 
 
-def _shown(addresses: Sequence[str], claims: Mapping[str, Claim]) -> str:
+def _shown(addresses: Sequence[str], cells: Cells) -> str:
     """The printed numbers a rule read, shortened when there are many."""
-    texts = [f"{a.partition('/')[2]} {claims[a].value}" for a in addresses]
+    texts = [f"{a.partition('/')[2]} {cells[a]['claimed']}" for a in addresses]
     more = f" and {len(texts) - 4} more" if len(texts) > 4 else ""
     return ", ".join(texts[:4]) + more
 
@@ -160,47 +152,54 @@ def decide(point: bool, draws_pct: float | None) -> str:
     return FAILS if draws_pct <= 100 - SURE_PCT else UNDECIDED
 
 
-def _ours(rule: Rule, cells: Mapping[str, Cell], results: Results) -> _Ours:
+def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> _Ours:
     named = tuple(rule.cells())
-    measured = {a: cells[a].measured if a in cells else None for a in named}
+    measured = {address: cells[address]["measured"] for address in named}
     numbers = rule.spelled(lambda a: GAP if measured[a] is None else f"{measured[a]:g}")
     missing = [a for a in named if measured[a] is None]
     if missing:
         reason = f"not measured: {missing[0].partition('/')[2]}"
         return _Ours(UNDECIDED, reason, numbers, named)
-    used = [cells[address] for address in named]
     point = bool(rule.evaluate(measured.__getitem__))
-    draws = _draws(used, results)
-    smoke = any(cell.smoke for cell in used)
-
-    def draw(address: str) -> Any:
-        return draws.get(address, cells[address].measured)
-
-    truths = np.atleast_1d(np.asarray(rule.evaluate(draw), dtype=np.float64))
-    if len(truths) == 1:
-        counted = all(cell.unit in COUNTED for cell in used)
-        reason = "counted, not sampled" if counted else "as measured: no draws over videos"
-        return _Ours(decide(point, None), reason, numbers, named, None, smoke)
-    share = round(100 * float(truths.mean()), 4)
-    reason = f"true in {share:.0f} % of draws"
-    return _Ours(decide(point, share), reason, numbers, named, share, smoke)
+    smoke = any(cells[address]["smoke"] for address in named)
+    counted = all(cells[address]["unit"] in COUNTED for address in named)
+    draws_pct = None if counted else share(claim, rule)
+    if counted:
+        reason = "counted, not sampled"
+    elif draws_pct is not None:
+        reason = f"true in {draws_pct:.0f} % of draws"
+    else:
+        reason = "as measured: no draws over videos"
+    return _Ours(decide(point, draws_pct), reason, numbers, named, draws_pct, smoke)
 
 
-def _draws(used: Sequence[Cell], results: Results) -> dict[str, Any]:
+def share_of_draws(cells: Cells, results: Results) -> Share:
+    """How often a rule holds when the videos behind its cells are drawn again."""
+
+    def share(claim: ProseClaim, rule: Rule) -> float | None:
+        draws = _draws([cells[address] for address in rule.cells()], results)
+        truths = rule.evaluate(lambda a: draws.get(a, cells[a]["measured"]))
+        return round(100 * float(np.mean(truths)), 4) if draws else None
+
+    return share
+
+
+def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any]:
     """Resampled accuracies in percent by address; rows of one data set share every draw, and each
     data set has its own stream of the seed."""
     found: dict[str, Any] = {}
-    datasets = sorted({cell.lineage.dataset or "" for cell in used})
+    datasets = sorted({cell["lineage"]["dataset"] or "" for cell in used})
     for number, dataset in enumerate(datasets):
         group = {}
         for cell in used:
-            outcome = results.outcomes.get((cell.lineage.run or "", cell.lineage.protocol or ""))
-            if outcome is None or (cell.lineage.dataset or "") != dataset:
+            about = cell["lineage"]
+            outcome = results.outcomes.get((about["run"] or "", about["protocol"] or ""))
+            if outcome is None or (about["dataset"] or "") != dataset:
                 continue
             correct = {"top1_pct": outcome.correct1, "top5_pct": outcome.correct5}
-            if cell.lineage.metric in correct:
-                right = correct[cell.lineage.metric]
-                group[cell.cell_id] = dict(zip(outcome.video_ids, right.tolist(), strict=True))
+            if about["metric"] in correct:
+                right = correct[about["metric"]]
+                group[cell["cell_id"]] = dict(zip(outcome.video_ids, right.tolist(), strict=True))
         if not group:
             continue
         common = sorted(set.intersection(*(set(right) for right in group.values())))

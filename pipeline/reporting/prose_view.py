@@ -95,11 +95,11 @@ def _named(
             found.append(value(name, link))
         else:
             found.append(escape(f"{name} ") + value(text_of(address), link))
-    said = Markup(", ").join(found)
+    shown = Markup(", ").join(found)
     if len(addresses) > SHOWN:
         more = f"{len(addresses) - SHOWN} more"
-        said += escape(" and ") + value(more, prose_link(verdict["prose_id"]))
-    return said
+        shown += escape(" and ") + value(more, prose_link(verdict["prose_id"]))
+    return shown
 
 
 def cell_name(address: str, document: str) -> str:

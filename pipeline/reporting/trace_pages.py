@@ -13,15 +13,22 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.root import read_root
-from pipeline.lineage.trace import claim_of, walk
 from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
 from pipeline.reporting.build_tables import number
 from pipeline.reporting.figures.section import read_figures
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.results import Results, load_results
-from pipeline.reporting.trace_items import figure_items, item, line, prose_items
+from pipeline.reporting.trace_items import (
+    Section,
+    cell_section,
+    dataset_section,
+    figure_section,
+    prose_section,
+    run_section,
+)
 from pipeline.reporting.view import SHORT_DIGEST
+from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"
 
@@ -39,107 +46,71 @@ FIGURES_READ = (
 )
 
 
-def render_traces(work: Workspace, params: Mapping[str, Any]) -> dict[str, str]:
+def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, PROSE where a
     sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
-    found = read_json(work.reports / "tables" / "cells.json")
+    folder = work.reports / "tables"
+    found = read_json(folder / "cells.json")
+    texts = CellTexts(found)
     stated = read_root(work)
-    root = stated["root"] if stated is not None else "none"
-    shared = {"short": SHORT_DIGEST, "profile": params["profile"], "root": root, "style": SHEET}
-    shared |= {"up": "../", "back": "", "how": "", "reading": WALKS}
+    shared = {
+        "short": SHORT_DIGEST,
+        "profile": plan.profile,
+        "root": stated["root"] if stated is not None else "none",
+    }
+
+    def page(title: str, sections: Iterable[Section], **about: str) -> str:
+        given = {"style": SHEET, "up": "../", "back": "", "how": "", "reading": WALKS, **about}
+        return render_page("trace", **shared, **given, title=title, sections=list(sections))
+
     pages = {SHEET: style_sheet()}
     for table in found["tables"]:
         name = f"{table['document']}/{table['table']}"
-        above = {"style": f"../{SHEET}", "up": "../../", "title": name, "how": f" --table {name}"}
         back = f"#{anchor(table['document'], table['table'])}"
-        items = list(_cells(evidence, found, table))
-        pages[table_page(name)] = render_page(
-            "trace", **shared | above | {"back": back, "items": items}
-        )
-    results = load_results(work, list(params["rows"]))
-    combined = read_json(work.reports / "tables" / "combinations.json")
-    said = _said_of_runs(results, combined)
-    runs = _runs(evidence, results, combined, said)
-    items = [*runs, *_datasets(work, evidence, params["datasets"])]
-    pages[RUNS] = render_page("trace", **shared | {"title": "runs and data sets", "items": items})
-    texts = CellTexts(found)
-    verdicts = read_json(work.reports / "tables" / "prose.json")["verdicts"]
-    if items := list(prose_items(verdicts, texts)):
-        about = {"title": "claims in prose", "back": "#prose", "reading": CELLS, "items": items}
-        pages[PROSE] = render_page("trace", **shared | about)
-    if items := list(figure_items(evidence, read_figures(work), said, texts)):
-        about = {"title": "figures", "back": "#figures", "reading": FIGURES_READ, "items": items}
-        pages[FIGURES] = render_page("trace", **shared | about)
+        above = {"style": f"../{SHEET}", "up": "../../", "how": f" --table {name}", "back": back}
+        own = [f"{name}/{row['row']}/{column}" for row in table["rows"] for column in row["cells"]]
+        cells = (cell_section(evidence, found["cells"][c], texts, found["documents"]) for c in own)
+        pages[table_page(name)] = page(name, cells, **above)
+    results = load_results(work, list(plan.rows))
+    combined = read_json(folder / "combinations.json")
+    measured = _measured(results, combined)
+    runs = [
+        run_section(key, text, evidence, _sources(results, combined, key))
+        for key, text in measured.items()
+    ]
+    datasets = [dataset_section(name, evidence) for name in plan.datasets]
+    pages[RUNS] = page("runs and data sets", [*runs, *datasets])
+    verdicts = read_json(folder / "prose.json")["verdicts"]
+    ruled = [verdict for verdict in verdicts if verdict["rule"] or verdict["ours_rule"]]
+    if sections := [prose_section(verdict, texts) for verdict in ruled]:
+        pages[PROSE] = page("claims in prose", sections, back="#prose", reading=CELLS)
+    figures = read_figures(work)
+    if sections := [figure_section(evidence, entry, texts, measured) for entry in figures]:
+        pages[FIGURES] = page("figures", sections, back="#figures", reading=FIGURES_READ)
     return pages
 
 
-def _cells(
-    evidence: Evidence, found: Mapping[str, Any], table: Mapping[str, Any]
-) -> Iterable[dict[str, Any]]:
-    decimals = {column["key"]: column["decimals"] for column in table["columns"]}
-    for row in table["rows"]:
-        for column in row["cells"]:
-            cell = found["cells"][f"{table['document']}/{table['table']}/{row['row']}/{column}"]
-            measured = number(cell["measured"], decimals[column])
-            text = f"measured {measured} {cell['unit']}" if measured else ""
-            yield item(
-                anchor("trace", cell["cell_id"]),
-                cell["cell_id"],
-                [line(text, cell["status"], _reason(cell))],
-                claim=claim_of(cell, found["documents"]),
-                steps=walk(evidence, cell["lineage"]["sources"]),
-            )
-
-
-def _reason(cell: Mapping[str, Any]) -> str:
-    lineage = cell["lineage"]
-    parts = [str(cell["reason"])]
-    if cell["note"] and cell["note"] != cell["reason"]:
-        parts.append(f"({cell['note']})")
-    if lineage["rule"]:
-        parts.append(f"{lineage['rule']} of {', '.join(lineage['runs'])}")
-    if lineage["protocol"]:
-        parts.append(f"under {lineage['protocol']}")
-    if cell["n_expected"] is not None:
-        parts.append(f"{cell['n_scored']} of {cell['n_expected']} videos")
-    return ", ".join(parts)
-
-
-def _said_of_runs(results: Results, combined: Mapping[str, Any]) -> dict[str, str]:
-    """What every run, and every combination of runs, measured."""
+def _measured(results: Results, combined: Mapping[str, Any]) -> dict[str, str]:
+    """What every run, and every combination of runs, measured, in words."""
     runs = {key: r.metrics for key, r in results.runs.items() if r.metrics is not None}
-    found = {key: _said(metrics) for key, metrics in runs.items()}
+    found = {key: _in_words(metrics) for key, metrics in runs.items()}
     return found | {
-        key: f"{metrics['rule']} of {', '.join(metrics['members'])}: {_said(metrics)}"
+        key: f"{metrics['rule']} of {', '.join(metrics['members'])}: {_in_words(metrics)}"
         for key, metrics in combined.items()
     }
 
 
-def _runs(
-    evidence: Evidence, results: Results, combined: Mapping[str, Any], said: Mapping[str, str]
-) -> Iterable[dict[str, Any]]:
-    for key, text in said.items():
-        members = combined[key]["members"] if key in combined else [key]
-        behind = [results.runs[member] for member in members if member in results.runs]
-        sources = [{"path": s.path, "sha256": s.sha256} for run in behind for s in run.sources]
-        yield item(anchor("run", key), key, [line(text)], steps=walk(evidence, sources))
+def _sources(results: Results, combined: Mapping[str, Any], key: str) -> list[dict[str, str]]:
+    """The metrics files of a run, or of the members of a combination."""
+    members = combined[key]["members"] if key in combined else [key]
+    runs = [results.runs[member] for member in members if member in results.runs]
+    return [{"path": s.path, "sha256": s.sha256} for run in runs for s in run.sources]
 
 
-def _said(metrics: Mapping[str, Any]) -> str:
+def _in_words(metrics: Mapping[str, Any]) -> str:
     found = []
     for protocol, values in metrics["protocols"].items():
         name = "map" if metrics["metric"] == "map" else "top1"
         found.append(f"{name} {number(values.get(f'{name}_pct'), 2)} % under {protocol}")
     return ", ".join(found) or str(metrics["reason"])
-
-
-def _datasets(
-    work: Workspace, evidence: Evidence, datasets: Iterable[str]
-) -> Iterable[dict[str, Any]]:
-    for name in datasets:
-        path = work.relative(work.decoded(name))
-        made = evidence.made(path)
-        found = [] if made is None else [{"path": path, "sha256": made.sha256}]
-        text = "videos listed and decoded" if found else "no record says how it was decoded"
-        yield item(anchor("data", name), name, [line(text)], steps=walk(evidence, found))

@@ -40,6 +40,19 @@ VERDICT = {
     "supported": "apart",
     "undecided": "undecided",
 }
+_MEASURED = {
+    "percent": "accuracies on the real data sets",
+    "gflops": "operations",
+    "params": "parameters",
+    "views": "views",
+    "ms": "times",
+}
+"""What a column's unit counts."""
+_TOLERANCES = {
+    "last_digit_units": "units of the last printed digit",
+    "relative_pct": "%",
+    "points": "points",
+}
 SHORT_DIGEST = 12
 
 
@@ -72,6 +85,17 @@ def plot(
         return None
     left = scale.at(low)
     return {"dot": scale.at(value), "left": left, "width": round(scale.at(high) - left, 2)}
+
+
+def tolerances(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How far a measurement may be from its claim, in words: one text per unit that has claims."""
+    found: dict[str, dict[str, None]] = {}
+    for column in (column for table in tables for column in table["columns"]):
+        given = column["tolerance"]
+        words = [f"{given[name]:g} {unit}" for name, unit in _TOLERANCES.items() if given[name]]
+        if words:
+            found.setdefault(_MEASURED[column["unit"]], {})[" or ".join(words)] = None
+    return [f"{name} {', elsewhere '.join(words)}" for name, words in found.items()]
 
 
 def status_counts(cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -165,8 +189,8 @@ def _ordering_view(ordering: Mapping[str, Any], table: Mapping[str, Any]) -> dic
         for pair in ordering["pairs"]
     ]
     label = titles[ordering["column"]]
-    said = linked(ordering["in_words"], f"{TRACE}{table_page(table_id)}")
-    return {**ordering, "pairs": pairs, "label": label, "said": said}
+    linked_words = linked(ordering["in_words"], f"{TRACE}{table_page(table_id)}")
+    return {**ordering, "pairs": pairs, "label": label, "linked_words": linked_words}
 
 
 def _full_label(row: Mapping[str, Any], table: Mapping[str, Any]) -> str:

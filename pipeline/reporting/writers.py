@@ -78,9 +78,9 @@ def to_latex(
 ) -> str:
     """A `table` environment (packages booktabs and amssymb)."""
     head, body = _compact(frame, layout, escape_latex)
-    said = (layout.caption, about.remark, *(ordering.in_words for ordering in orderings))
-    said += about.notes
-    words = [escape_latex(text) for text in said if text]
+    parts = (layout.caption, about.remark, *(ordering.in_words for ordering in orderings))
+    parts += about.notes
+    words = [escape_latex(text) for text in parts if text]
     label = re.sub(r"[^a-z0-9]+", "-", f"{layout.document}-{layout.table}")
     lines = [
         r"\begin{table}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -26,6 +27,8 @@ class Strict(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
+
+_EXPONENT = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?)([0-9]+)")
 
 
 class _Loader(yaml.SafeLoader):
@@ -120,7 +123,42 @@ def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:
         else:
             got = re.sub(r"\s+", " ", repr(item.get("input")))[:60]
             lines.append(f"{key}: {item['msg']} (got {got})")
+            hint = hint or _yaml_remedy(item["type"], item.get("input"))
     return "; ".join(lines), hint or "correct the key"
+
+
+def _yaml_remedy(kind: str, value: Any) -> str:
+    """What to write where YAML 1.1 reads another type than was meant; '' when that is not it.
+
+    YAML takes 1e-3 for text, since its numbers have a point and its exponents a sign, and takes
+    yes, no, on, off, null, 12:30 and 2024-01-31 for truth values, nothing, numbers and dates.
+    """
+    if kind in ("float_type", "int_type", "float_parsing", "int_parsing") and isinstance(
+        value, str
+    ):
+        number = _EXPONENT.fullmatch(value.strip().replace("_", ""))
+        if number is None:
+            return ""
+        sign, whole, fraction, exponent_sign, exponent = number.groups()
+        return (
+            f"write {sign}{whole or '0'}.{fraction or '0'}e{exponent_sign or '+'}{exponent}: "
+            "without a point and a sign YAML takes the number for text"
+        )
+    if kind == "string_type" and isinstance(value, bool | int | float | date | None):
+        return (
+            f"put it in quotes: without them YAML reads {_yaml_word(value)}, "
+            "and words like yes, no, on, off and null are not text either"
+        )
+    return ""
+
+
+def _yaml_word(value: Any) -> str:
+    """What a value without quotes became, in words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"a truth value ({str(value).lower()})"
+    return f"a date ({value})" if isinstance(value, date) else f"a number ({value})"
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -1,25 +1,27 @@
-"""Experiments, recipes and profiles: what to run and at what scale (data, checked).
+"""Rows: what is trained on what, `manifests/experiments*.yaml`, checked.
 
-`manifests/experiments*.yaml` name rows; `manifests/recipes.yaml` the papers' training schedules;
-`manifests/profiles/<profile>.yaml` the scale at which a profile runs them.
+An entry of the file is a row, or several that differ in fold, split or seed. It may name another
+one as its `base` and then states only what differs; how, is said at the top of the file.
 """
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model
 
-from pipeline.core.errors import ManifestError, UsageError
-from pipeline.core.workspace import GENERATED
-from pipeline.schema.base import Identifier, Strict, load, nearest
-from pipeline.schema.flow_policy import FlowPolicy
-from pipeline.schema.miniature import Growth
+from pipeline.core.errors import ManifestError
+from pipeline.schema.base import Identifier, Strict, load, nearest, validate
+from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
 Option = Scalar | list[Scalar]
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 
 STARTS = ("images", "scratch")
 """Initial weights that are no row's: image pre-training, and random numbers."""
@@ -40,184 +42,185 @@ class Experiment(Strict):
     options: dict[Identifier, Option] = Field(default_factory=dict)
     recipe: Identifier
     protocols: Annotated[list[Identifier], Field(min_length=1)]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     note: str = ""
 
 
-class Experiments(Strict):
-    experiments: dict[Identifier, Experiment]
+def _optional() -> dict[str, Any]:
+    """The fields of a row, each of which an entry may leave to its base."""
+    fields: dict[str, Any] = {}
+    for name, info in Experiment.model_fields.items():
+        own = copy(info)
+        own.default, own.default_factory = None, None
+        fields[name] = (info.annotation, own)
+    return fields
 
 
-class Recipe(Strict):
-    """A training schedule as its paper or its authors' code states it (`source`)."""
-
-    source: str
-    kind: Literal["from_images", "fine_tuning", "two_stream"] = "from_images"
-    """Which of a small profile's schedules stands in for this one."""
-    phase1_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs in which the image network but its classifier is held still (Ng & Davis 2018)."""
-    unit: Literal["epochs", "iterations"] = "epochs"
-    """What `epochs`, `phase1_epochs` and `milestones` count."""
-    epochs: Positive
-    batch: Positive
-    lr: Annotated[float, Field(gt=0)]
-    decay: Literal["milestones", "plateau"] = "milestones"
-    """÷10 at the milestones, or when the validation split's accuracy stops rising."""
-    milestones: list[Positive]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    clip_norm: Annotated[float, Field(gt=0)] | None
-    flip: Literal["label_aware", "plain", "none"]
-    crop: Literal["multi_scale", "corners", "short_side_jitter", "random"]
-    colour_jitter: bool = False
-    crop_px: Positive
-    sampling: Literal["segments_random", "dense"]
-    partial_bn: bool
-    group_rates: Literal["flat", "tsn", "tsn_rates"]
-
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Recipe:
-        if (self.decay == "plateau") != (not self.milestones):
-            raise ValueError("milestones go with decay: milestones, none with plateau")
-        if self.phase1_epochs and self.kind != "two_stream":
-            raise ValueError("phase1_epochs needs kind: two_stream")
-        if self.phase1_epochs >= self.epochs:
-            raise ValueError("phase1_epochs must leave epochs for the second phase")
-        return self
+class _Entry(Strict):
+    base: Identifier | None = None
+    folds: Annotated[list[Identifier], Field(min_length=1)] | None = None
+    splits: Annotated[list[Positive], Field(min_length=1)] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
 
 
-class Recipes(Strict):
-    recipes: dict[Identifier, Recipe]
+Entry: Any = create_model("Entry", __base__=_Entry, **_optional())
+"""What stands under one key of the file."""
+Entries = create_model("Entries", __base__=Strict, experiments=(dict[Identifier, Entry], ...))
+
+ONE_OF = (("fold", "folds", "splits"), ("seed", "seeds"))
+"""Keys that say the same thing: the one that an entry writes replaces those of its base."""
 
 
-class Scale(Strict):
-    """What a named backbone means in a profile: bottleneck width and blocks per stage."""
-
-    width: Positive
-    blocks: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+HIDDEN = "_"
+"""What the key of an entry begins with that is a base for others and no row."""
 
 
-class Schedule(Strict):
-    """What a small profile replaces in every recipe of a kind: never one row's schedule alone."""
+@dataclass(frozen=True)
+class Values:
+    """What an entry or a row says by key, and whose lines these are ('options.x' for an option)."""
 
-    epochs: Positive
-    phase1_epochs: Annotated[int, Field(ge=0)] = 0
-    batch: Positive
-    lr: Annotated[float, Field(gt=0)]
-    decay: Literal["cosine", "milestones"]
-    warmup_epochs: Annotated[float, Field(ge=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-
-    @model_validator(mode="after")
-    def _leaves_a_second_phase(self) -> Schedule:
-        if self.phase1_epochs >= self.epochs:
-            raise ValueError("phase1_epochs must leave epochs for the second phase")
-        return self
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
 
 
-class Schedules(Strict):
-    """A small profile's schedules, one for each kind of recipe."""
+@dataclass
+class _Resolver:
+    """The entries of one file, resolved on demand."""
 
-    from_images: Schedule
-    fine_tuning: Schedule
-    two_stream: Schedule
+    entries: dict[str, dict[str, Any]]
+    where: str
 
+    def rows(self) -> dict[str, Values]:
+        """Every row by key, in the order written."""
+        found: dict[str, Values] = {}
+        for name in self.entries:
+            if name.startswith(HIDDEN):
+                self.entry(name)  # its base is checked all the same
+                continue
+            for key, row in self.expanded(name).items():
+                if key in found:
+                    raise ManifestError(
+                        f"'{key}' is written twice: also as one of the rows of '{name}'",
+                        where=self._at(name),
+                        do="rename one of them",
+                    )
+                found[key] = row
+        return found
 
-class Stills(Strict):
-    """Image pre-training on procedural still images: what a small profile has for ImageNet."""
+    def entry(self, name: str, path: tuple[str, ...] = ()) -> Values:
+        """An entry with what it inherits; `path` are the entries that inherit from it."""
+        if name in path:
+            circle = " → ".join([*path[path.index(name) :], name])
+            raise ManifestError(
+                f"rows are each other's base: {circle}",
+                where=self._at(name),
+                do="let one of them state its values without a base",
+            )
+        own = self.entries[name]
+        base = own.get("base")
+        if base is None:
+            inherited = Values()
+        elif base in self.entries:
+            inherited = self.entry(base, (*path, name))
+        else:
+            inherited = self._row(name, base, (*path, name))
+        return _merged(name, own, inherited)
 
-    images: Positive
-    size_px: Annotated[int, Field(ge=16, le=128)]
-    epochs: Positive
-    batch: Positive
-    lr: Annotated[float, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    def expanded(self, name: str, path: tuple[str, ...] = ()) -> dict[str, Values]:
+        """The rows of an entry: itself, or one for each of its folds, splits and seeds."""
+        whole = self.entry(name, path)
+        found = {}
+        for suffix, chosen in _suffixes(whole.values).items():
+            values = {
+                k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
+            }
+            values |= chosen
+            if suffix and values.get("start") in self.entries:
+                values["start"] = self._start(values["start"], suffix, path)
+            origins = {
+                ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
+            }
+            found[name + suffix] = Values(values, origins)
+        return found
 
+    def _start(self, start: str, suffix: str, path: tuple[str, ...]) -> str:
+        """The row of the entry `start` that has the same fold, split and seed."""
+        theirs = _suffixes(self.entry(start, path).values)
+        without_seed = suffix.rpartition("_seed")[0]
+        for ending in (suffix, without_seed):
+            if ending in theirs:
+                return start + ending
+        return start
 
-class Compute(Strict):
-    """How a profile uses a machine; `threads` and `batch` settings change the last digits."""
-
-    device: Literal["cpu", "auto"]
-    """`auto` is the accelerator where there is one, else the processor."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of forward passes; weights, their gradients and the loss are float32 in training."""
-    threads: Annotated[int, Field(ge=0)]
-    loader_workers: Annotated[int, Field(ge=0)]
-    cache_mb: Annotated[int, Field(ge=0)]
-    eval_batch: Positive
-
-
-class Profile(Strict):
-    profile: Identifier
-    title: str
-    smoke: bool
-    generated: bool
-    experiments_file: str
-    rows: Annotated[list[Identifier], Field(min_length=1)] | None = None
-    """Those of the file's rows that the profile runs, null for all; of others tables cite."""
-    datasets: list[Identifier]
-    backbones: dict[Identifier, Scale]
-    images: Literal["imagenet", "none"] | Stills
-    """What rows that start from `images` start from."""
-    seeds: Positive = 1
-    """How often each row is trained, from seeds one after another; tables show the first."""
-    flow: list[Identifier]
-    """Data sets whose optical flow is computed and stored; the graph needs it, were it empty."""
-    flow_policy: FlowPolicy | None = None
-    """How it is computed; needed where `flow` names a data set."""
-    miniatures: dict[Identifier, Growth] = Field(default_factory=dict)
-    """Data sets whose miniature is generated at another size than its miniature states."""
-    sizes_px: dict[int, int]
-    schedules: Schedules | None
-    compute: Compute
-
-    @model_validator(mode="after")
-    def _generates_where_it_says_so(self) -> Profile:
-        # Elsewhere raw folders are the user's own data, which a generator would replace.
-        if self.generated != (self.profile in GENERATED):
-            raise ValueError(f"generated: true is for the profiles {', '.join(GENERATED)} alone")
-        for name in self.miniatures:
-            if not self.generated or name not in self.datasets:
-                raise ValueError(f"miniatures names '{name}', which this profile does not generate")
-        return self
-
-    @model_validator(mode="after")
-    def _flow_is_possible(self) -> Profile:
-        unknown = [name for name in self.flow if name not in self.datasets]
-        if unknown:
-            raise ValueError(f"flow names '{unknown[0]}', which is not in datasets")
-        if self.flow and self.flow_policy is None:
-            raise ValueError("flow needs a flow_policy")
-        return self
-
-
-def load_profile(manifests: Path, name: str) -> Profile:
-    """The profile called `name`; a UsageError naming the nearest one when there is none."""
-    known = sorted(path.stem for path in (manifests / "profiles").glob("*.yaml"))
-    if name not in known:
-        raise UsageError(
-            f"unknown profile '{name}'",
-            where="manifests/profiles/",
-            do=nearest(name, known),
-        )
-    profile = load(Profile, manifests / "profiles" / f"{name}.yaml")
-    if profile.profile != name:
+    def _row(self, name: str, base: str, path: tuple[str, ...]) -> Values:
+        """The row `base`, one of those of an entry with several."""
+        for other in self.entries:
+            if base.startswith(f"{other}_"):
+                rows = self.expanded(other, path)
+                if base in rows:
+                    return rows[base]
+        listed = [n + suffix for n, own in self.entries.items() for suffix in _suffixes(own)]
         raise ManifestError(
-            f"profile: '{profile.profile}' does not match the file name",
-            where=f"manifests/profiles/{name}.yaml",
-            do=f"write profile: {name}",
+            f"base: unknown '{base}'", where=self._at(name), do=nearest(base, listed)
         )
-    return profile
+
+    def _at(self, name: str) -> str:
+        return f"{self.where}, experiments.{name}"
+
+
+def _merged(name: str, own: dict[str, Any], inherited: Values) -> Values:
+    """`own` lines over inherited ones, as the top of the file says."""
+    values, origins = dict(inherited.values), dict(inherited.origins)
+    dropped = {"note"} | {key for group in ONE_OF for key in group if own.keys() & set(group)}
+    if "architecture" in own:
+        dropped.add("options")
+    for key in dropped:
+        values.pop(key, None)
+    origins = {key: whose for key, whose in origins.items() if key.split(".")[0] not in dropped}
+    for key, value in own.items():
+        if key == "options":
+            values["options"] = {**values.get("options", {}), **value}
+            origins |= {f"options.{option}": name for option in value}
+        elif key != "base":
+            values[key] = value
+            origins[key] = name
+    return Values(values, origins)
+
+
+def _suffixes(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the keys of an entry's rows end in, and what each of them replaces."""
+    folds = [(f"_{fold}", {"fold": fold}) for fold in values.get("folds", [])]
+    folds += [(f"_s{split}", {"fold": str(split)}) for split in values.get("splits", [])]
+    seeds = [(f"_seed{seed}", {"seed": seed}) for seed in values.get("seeds", [])]
+    nothing: list[tuple[str, dict[str, Any]]] = [("", {})]
+    return {a + b: {**x, **y} for (a, x), (b, y) in product(folds or nothing, seeds or nothing)}
+
+
+def load_rows(manifests: Path, file: str) -> dict[str, Values]:
+    """Every row of a file with its bases and lists resolved, and where each value comes from."""
+    read: Any = load(Entries, manifests / file)
+    where = f"manifests/{file}"
+    entries = {}
+    for key, entry in read.experiments.items():
+        entries[key] = entry.model_dump(exclude_unset=True)
+        for group in ONE_OF:
+            if len(twice := [name for name in group if name in entries[key]]) > 1:
+                raise ManifestError(
+                    f"{' and '.join(twice)}: give one of them", where=f"{where}, experiments.{key}"
+                )
+    return _Resolver(entries, where).rows()
 
 
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
-    path = manifests / profile.experiments_file
-    rows = _chosen(load(Experiments, path).experiments, profile)
+    place = f"manifests/{profile.experiments_file}"
+    found = {
+        key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
+        for key, row in load_rows(manifests, profile.experiments_file).items()
+    }
+    rows = _chosen(found, profile)
     for key, row in rows.items():
-        where = f"manifests/{profile.experiments_file}, experiments.{key}"
+        where = f"{place}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)
         _known("backbone", row.backbone, list(profile.backbones), where)
         _known("start", row.start, [*STARTS, *rows], where)
@@ -234,7 +237,7 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
             raise ManifestError(
                 f"'{key}' is not a row's name", where=where, do="it names a start; choose another"
             )
-    _no_circle(rows, f"manifests/{profile.experiments_file}")
+    _no_circle(rows, place)
     return rows
 
 
@@ -242,15 +245,15 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
     """The profile's rows in the order of the file; none may start from a row left out."""
     if profile.rows is None:
         return every
-    where = f"manifests/profiles/{profile.profile}.yaml, rows"
+    where = f"{profile.where}, rows"
     for key in profile.rows:
         _known("rows", key, list(every), where)
-        begin = every[key].start
-        if begin in every and begin not in profile.rows:
+        start = every[key].start
+        if start in every and start not in profile.rows:
             raise ManifestError(
-                f"{key} starts from {begin}, which is not among the profile's rows",
+                f"{key} starts from {start}, which is not among the profile's rows",
                 where=where,
-                do=f"add {begin}",
+                do=f"add {start}",
             )
     return {key: row for key, row in every.items() if key in profile.rows}
 
@@ -267,28 +270,6 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
                 )
             met.append(at)
             at = rows[at].start
-
-
-def known_dataset(manifests: Path, profile: str, name: str) -> None:
-    """UsageError naming the nearest one when the profile has no data set `name`."""
-    known = load_profile(manifests, profile).datasets
-    if name not in known:
-        raise UsageError(
-            f"profile {profile} has no data set '{name}'",
-            where=f"manifests/profiles/{profile}.yaml, datasets",
-            do=nearest(name, known),
-        )
-
-
-def load_recipes(manifests: Path) -> dict[str, Recipe]:
-    """The named training recipes."""
-    return load(Recipes, manifests / "recipes.yaml").recipes
-
-
-def pick(kind: str, name: str, known: dict[str, Recipe], where: str) -> Recipe:
-    """`known[name]`, or a ManifestError that names the nearest one."""
-    _known(kind, name, list(known), where)
-    return known[name]
 
 
 def _known(kind: str, name: str, known: list[str], where: str) -> None:

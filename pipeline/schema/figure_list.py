@@ -179,51 +179,18 @@ class Kernels(Figure):
         return [*self.tanet, *self.i3d]
 
 
-Any_ = Annotated[
+AnyFigure = Annotated[
     Curves | Cost | Ordering | Reversal | Gains | Cam | GradCam | Kernels,
     Field(discriminator="kind"),
 ]
+OrderedFigures = Annotated[dict[Identifier, AnyFigure], *Ordered]
 
 
 class Figures(Strict):
-    figures: Annotated[dict[Identifier, Any_], *Ordered]
+    figures: OrderedFigures
 
 
-def load_figures(manifests: Path) -> dict[str, Any_]:
+def load_figures(manifests: Path) -> dict[str, AnyFigure]:
     """Every figure of the manifest, in the order written; none when there is no manifest."""
     path = manifests / "figures.yaml"
     return load(Figures, path).figures if path.is_file() else {}
-
-
-def figure_params(
-    manifests: Path,
-    about: Mapping[str, Any],
-    experiments: str,
-    plans: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> dict[str, Any]:
-    """What the figures stage sees: `about` (profile, smoke), figures, their rows and data sets.
-
-    `experiments` is the file of the profile's rows: only its figures are kept. `plans` are the
-    parameters of the stages planned so far: a row comes with those of its predict stage, a data set
-    with its title and, where it is generated, its miniature.
-    """
-    figures = {
-        key: figure
-        for key, figure in load_figures(manifests).items()
-        if figure.experiments == experiments
-    }
-    named = dict.fromkeys(row for figure in figures.values() for row in figure.rows_named)
-    rows = {row: dict(plans["predict", row]) for row in named if ("predict", row) in plans}
-    datasets: dict[str, Any] = {}
-    for name in sorted({row["data"]["name"] for row in rows.values()}):
-        miniature = plans.get(("mini", name))
-        datasets[name] = {
-            "title": plans["check", name]["dataset"]["title"],
-            "miniature": None if miniature is None else miniature["miniature"],
-        }
-    return {
-        **about,
-        "figures": Figures(figures=figures).model_dump(mode="json")["figures"],
-        "rows": rows,
-        "datasets": datasets,
-    }

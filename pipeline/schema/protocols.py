@@ -32,10 +32,9 @@ Aggregate = Literal["mean_logits", "mean_softmax"]
 _ONE_CLIP = ("segments_center", "segments_center_unguarded")
 
 
-class Protocol(Strict):
-    """One named way to test."""
+class EvalViews(Strict):
+    """The views of a video that are scored, and how their logits become one score."""
 
-    title: str
     sampling: SamplingKind
     clips: Annotated[int, Field(ge=1, le=100)]
     crops: Crops
@@ -53,11 +52,9 @@ class Protocol(Strict):
     """Which answer of a network with two streams is scored: their mean, or one of them."""
     seeded: bool = False
     """True when frames are drawn at random: from (seed, video, clip), so that they repeat."""
-    source: str
-    """Whose protocol this is, and where it departs from their code."""
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Protocol:
+    def _agrees_with_itself(self) -> EvalViews:
         if self.sampling in _ONE_CLIP and self.clips != 1:
             raise ValueError(f"sampling {self.sampling} has one clip")
         if self.sampling == "twice" and self.clips != 2:
@@ -67,6 +64,14 @@ class Protocol(Strict):
         if self.resize_px is not None and self.resize_px < self.crop_px and self.crops != "full":
             raise ValueError("crop_px is larger than resize_px")
         return self
+
+
+class Protocol(EvalViews):
+    """One named way to test."""
+
+    title: str
+    source: str
+    """Whose protocol this is, and where it departs from their code."""
 
 
 class Protocols(Strict):

@@ -31,6 +31,9 @@ from pipeline.schema.claims import (
     load_claims as load_claims,
 )
 
+LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
+"""The manifests that all tables are made by, besides the layouts in manifests/tables."""
+
 
 class Tolerance(Strict):
     """How far a measurement may be from its claim and still be `verified`: the widest rules."""

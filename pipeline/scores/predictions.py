@@ -1,8 +1,8 @@
-"""Logits per view, one Parquet file per (row, protocol): what a network said, untouched.
+"""Logits per view, one Parquet file per (row, protocol): a network's output, untouched.
 
-No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`, without
-the network. A video that was expected but could not be scored keeps a row with its status and no
-logits, so that a score can say how many were expected, scored and failed.
+No softmax, no averaging: how views become a video's score is decided in `pipeline.scores.scoring`,
+without the network. A video that was expected but could not be scored keeps a row with its status
+and no logits, so that a score can say how many were expected, scored and failed.
 
     N   rows of the file: one per (video, clip, crop), one per failed video
     K   classes
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import DataError, RecordError
 from pipeline.core.files import canonical_json
 from pipeline.core.parquet import write_table
+from pipeline.schema.status import USABLE
 
 SCHEMA = "tdn.predictions/1"
 OK = "ok"
@@ -43,7 +44,8 @@ _ARROW = pa.schema(
 
 @dataclass(frozen=True)
 class ViewLogits:
-    """One view of one video: logits (K,), or None with the status that says why there are none."""
+    """One view of one video: logits (K,) with the video's status, `ok` or `partial`; or None with
+    the status that says why there are none."""
 
     video_id: str
     labels: tuple[int, ...]
@@ -57,7 +59,7 @@ class ViewLogits:
 class Predictions:
     """All views of one row under one protocol, sorted by (video_id, clip, crop).
 
-    `logits` is (N, K) float32; rows whose status is not 'ok' hold zeros and are never read.
+    `logits` is (N, K) float32; rows whose status is not one of USABLE hold zeros, never read.
     """
 
     row: str
@@ -76,14 +78,14 @@ class Predictions:
     @property
     def ok(self) -> npt.NDArray[np.bool_]:
         """(N,) which rows hold logits."""
-        return np.array([status == OK for status in self.statuses], dtype=np.bool_)
+        return np.array([status in USABLE for status in self.statuses], dtype=np.bool_)
 
     @property
     def views_per_video(self) -> int:
         """The largest number of views that any scored video has; 0 when none is scored."""
         counts: dict[str, int] = {}
         for video_id, status in zip(self.video_ids, self.statuses, strict=True):
-            counts[video_id] = counts.get(video_id, 0) + (status == OK)
+            counts[video_id] = counts.get(video_id, 0) + (status in USABLE)
         return max(counts.values(), default=0)
 
 
@@ -106,12 +108,12 @@ def collect(row: str, protocol: str, views: Sequence[ViewLogits]) -> Predictions
         if key in seen:
             raise DataError(f"view {key} is given twice", where=place, do="predict each view once")
         seen.add(key)
-        if (view.logits is None) == (view.status == OK):
+        if (view.logits is None) == (view.status in USABLE):
             raise DataError(
                 f"view {key} has status '{view.status}' and "
                 + ("no logits" if view.logits is None else "logits"),
                 where=place,
-                do="give logits exactly where the status is 'ok'",
+                do="give logits exactly where the status is 'ok' or 'partial'",
             )
         if view.logits is not None:
             logits[index] = view.logits
@@ -145,7 +147,7 @@ def content_digest(predictions: Predictions) -> str:
             status,
         ]
         digest.update(canonical_json(head))
-        if status == OK:
+        if status in USABLE:
             digest.update(little[index].tobytes())
     return digest.hexdigest()
 
@@ -235,7 +237,7 @@ def _contradiction(predictions: Predictions, content: str) -> str:
     for video_id, view, status in zip(
         predictions.video_ids, positions, predictions.statuses, strict=True
     ):
-        if status == OK:
+        if status in USABLE:
             views.setdefault(video_id, []).append(view)
     expected = max(views.values(), key=len, default=[])
     for video_id, found in views.items():
@@ -261,7 +263,7 @@ def _lists(logits: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_]) -> pa.Arr
 def _from_table(table: pa.Table) -> Predictions:
     count = table.num_rows
     statuses = tuple(table["status"].to_pylist())
-    ok = np.array([status == OK for status in statuses], dtype=np.bool_)
+    ok = np.array([status in USABLE for status in statuses], dtype=np.bool_)
     flat = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     n_ok = int(ok.sum())
     n_classes = flat.size // n_ok if n_ok else 0

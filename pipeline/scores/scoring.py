@@ -10,7 +10,7 @@ enters no mean. Ties are broken towards the lower class index, always.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class VideoScores:
     labels: tuple[tuple[int, ...], ...]
     scores: Floats
     failed: tuple[str, ...]
+    partial: tuple[str, ...] = ()
+    """Those scored of which only a part of the frames could be decoded, sorted."""
 
     @property
     def n_expected(self) -> int:
@@ -96,7 +98,8 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
         if average:
             scores = scores / counts[:, None]
     labels = tuple(predictions.labels[groups[video_id][0]] for video_id in scored)
-    return VideoScores(tuple(scored), labels, np.asarray(scores), failed)
+    partial = tuple(v for v in scored if predictions.statuses[groups[v][0]] == "partial")
+    return VideoScores(tuple(scored), labels, np.asarray(scores), failed, partial)
 
 
 # --- several networks on the same videos ---------------------------------------------------------
@@ -128,6 +131,7 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
         tuple(first[v] for v in sorted(common)),
         np.zeros_like(picked[0]),
         tuple(sorted(expected - common)),
+        tuple(sorted(common.intersection(v for m in members for v in m.partial))),
     )
     return picked, template
 
@@ -146,7 +150,7 @@ def _shown(labels: Sequence[int]) -> str:
 
 
 def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
-    return VideoScores(template.video_ids, template.labels, scores, template.failed)
+    return replace(template, scores=scores)
 
 
 def ensemble_clipped_logit_sum(members: Sequence[Predictions]) -> VideoScores:
@@ -195,6 +199,7 @@ def pool(members: Sequence[VideoScores]) -> VideoScores:
         tuple(item[1] for item in scored),
         np.array([item[2] for item in scored]).reshape(len(scored), -1),
         tuple(sorted(v for m in members for v in m.failed)),
+        tuple(sorted(v for m in members for v in m.partial)),
     )
 
 
@@ -268,10 +273,18 @@ def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
     """
     if metric not in METRICS:
         raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
+    several = [v for v, at in zip(videos.video_ids, videos.labels, strict=True) if len(at) > 1]
+    if metric == "top1" and several:
+        raise DataError(
+            f"{len(several)} videos have several labels, {several[0]} for example: "
+            "a single one is needed for top-1",
+            do="mend the lists and run `tdn check` again, or say multi_label: true and metric: map",
+        )
     result: dict[str, Any] = {
         "n_expected": videos.n_expected,
         "n_scored": len(videos.video_ids),
         "n_failed": len(videos.failed),
+        "n_partial": len(videos.partial),
     }
     for k in TOP_K:
         correct = correct_at(videos, k).astype(np.float64)

@@ -7,62 +7,91 @@ workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.core.errors import DataError, StoreError
 from pipeline.core.files import sha256_json
 from pipeline.core.locks import exclusive
-from pipeline.core.ray_pool import Pool
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.status import USABLE
 from pipeline.store import blob as blobs
 from pipeline.store import tvl1 as flow
 from pipeline.store.blob import pack
 from pipeline.store.index import FrameIndex, Video, write_absent, write_index, write_rows
-from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter
-from pipeline.store.nodes import refuse_blind_nodes
-from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards
-from pipeline.store.shard_worker import Earlier, Outcome, ShardRecord, publish
-from pipeline.store.shards import Shard
+from pipeline.store.lmdb_store import FrameStore, ShardFile
+from pipeline.store.shard_record import Outcome
+from pipeline.store.shard_runner import Progress, Records, Tasks, clear, make_shards
+from pipeline.store.shard_worker import ShardTask
 from pipeline.video.jpeg_split import concatenate
 
 KIND = "flow"
 
 
 @dataclass(frozen=True)
-class FlowTask:
-    """One shard to make; plain data, so that it can be sent to another machine."""
+class FlowMaker:
+    """How the videos of a flow store are made: computed from their frames, in the worker itself."""
 
-    number: int
-    videos: tuple[Video, ...]
-    identity: str
-    recipe: str
+    doing: ClassVar[str] = "its flow"
+    kept: ClassVar[tuple[str, ...]] = USABLE
     opencv: str
     source: FrameStore
-    folder: Path
     policy: FlowPolicy
-    blamed: Mapping[str, str]
-    """Videos that killed a worker, and how: they are not tried again."""
 
-    @property
-    def shard(self) -> Shard:
-        """The shard's names; its rows of the ledger are the frame store's business."""
-        return Shard(self.number, ())
+    def check_machine(self) -> None:
+        """StoreError when this worker's OpenCV is not that of the others."""
+        if flow.build() != self.opencv:
+            raise StoreError(
+                f"this worker's OpenCV is {flow.build()}, the others' is {self.opencv}",
+                do="install the locked requirements on every node, then run the command again",
+            )
 
-    @property
-    def items(self) -> tuple[Video, ...]:
-        return self.videos
+    def file_of(self, video: Video) -> Path | None:
+        """The index of the frame store."""
+        return self.source.folder / "index.json"
 
-    def only(self, items: Sequence[Video]) -> FlowTask:
-        """The same task for some of its videos."""
-        return replace(self, videos=tuple(items))
+    def source_of(self, video: Video) -> str | None:
+        """sha256 of the video's frames."""
+        return video.frames_sha256
 
-    def without(self, blamed: Mapping[str, str]) -> FlowTask:
-        """The same task where these videos (id: reason) are failed, and not tried."""
-        return replace(self, blamed=blamed)
+    def make(self, video: Video) -> tuple[bytes | None, Outcome]:
+        """The video's fields as a blob."""
+        try:
+            images, width, height = flow.fields(self.source.jpegs(video.video_id), self.policy)
+        except DataError as error:
+            return None, _outcome(video, "error", f"no flow: {error.what}")
+        if not images:
+            reason = "flow needs two frames, this video has one"
+            return None, _outcome(video, "short", reason)
+        stream, offsets = concatenate(images)
+        blob = pack(stream, offsets, width, height)
+        outcome = _outcome(video, video.status, video.reason)
+        return blob, replace(outcome, n_frames=len(images), width_px=width, height_px=height)
+
+    def reuse(self, outcome: Outcome, video: Video) -> Outcome:
+        """With what the frame store now says of the video."""
+        return replace(outcome, fps=video.fps, status=video.status, reason=video.reason)
+
+    def fail(self, video: Video, reason: str) -> Outcome:
+        """An `error`."""
+        return _outcome(video, "error", reason)
+
+
+def _outcome(video: Video, status: str, reason: str) -> Outcome:
+    """The outcome of a video without fields."""
+    return Outcome(
+        video_id=video.video_id,
+        n_frames=0,
+        width_px=0,
+        height_px=0,
+        fps=video.fps,
+        source_sha256=video.frames_sha256,
+        frames_sha256=None,
+        status=status,
+        reason=reason,
+    )
 
 
 def make_flow(
@@ -84,17 +113,13 @@ def make_flow(
     name = frames.about["dataset"]
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder.parent / f".{folder.name}.lock", f"the flow store of {name}"):
-        shards = len(frames.about["shards"])
-        clear(folder, shards)
-        with Pool(workers) as pool:
-            records = make_shards(
-                pool,
-                Work(_tasks(frames, folder, policy), write_flow_shard, try_flow, "its flow"),
-                ready=lambda tasks: _begin(pool, frames, folder),
-                again=_worth_another_try if retry_failed else None,
-                progress=progress,
-            )
-        clear(folder, shards)  # what workers that were killed meanwhile left
+        records = make_shards(
+            folder.absolute(),
+            _tasks(frames, folder, policy),
+            workers=workers,
+            retry=("error",) if retry_failed else (),
+            progress=progress,
+        )
         rows = write_rows(folder, _rows(frames, records))
         facts = {
             "kind": KIND,
@@ -116,79 +141,7 @@ def make_absent(folder: Path, dataset: str, reason: str) -> None:
         write_absent(folder, dataset, reason)
 
 
-def write_flow_shard(task: FlowTask) -> ShardRecord:
-    """Compute a shard's fields, publish file and record, and return the record.
-
-    Fields that an earlier version of the shard holds, made from the same frames in the same way,
-    are copied instead of computed.
-    """
-    _refuse_other_opencv(task)
-    earlier = Earlier(task.folder, task.shard, task.recipe, USABLE)
-    outcomes = []
-    with ShardWriter(task.folder / task.shard.file_name) as writer:
-        for video in task.videos:
-            known = earlier.find(video.video_id, video.frames_sha256)
-            blob, outcome = _renewed(known, video) if known else _compute(video, task)
-            if blob is not None:
-                outcome = replace(outcome, frames_sha256=writer.put(video.video_id, blob))
-            outcomes.append(outcome)
-        return publish(writer, task.identity, task.recipe, outcomes)
-
-
-def try_flow(task: FlowTask) -> int:
-    """Compute a shard's fields and keep nothing: does the worker survive? Returns their number."""
-    _refuse_other_opencv(task)
-    return sum(_compute(video, task)[1].n_frames for video in task.videos)
-
-
-def _refuse_other_opencv(task: FlowTask) -> None:
-    if flow.build() != task.opencv:
-        raise StoreError(
-            f"this worker's OpenCV is {flow.build()}, the others' is {task.opencv}",
-            do="install the locked requirements on every node, then run the command again",
-        )
-
-
-def _renewed(known: tuple[bytes, Outcome], video: Video) -> tuple[bytes, Outcome]:
-    """Fields made before, with what the frame store now says of the video."""
-    blob, outcome = known
-    return blob, replace(outcome, fps=video.fps, status=video.status, reason=video.reason)
-
-
-def _compute(video: Video, task: FlowTask) -> tuple[bytes | None, Outcome]:
-    """A video's fields as a blob, and how it went."""
-    status, reason = video.status, video.reason
-    images: list[bytes] = []
-    width = height = 0
-    if video.video_id in task.blamed:
-        status, reason = "error", task.blamed[video.video_id]
-    else:
-        try:
-            images, width, height = flow.fields(task.source.jpegs(video.video_id), task.policy)
-        except DataError as error:
-            status, reason = "error", f"no flow: {error.what}"
-    if not images and status in USABLE:
-        status, reason = "short", "flow needs two frames, this video has one"
-    outcome = Outcome(
-        video_id=video.video_id,
-        n_frames=len(images),
-        width_px=width if images else 0,
-        height_px=height if images else 0,
-        fps=video.fps,
-        source_sha256=video.frames_sha256,
-        frames_sha256=None,
-        status=status,
-        reason=reason,
-    )
-    if not images:
-        return None, outcome
-    stream, offsets = concatenate(images)
-    return pack(stream, offsets, width, height), outcome
-
-
-def _tasks(
-    frames: FrameIndex, folder: Path, policy: FlowPolicy
-) -> Callable[[], Iterator[FlowTask]]:
+def _tasks(frames: FrameIndex, folder: Path, policy: FlowPolicy) -> Tasks:
     opencv = flow.build()
     recipe = sha256_json([KIND, policy.model_dump(mode="json"), opencv, blobs.FORMAT, flow.FORMAT])
     inside: dict[int, list[Video]] = {}
@@ -196,34 +149,17 @@ def _tasks(
         if video.usable:
             inside.setdefault(video.shard, []).append(video)
 
-    def tasks() -> Iterator[FlowTask]:
+    def tasks() -> Iterator[ShardTask]:
         for number, about in enumerate(frames.about["shards"]):
             videos = tuple(inside.get(number, ()))
             inputs = [[video.video_id, video.frames_sha256, video.status] for video in videos]
             places = {video.video_id: 0 for video in videos}
-            yield FlowTask(
-                number=number,
-                videos=videos,
-                identity=sha256_json([number, recipe, inputs]),
-                recipe=recipe,
-                opencv=opencv,
-                source=FrameStore(frames.folder.absolute(), [ShardFile(**about)], places),
-                folder=folder.absolute(),
-                policy=policy,
-                blamed={},
-            )
+            source = FrameStore(frames.folder.absolute(), [ShardFile(**about)], places)
+            maker = FlowMaker(opencv, source, policy)
+            name = sha256_json([number, recipe, inputs])
+            yield ShardTask(number, videos, name, recipe, folder.absolute(), maker)
 
     return tasks
-
-
-def _begin(pool: Pool, frames: FrameIndex, folder: Path) -> None:
-    """Ask every node for both folders."""
-    refuse_blind_nodes(pool, folder, frames.folder / "index.json")
-    (folder / "index.json").unlink(missing_ok=True)  # it means a finished store
-
-
-def _worth_another_try(record: ShardRecord) -> bool:
-    return any(outcome.status == "error" for outcome in record.outcomes)
 
 
 def _rows(frames: FrameIndex, records: Records) -> Iterator[Video]:

@@ -7,23 +7,94 @@ for any number of workers and any order of completion.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import read_json
 from pipeline.core.locks import exclusive
-from pipeline.core.ray_pool import Pool
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.dataset import Dataset, DecodePolicy
 from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import refuse_if_bad, stream_ledger
 from pipeline.sources.source import Source
+from pipeline.store.blob import pack
 from pipeline.store.index import Video, write_absent, write_index, write_rows
-from pipeline.store.nodes import refuse_blind_nodes
-from pipeline.store.shard_runner import Progress, Records, Work, clear, make_shards
-from pipeline.store.shard_worker import Outcome, ShardRecord, ShardTask, try_videos, write_shard
+from pipeline.store.shard_record import Outcome
+from pipeline.store.shard_runner import Progress, Records, Tasks, clear, make_shards
+from pipeline.store.shard_worker import ShardTask
 from pipeline.store.shards import Shard, cut, identity, in_a_shard, recipe
+from pipeline.video.decode_video import Decoded, failed
+from pipeline.video.decode_video import decode as decode_video
 from pipeline.video.ffmpeg import binary, build
+
+
+@dataclass(frozen=True)
+class FrameMaker:
+    """How the videos of a frame store are made: each is decoded by an ffmpeg of its own."""
+
+    doing: ClassVar[str] = "decoding it"
+    kept: ClassVar[tuple[str, ...]] = ("ok",)
+    ffmpeg_build: str
+    raw: Path
+    policy: DecodePolicy
+    frame_prefix: str | None
+
+    def check_machine(self) -> None:
+        """StoreError when this worker's ffmpeg is not that of the others."""
+        found = build(binary())
+        if found != self.ffmpeg_build:
+            raise StoreError(
+                f"this worker's ffmpeg is {found}, the others' is {self.ffmpeg_build}",
+                do="give every node the same ffmpeg (TDN_FFMPEG), then run the command again",
+            )
+
+    def file_of(self, row: Source) -> Path | None:
+        """The video's file or frame folder."""
+        return self.raw / row.relpath if row.status == "ok" and row.relpath else None
+
+    def source_of(self, row: Source) -> str | None:
+        """sha256 of the video's file."""
+        return row.sha256 if row.status == "ok" else None
+
+    def make(self, row: Source) -> tuple[bytes | None, Outcome]:
+        """The video's frames as a blob."""
+        if row.status != "ok" or row.relpath is None:
+            status = row.status if row.status in ("missing", "refused") else "error"
+            return None, _outcome(row, failed(status, row.reason))
+        path, listed = self.raw / row.relpath, row.frames_listed
+        found = decode_video(path, self.policy, binary(), self.frame_prefix, listed)
+        fewest = self.policy.min_frames
+        if found.status in USABLE and found.n_frames < fewest:
+            also = f" ({found.reason})" if found.reason else ""
+            reason = f"{found.n_frames} frames, the minimum is {fewest}{also}"
+            found = failed("short", reason, found.fps)
+        if not found.n_frames:
+            return None, _outcome(row, found)
+        blob = pack(found.stream, found.offsets, found.width_px, found.height_px)
+        return blob, _outcome(row, found)
+
+    def reuse(self, outcome: Outcome, row: Source) -> Outcome:
+        """The same: all of it follows from the file."""
+        return outcome
+
+    def fail(self, row: Source, reason: str) -> Outcome:
+        """An `error`."""
+        return _outcome(row, failed("error", reason))
+
+
+def _outcome(row: Source, decoded: Decoded) -> Outcome:
+    return Outcome(
+        video_id=str(row.video_id),
+        n_frames=decoded.n_frames,
+        width_px=decoded.width_px,
+        height_px=decoded.height_px,
+        fps=decoded.fps,
+        source_sha256=row.sha256,
+        frames_sha256=None,
+        status=decoded.status,
+        reason=decoded.reason,
+    )
 
 
 def decode(
@@ -53,18 +124,14 @@ def decode(
             clear(folder, 0)
             return write_absent(folder, dataset.name, checked["reason"])
         ledger = _Ledger(summary.with_suffix(".parquet"), dataset.decode.videos_per_shard)
-        shards = sum(1 for _ in ledger.shards())
-        clear(folder, shards)
         ffmpeg = build(binary())
-        with Pool(workers) as pool:
-            records = make_shards(
-                pool,
-                _work(dataset, ledger, raw, folder, ffmpeg),
-                ready=lambda tasks: _begin(pool, folder, tasks),
-                again=_worth_another_try if retry_failed else None,
-                progress=progress,
-            )
-        clear(folder, shards)  # what workers that were killed meanwhile left
+        records = make_shards(
+            folder.absolute(),
+            _tasks(dataset, ledger, raw, folder, ffmpeg),
+            workers=workers,
+            retry=("error", "empty", "partial") if retry_failed else (),
+            progress=progress,
+        )
         rows = write_rows(folder, ledger.videos(records))
         ends = ((v.video_id, v.status, v.reason) for v in ledger.videos(records))
         refuse_if_bad(dataset, "decode", ends)
@@ -125,38 +192,13 @@ class _Ledger:
             )
 
 
-def _work(
-    dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg: str
-) -> Work[ShardTask]:
+def _tasks(dataset: Dataset, ledger: _Ledger, raw: Path, folder: Path, ffmpeg: str) -> Tasks:
     made_by = recipe(dataset, ffmpeg)
+    maker = FrameMaker(ffmpeg, raw.absolute(), dataset.decode, dataset.options.frame_prefix)
 
     def tasks() -> Iterator[ShardTask]:
         for shard in ledger.shards():
-            yield ShardTask(
-                shard=shard,
-                identity=identity(shard, made_by, dataset.decode.timeout_s),
-                recipe=made_by,
-                ffmpeg_build=ffmpeg,
-                raw=raw.absolute(),
-                folder=folder.absolute(),
-                policy=dataset.decode,
-                frame_prefix=dataset.options.frame_prefix,
-                blamed={},
-            )
+            name = identity(shard, made_by, dataset.decode.timeout_s)
+            yield ShardTask(shard.number, shard.rows, name, made_by, folder.absolute(), maker)
 
-    return Work(tasks, write_shard, try_videos, "decoding it")
-
-
-def _begin(pool: Pool, folder: Path, tasks: Iterator[ShardTask]) -> None:
-    """Ask every node for the folder and a file that decoding will want."""
-    rows = ((task, row) for task in tasks for row in task.shard.rows)
-    found = (task.raw / str(row.relpath) for task, row in rows if row.status == "ok")
-    refuse_blind_nodes(pool, folder.absolute(), next(found, None))
-    (folder / "index.json").unlink(missing_ok=True)  # it means a finished store
-
-
-def _worth_another_try(record: ShardRecord) -> bool:
-    return any(
-        outcome.status in ("error", "empty", "partial") and outcome.source_sha256 is not None
-        for outcome in record.outcomes
-    )
+    return tasks

@@ -13,7 +13,7 @@ from pipeline.schema.dataset import Dataset
 from pipeline.sources.archives import parts_of
 from pipeline.sources.readers import read
 from pipeline.sources.source import Source
-from pipeline.store.shard_worker import read_record
+from pipeline.store.shard_record import read_record
 from pipeline.store.shards import identity, plan, recipe
 from pipeline.video.decode_video import decode
 from pipeline.video.ffmpeg import binary, build
@@ -113,7 +113,7 @@ def finished(dataset: Dataset, rows: Sequence[Source], folder: Path) -> int:
     made_by = recipe(dataset, build(binary()))
     count = 0
     for shard in plan(rows, dataset.decode.videos_per_shard):
-        record = read_record(folder, shard)
+        record = read_record(folder, shard.number)
         wanted = identity(shard, made_by, dataset.decode.timeout_s)
         count += record is not None and record.identity == wanted
     return count

@@ -12,9 +12,10 @@ from typing import Any
 
 from pipeline.core.errors import StoreError, UsageError
 from pipeline.schema.base import nearest
-from pipeline.store.blob import ShardDigest
+from pipeline.store.blob import ShardDigest, unpack
 from pipeline.store.index import FrameIndex
 from pipeline.store.lmdb_store import ShardFile, scan
+from pipeline.video.jpeg_split import Size, is_one_jpeg, size_px
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +32,8 @@ class Finding:
 
 def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]:
     """Digest every stored video again and hold it against the index; empty when all is well.
+
+    Every frame must be exactly one JPEG, and all frames of a video of one size.
 
     The record (`shard-00017.json`) of a shard with a finding is removed, so that the next decode
     makes that shard again, from the videos; its file and the index stay as they are until then.
@@ -73,20 +76,43 @@ def _distrust(folder: Path, shard: ShardFile) -> list[Finding]:
     return []
 
 
-Read = tuple[str, list[tuple[str, str]], str]
-"""(content digest, (video id, sha256) of each entry, '' or why reading failed)"""
+Read = tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]
+"""(content digest, (video id, sha256) of each entry, (video id, what is odd about a frame of it),
+'' or why reading failed)"""
 
 
 def _read(folder: Path, shard: ShardFile) -> Read:
     digest = ShardDigest()
     found: list[tuple[str, str]] = []
+    odd: list[tuple[str, str]] = []
+
+    def look(video_id: str, blob: memoryview) -> None:
+        what = odd_frame(blob, f"{folder.name}, video {video_id}")
+        if what:
+            odd.append((video_id, what))
+
     try:
-        for video_id, size, sha256 in scan(folder, shard):
+        for video_id, size, sha256 in scan(folder, shard, look):
             digest.add(video_id.encode("utf-8", "surrogatepass"), size, sha256)
             found.append((video_id, sha256.hex()))
     except StoreError as error:
-        return "", found, error.what
-    return digest.hex(), found, ""
+        return "", found, odd, error.what
+    return digest.hex(), found, odd, ""
+
+
+def odd_frame(blob: memoryview, where: str) -> str:
+    """What is wrong with the first stored frame that is not exactly one JPEG of the size of the
+    others; '' when all are. StoreError for what is no blob."""
+    stored = unpack(blob, where)
+    size: Size | None = None
+    for number in range(stored.n_frames):
+        image = bytes(stored.jpegs[stored.offsets[number] : stored.offsets[number + 1]])
+        if not is_one_jpeg(image):
+            return f"its frame {number} is not exactly one JPEG"
+        size = size or size_px(image)
+        if size_px(image) != size:
+            return f"its frame {number} has another size than the first"
+    return ""
 
 
 class _Reader:
@@ -103,7 +129,7 @@ class _Reader:
             return self._pool.submit(_read, folder, shard).result()
         except BrokenProcessPool:
             self.close()
-            return "", [], "a damaged page kills its reader"
+            return "", [], [], "a damaged page kills its reader"
 
     def close(self) -> None:
         if self._pool is not None:
@@ -112,7 +138,7 @@ class _Reader:
 
 
 def _compare(read: Read, shard: ShardFile, expected: dict[str, str]) -> list[Finding]:
-    content, entries, problem = read
+    content, entries, odd, problem = read
     if problem:
         return [Finding(shard.name, "", problem)]
     found = dict(entries)
@@ -120,6 +146,11 @@ def _compare(read: Read, shard: ShardFile, expected: dict[str, str]) -> list[Fin
         Finding(shard.name, video_id, "its frames are not those that were indexed")
         for video_id, sha256 in expected.items()
         if video_id in found and found[video_id] != sha256
+    ]
+    wrong += [
+        Finding(shard.name, video_id, what)
+        for video_id, what in odd
+        if found[video_id] == expected.get(video_id)
     ]
     lost, foreign = expected.keys() - found.keys(), found.keys() - expected.keys()
     wrong += [Finding(shard.name, name, "it is not there") for name in sorted(lost)]

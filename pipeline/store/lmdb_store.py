@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,12 +327,17 @@ def _damage(where: str) -> Iterator[None]:
         raise StoreError(f"a shard is damaged: {reason}", where=where, do=_REDO) from None
 
 
-def scan(folder: Path, shard: ShardFile) -> Iterator[tuple[str, int, bytes]]:
+def scan(
+    folder: Path, shard: ShardFile, look: Callable[[str, memoryview], None] | None = None
+) -> Iterator[tuple[str, int, bytes]]:
     """Every (video id, size in bytes, sha256 of its blob) of a shard, in key order.
 
+    `look` is called with each id and blob, valid during the call.
     Raises StoreError where the file is missing, cut off or damaged.
     """
     with _damage(f"{folder.name}/{shard.name}"), _handles.reading(folder, shard) as transaction:
         for key, value in transaction.cursor():
             name = bytes(key).decode("utf-8", "backslashreplace")
+            if look is not None:
+                look(name, memoryview(value))
             yield name, len(value), hashlib.sha256(value).digest()

@@ -30,7 +30,7 @@ class View:
     ffmpeg_build: str
 
 
-def refuse_blind_nodes(pool: Pool, folder: Path, source: Path | None) -> None:
+def check_nodes(pool: Pool, folder: Path, source: Path | None) -> None:
     """UsageError naming the nodes that do not see `folder` and `source`, or cannot write there.
 
     Does nothing without a cluster: one machine sees what it sees.

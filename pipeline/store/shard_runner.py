@@ -1,61 +1,28 @@
 """All shards of a store: finished ones are kept, the others made, on a pool of workers.
 
-Interrupted and run again, only missing shards are made. A video that kills its worker is found by
-halving, named, and left out. What is held in memory grows by a hundred bytes or so per video.
+Interrupted and run again, only missing shards are made, and the result is the same byte for byte,
+for any number of workers and any order of completion. What is held in memory grows by a hundred
+bytes or so per video.
 """
 
 from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.core.errors import DataError, StoreError
-from pipeline.core.ray_pool import RETRIES, Crash, Pool
+from pipeline.core.ray_pool import Crash, Pool
 from pipeline.store.lmdb_store import ShardFile
-from pipeline.store.shard_worker import Outcome, ShardRecord, read_record
-from pipeline.store.shards import Shard
+from pipeline.store.nodes import check_nodes
+from pipeline.store.shard_record import Outcome, ShardRecord, file_name, read_record, record_name
+from pipeline.store.shard_worker import ShardTask, try_videos, write_shard
 
 Progress = Callable[[int, int], None]
-
-
-class Task(Protocol):
-    """One shard to make; plain data, so that it can be sent to another machine."""
-
-    @property
-    def shard(self) -> Shard: ...
-    @property
-    def identity(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def items(self) -> tuple[Any, ...]:
-        """The shard's videos; each has a `video_id`."""
-
-    def only(self: T, items: Sequence[Any]) -> T:
-        """The same task for some of its videos."""
-
-    def without(self: T, blamed: Mapping[str, str]) -> T:
-        """The same task where these videos (id: reason) are failed, and not tried."""
-
-
-T = TypeVar("T", bound=Task)
-
-
-@dataclass(frozen=True)
-class Work(Generic[T]):
-    """What kind of shards: how to list them, make one, and try one."""
-
-    tasks: Callable[[], Iterator[T]]
-    """Every shard of the plan, in order; called more than once."""
-    make: Callable[[T], ShardRecord]
-    attempt: Callable[[T], object]
-    """Does what may kill a worker, and keeps nothing."""
-    doing: str
-    """In the reason of a video that killed its worker: `decoding it`."""
+Tasks = Callable[[], Iterator[ShardTask]]
+"""Every shard of a store, in order; called more than once, since they are too many to hold."""
 
 
 class Records:
@@ -67,6 +34,9 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._files
 
     def add(self, number: int, record: ShardRecord) -> None:
         self._files[number] = record.file
@@ -84,111 +54,98 @@ class Records:
 
 
 def make_shards(
-    pool: Pool,
-    work: Work[T],
+    folder: Path,
+    tasks: Tasks,
     *,
-    ready: Callable[[Iterator[T]], None],
-    again: Callable[[ShardRecord], bool] | None = None,
+    workers: int | None,
+    retry: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Records:
-    """Records of all shards: those published already, and those made now.
+    """Records of all shards: those in `folder` already, and those made now.
 
-    `ready` looks at the tasks to do before any is begun; `again` says of a finished shard that it
-    is to be made once more. `progress(done, total)` counts videos. Raises StoreError when the disk
-    is full, DataError for a shard that cannot be made even without the videos that kill workers.
+    A finished shard with a video of a status in `retry` is made once more. `index.json` is removed
+    before the first shard is made: it means a finished store. `progress(done, total)` counts
+    videos. Raises StoreError when the disk is full, UsageError when a node of the cluster cannot
+    take part, DataError for a shard that cannot be made even without the videos that kill workers.
     """
     records = Records()
-    pending: set[int] = set()
-    total = done = 0
-    for task in work.tasks():
-        total += len(task.items)
-        record = read_record(task.folder, task.shard)
-        if record is not None and (
-            record.identity != task.identity or (again is not None and again(record))
-        ):
-            record = None
-        if record is not None:
-            records.add(task.shard.number, record)
-            done += len(record.outcomes)
-        else:
-            pending.add(task.shard.number)
+    shards = total = done = 0
+    for task in tasks():
+        shards += 1
+        total += len(task.videos)
+        record = read_record(folder, task.number)
+        if record is not None and record.identity == task.identity and not _failed(record, retry):
+            records.add(task.number, record)
+            done += len(task.videos)
+    clear(folder, shards)
     if progress is not None:
         progress(done, total)
-    if not pending:
+    if len(records) == shards:
         return records
-    shards = len(records) + len(pending)
-    ready(task for task in work.tasks() if task.shard.number in pending)
-    try:
-        for task, record in _made(pool, work, pending):
-            records.add(task.shard.number, record)
-            done += len(task.items)
-            if progress is not None:
-                progress(done, total)
-    except StoreError as error:
-        raise StoreError(
-            f"{error.what}; {len(records)} of {shards} shards are finished and whole, "
-            f"{shards - len(records)} are missing",
-            where=error.where,
-            do=error.do or "run the command again; it makes only the missing shards",
-        ) from None
+
+    def missing() -> Iterator[ShardTask]:
+        return (task for task in tasks() if task.number not in records)
+
+    with Pool(workers) as pool:
+        files = (task.maker.file_of(video) for task in missing() for video in task.videos)
+        check_nodes(pool, folder, next(filter(None, files), None))
+        (folder / "index.json").unlink(missing_ok=True)
+        try:
+            for task, record in _made(pool, missing()):
+                records.add(task.number, record)
+                done += len(task.videos)
+                if progress is not None:
+                    progress(done, total)
+        except StoreError as error:
+            raise StoreError(
+                f"{error.what}; {len(records)} of {shards} shards are finished and whole, "
+                f"{shards - len(records)} are missing",
+                where=error.where,
+                do=error.do or "run the command again; it makes only the missing shards",
+            ) from None
+    clear(folder, shards)  # what workers that were killed meanwhile left
     return records
 
 
-def _made(pool: Pool, work: Work[T], pending: set[int]) -> Iterator[tuple[T, ShardRecord]]:
-    """Shards as they are finished, each with its task."""
-    out: dict[int, T] = {}
+def _failed(record: ShardRecord, retry: Collection[str]) -> bool:
+    return any(o.status in retry and o.source_sha256 is not None for o in record.outcomes)
 
-    def tasks() -> Iterator[T]:
-        wanted = (task for task in work.tasks() if task.shard.number in pending)
-        for position, task in enumerate(wanted):
-            out[position] = task
+
+def _made(pool: Pool, tasks: Iterator[ShardTask]) -> Iterator[tuple[ShardTask, ShardRecord]]:
+    """Shards as they are finished, each with its task."""
+    running: dict[int, ShardTask] = {}
+
+    def begun() -> Iterator[ShardTask]:
+        for position, task in enumerate(tasks):
+            running[position] = task
             yield task
 
-    for position, result in pool.run(work.make, tasks()):
-        task = out.pop(position)
-        if isinstance(result, Crash):
-            result = _without_culprits(pool, work, task, result)
-        yield task, result
+    for position, result in pool.run(write_shard, begun()):
+        task = running.pop(position)
+        yield task, _without_deadly(pool, task) if isinstance(result, Crash) else result
 
 
-def _without_culprits(pool: Pool, work: Work[T], task: T, crash: Crash) -> ShardRecord:
-    """Find by halving which videos kill the worker, then make the shard without them."""
-    blamed: dict[str, str] = {}
-    parts = _halves(task.items)
-    while parts:
-        items = parts.pop()
-        # One video is blamed only for killing every worker it is given to.
-        tries = {"retries": RETRIES if len(items) == 1 else 0}
-        ((_, survived),) = pool.run(work.attempt, [task.only(items)], **tries)
-        if not isinstance(survived, Crash):
-            continue
-        if len(items) == 1:
-            blamed[str(items[0].video_id)] = f"{work.doing} failed: {survived.reason}"
-        else:
-            parts += _halves(items)
-    ((_, result),) = pool.run(work.make, [task.without(blamed)])
+def _without_deadly(pool: Pool, task: ShardTask) -> ShardRecord:
+    """The shard without those of its videos that kill every worker they are given to."""
+    alone = task.one_by_one()
+    blamed = {
+        str(alone[position].videos[0].video_id): f"{task.maker.doing} failed: {result.reason}"
+        for position, result in pool.run(try_videos, alone)
+        if isinstance(result, Crash)
+    }
+    ((_, result),) = pool.run(write_shard, [replace(task, blamed=blamed)])
     if isinstance(result, Crash):
         raise DataError(
-            f"{task.shard.file_name} cannot be made: {crash.reason}, with or without the videos "
+            f"{file_name(task.number)} cannot be made: {result.reason}, with or without the videos "
             f"that seem to cause it ({', '.join(blamed) or 'none found'})",
             do="look at the machine's memory, or run the command with --workers 1",
         )
     return result
 
 
-def _halves(items: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    middle = (len(items) + 1) // 2
-    return [part for part in (items[:middle], items[middle:]) if part]
-
-
 def clear(folder: Path, shards: int) -> None:
     """Remove leftovers of killed runs and shards beyond the first `shards`: of another plan."""
-    keep = {name for n in range(shards) for name in _names(n)}
+    keep = {name(n) for n in range(shards) for name in (file_name, record_name)}
     for path in [*folder.glob(".tmp-*"), *folder.glob("shard-*")]:
         if path.name not in keep:
             path.unlink()
-
-
-def _names(number: int) -> tuple[str, str]:
-    shard = Shard(number, ())
-    return shard.file_name, shard.record_name

@@ -26,14 +26,6 @@ class Shard:
     number: int
     rows: tuple[Source, ...]
 
-    @property
-    def file_name(self) -> str:
-        return f"shard-{self.number:05d}.lmdb"
-
-    @property
-    def record_name(self) -> str:
-        return f"shard-{self.number:05d}.json"
-
 
 def plan(rows: Sequence[Source], videos_per_shard: int) -> list[Shard]:
     """Shards of `videos_per_shard` listed videos each (the last may be smaller), by sorted id.

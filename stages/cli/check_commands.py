@@ -9,7 +9,7 @@ import typer
 
 from pipeline.core.errors import UsageError
 from stages.cli.options import AsJson, Profile, print_json, print_rich, with_profile, workspace
-from stages.cli.trees import cell_tree, figure_tree, prose_tree
+from stages.cli.trees import section_tree
 
 if TYPE_CHECKING:
     from pipeline.audit.links import Status
@@ -51,9 +51,11 @@ def audit(
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
-    """Check every printed number back to its raw files. Exit 0: clean, 1: broken, 2: could not run.
+    """Check every printed number back to its raw files.
 
-    Changes nothing. With --cell or --table only what that comes from is checked.
+    Exit 0: clean, 1: broken, 2: could not run, 3: incomplete (nothing is broken, but something that
+    the level looks at is not on this machine). Changes nothing. With --cell or --table only what
+    that comes from is checked.
     """
     from stages.commands import audit_results
 
@@ -79,8 +81,8 @@ def audit(
         print_json(found.as_json())
     else:
         _print(found, cell)
-    if found.broken:
-        raise typer.Exit(1)
+    if found.verdict != "clean":
+        raise typer.Exit(1 if found.broken else 3)
 
 
 def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
@@ -91,18 +93,13 @@ def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini")
     from stages.commands import audit_results
 
     found = audit_results.trace(workspace(profile), number)
-    context = found.context
     if as_json:
         steps = {name: list(walk) for name, walk in found.walks.items()}
         about: dict[str, Any] = {found.kind: dict(found.about)}
         about |= {"steps": steps[number]} if found.kind == "cell" else {"rests_on": steps}
         print_json(about)
-    elif found.kind == "cell":
-        print_rich(cell_tree(context, number, found.walks[number], None))
-    elif found.kind == "prose":
-        print_rich(prose_tree(context, found.about, found.walks))
     else:
-        print_rich(figure_tree(context, found.about, found.walks))
+        print_rich(section_tree(found))
 
 
 def why(
@@ -140,8 +137,7 @@ def _print(found: Result, cell: str | None) -> None:
 
     context = found.context
     if cell is not None:
-        steps = audit_results.trace(context.work, cell).walks[cell]
-        print_rich(cell_tree(context, cell, steps, found.links))
+        print_rich(section_tree(audit_results.trace(context.work, cell), found.links))
     broken = found.broken
     for link in broken[:_MOST_SHOWN]:
         typer.echo(f"{link.status}: {link.path} ({link.source} {link.relation})")
@@ -164,7 +160,7 @@ def _print(found: Result, cell: str | None) -> None:
     for line in limits(found.level):
         typer.echo(f"not seen: {line}")
     typer.echo(f"audit of {context.work.profile} at level {int(found.level)}: ", nl=False)
-    typer.echo("broken" if broken else "clean")
+    typer.echo(found.verdict)
 
 
 def _counted(found: Collection[Status], good: str) -> str:

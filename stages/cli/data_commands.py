@@ -92,7 +92,7 @@ def flow(
 
 def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:
     """The frame (or flow) store of a data set of the profile; both names are checked first."""
-    from pipeline.schema.experiments import known_dataset
+    from pipeline.schema.profiles import known_dataset
     from pipeline.store.index import read_index
 
     work = workspace(profile)
@@ -159,7 +159,7 @@ def _print_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> N
     """What `tdn check DATASET [--probe]` prints once the ledger is written."""
     from pipeline.core.files import read_json
     from stages import check
-    from stages.graph import read_plan
+    from stages.graph import typed_plan
 
     summary = read_json(work.sources(dataset))
     for line in check.lines(summary):
@@ -168,8 +168,8 @@ def _print_check(work: Workspace, dataset: str, probe: bool, progress: Any) -> N
         return
     try:
         if probe:
-            params = read_plan(work, "check", dataset)["params"]
-            check.look_inside(work, dataset, params=params, progress=progress)
+            plan_of_check = typed_plan(work, "check", dataset)
+            check.look_inside(work, dataset, plan_of_check, progress=progress)
     finally:
         for line in check.list_lines(work, dataset):
             typer.echo(line)
@@ -181,11 +181,12 @@ def _print_estimate(
     """What `tdn decode DATASET --dry-run` prints."""
     from stages import plan
     from stages.commands import estimate_decode
-    from stages.graph import read_plan
+    from stages.graph import typed_plan
 
     plan.run(work, wanted=("decode", dataset))
-    params = read_plan(work, "decode", dataset)["params"]
-    found = estimate_decode.run(work, dataset, params=params, workers=workers, sample=sample)
+    found = estimate_decode.run(
+        work, dataset, typed_plan(work, "decode", dataset), workers=workers, sample=sample
+    )
     if as_json:
         print_json(found)
         return

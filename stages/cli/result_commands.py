@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.schema.settings import settings
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import run_stage
 
@@ -22,18 +21,19 @@ def register(app: typer.Typer) -> None:
 
 
 def repro(
-    profile: Profile = "mini",
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET]...", help="rows, data sets or tables; default: all"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
+    profile: Profile = "mini",
 ) -> None:
-    """Bring a whole profile up to date with DVC, rows side by side."""
-    from pipeline.core.machine import cores
-    from pipeline.schema.experiments import load_profile
+    """Bring a profile, or what the targets rest on, up to date: many rows side by side."""
     from stages.driver import repro as driver
 
     work = workspace(profile)
-    # Rows that may use an accelerator share it badly.
-    alone = load_profile(work.manifests, profile).compute.device == "auto"
-    driver.run(work, jobs or settings(work).jobs or (1 if alone else cores()))
+    driver.run(work, driver.choice(work, jobs, targets or [], dry_run))
 
 
 def plan(profile: Profile = "mini") -> None:
@@ -78,24 +78,24 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 @profile_app.command("list")
 def profile_list() -> None:
     """Profiles, and which are switched on."""
-    from stages import profiles
+    from stages import profile_graph
 
-    for name, on, title in profiles.listing(workspace("mini")):
+    for name, on, title in profile_graph.listing(workspace("mini")):
         typer.echo(f"{'*' if on else ' '} {name:<8} {title}")
 
 
 @profile_app.command("use")
 def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
-    from stages import profiles
+    from stages import profile_graph
 
-    path = profiles.use(workspace(name))
+    path = profile_graph.use(workspace(name))
     typer.echo(f"dvc repro {path}")
 
 
 @profile_app.command("drop")
 def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Switch a profile's graph off; its data, runs and reports stay."""
-    from stages import profiles
+    from stages import profile_graph
 
-    profiles.drop(workspace(name))
+    profile_graph.drop(workspace(name))

@@ -167,13 +167,13 @@ def explain(
     """Show where a trained row looks in a video: PNG, SVG and numbers."""
     from stages import plan
     from stages.commands import explain_row
-    from stages.graph import read_plan
+    from stages.graph import typed_plan
 
     work = workspace(profile)
     plan.run(work, wanted=("predict", row))
-    params = read_plan(work, "predict", row)["params"]
+    planned = typed_plan(work, "predict", row)
     figure, paths = explain_row.run(
-        work, params, video, out, layer=layer, target=target, protocol=protocol
+        work, planned, video, out, layer=layer, target=target, protocol=protocol
     )
     found = figure.numbers
     label = f" (labelled {found['label']})" if found["label"] else ""

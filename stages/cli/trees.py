@@ -2,88 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
     from pipeline.audit.context import Context
     from pipeline.audit.links import Link
-    from pipeline.lineage.trace import Step, Walks
+    from pipeline.lineage.trace import Step
+    from stages.commands.audit_results import Traced
 
 _SYMBOLS = {"ok": "✓", "unavailable": "○"}
 
 
-def cell_tree(
-    context: Context, cell: str, steps: Iterable[Step], links: Iterable[Link] | None
-) -> Tree:
-    """The walk as a tree: one line per file, with its status where it was checked."""
+def section_tree(traced: Traced, links: Iterable[Link] | None = None) -> Tree:
+    """What a number rests on as a tree, with a line per file of its walks.
+
+    Each line has its file's status where `links` of an audit are given.
+    """
     from rich.tree import Tree
 
-    from pipeline.lineage.trace import claim_of
-    from stages.commands import audit_results as stage
-
-    about = context.cells[cell]
-    tree = Tree(f"{cell}: {about['status']}, {_measured(about)}")
-    tree.add(f"claim: {claim_of(about, stage.documents(context.work))}")
-    printed = context.work.relative(context.work.reports / "tables" / "cells.json")
+    context, section = traced.context, traced.section
     known = None if links is None else _by_path(links)
-    node = tree.add(_line(known, "printed in", printed, _sha(context, printed), "", "tables"))
-    _own(node, known, f"cell:{cell}")
-    for step in steps:
+    tree = Tree(section.name)
+    for text in section.lines:
+        tree.add(str(text))
+    if section.claim:
+        tree.add(f"claim: {section.claim}")
+    path = context.work.relative(context.work.reports / traced.file)
+    node = tree.add(_line(known, "printed in", path, _sha(context, path), "", ""))
+    _own(node, known, f"{traced.kind}:{traced.number}")
+    for step in section.steps:
         _add(tree, context, step, known)
+    for part in section.parts:
+        node = tree.add(f"{part.name}: {part.text}" if part.text else part.name)
+        for step in traced.walks.get(part.name, ()):
+            _add(node, context, step, known)
     return tree
-
-
-def prose_tree(context: Context, about: Mapping[str, Any], walks: Walks) -> Tree:
-    """A verdict, its rules with their numbers, and the walk of every cell that they read."""
-    from rich.tree import Tree
-
-    smoke = " (smoke)" if about["smoke"] else ""
-    tree = Tree(f"prose/{about['prose_id']}: printed {about['paper']}, ours {about['ours']}{smoke}")
-    tree.add(f"“{about['sentence']}” ({about['place']})")
-    path = context.work.relative(context.work.reports / "tables" / "prose.json")
-    tree.add(_line(None, "printed in", path, _sha(context, path), "", "tables"))
-    if about["rule"]:
-        side = tree.add(f"printed {about['paper']}: {about['paper_numbers']}")
-        for cell in about["cells"]:
-            side.add(f"{cell}: printed {context.cells[cell]['claimed']}")
-    if about["ours_rule"]:
-        side = tree.add(f"ours {about['ours']}, {about['ours_reason']}: {about['ours_numbers']}")
-        _walks(side, context, walks)
-    return tree
-
-
-def figure_tree(context: Context, figure: Mapping[str, Any], walks: Walks) -> Tree:
-    """A figure, its files, and the walk of every row and cell that it was drawn from."""
-    from rich.tree import Tree
-
-    tree = Tree(f"figure/{figure['key']}: {figure['state']}, {figure['title']}")
-    folder = context.work.relative(context.work.reports / "figures")
-    maker = context.evidence.maker(folder) or ""
-    for name in (*figure["files"].values(), "figures.json"):
-        path = f"{folder}/{name}"
-        tree.add(_line(None, "figures", path, _sha(context, path), maker, maker))
-    if maker:
-        record = context.evidence.runs[maker]
-        tree.add(_line(None, "record", record.path, record.sha256, "", maker))
-    _walks(tree, context, walks)
-    return tree
-
-
-def _walks(tree: Tree, context: Context, walks: Walks) -> None:
-    for name, steps in walks.items():
-        cell = context.cells.get(name)
-        node = tree.add(name if cell is None else f"{name}: {cell['status']}, {_measured(cell)}")
-        for step in steps:
-            _add(node, context, step, None)
-
-
-def _measured(cell: Mapping[str, Any]) -> str:
-    if cell["measured"] is None:
-        return "no number of ours"
-    return f"measured {cell['measured']:g} {cell['unit']}"
 
 
 def _add(tree: Tree, context: Context, step: Step, known: dict[str, list[Link]] | None) -> None:
@@ -96,7 +52,8 @@ def _add(tree: Tree, context: Context, step: Step, known: dict[str, list[Link]] 
     for other in step.beside:
         node.add(_line(known, other.role, other.path, other.sha256, "", step.run))
     if any(other.role == "ledger" for other in step.beside):
-        raw = context.work.relative(context.work.raw(record.key))
+        generated = bool(record.params.get("generated"))
+        raw = context.work.relative(context.work.raw(record.key, generated=generated))
         node.add(_line(known, "raw files", raw, "", "", step.run))
     for before in step.before:
         _add(node, context, before, known)

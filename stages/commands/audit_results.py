@@ -18,14 +18,15 @@ from pipeline.audit.why import why as reasons
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage import records
-from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.resolve_plans import resolve
 from pipeline.lineage.trace import Walks, walks
+from pipeline.reporting.prose_view import CellTexts
+from pipeline.reporting.trace_items import Section, cell_section, figure_section, prose_section
 from pipeline.schema.base import nearest
+from pipeline.schema.plan_models import parse_plan
 from stages.graph import STAGES
 from stages.networks import Catalogue
-from stages.profiles import graph_path
+from stages.profile_graph import graph_path
 
 
 def tools(work: Workspace) -> Tools:
@@ -61,104 +62,90 @@ def run(
 
 @dataclass(frozen=True)
 class Traced:
-    """What `tdn trace` shows of a `kind` (cell, prose or figure): its entry, and a walk from each
-    cell or row that it rests on."""
+    """What `tdn trace` shows of a `kind` (cell, prose or figure).
+
+    `about` is its entry in `file` (below `reports/P/`), `section` what it rests on in words, and
+    `walks` has a walk from each measured cell and each row among that.
+    """
 
     kind: str
-    about: Mapping[str, Any]
-    context: Context
-    walks: Walks
-
-
-@dataclass(frozen=True)
-class _Stated:
-    """Where sentences or figures are (a list in a JSON file), what an entry has, who writes it."""
-
+    number: str
     file: str
-    among: str
-    name: str
-    has: tuple[str, ...]
-    do: str
+    about: Mapping[str, Any]
+    section: Section
+    walks: Walks
+    context: Context
 
 
-_STATED = {
-    "prose": _Stated(
-        "tables/prose.json", "verdicts", "prose_id",
-        ("sentence", "place", "smoke", "rule", "paper", "paper_numbers", "cells",
-         "ours_rule", "ours", "ours_reason", "ours_numbers", "ours_cells"),
-        "tdn tables",
-    ),
-    "figure": _Stated(
-        "figures/figures.json", "figures", "key",
-        ("state", "title", "files", "rows", "cells"), "tdn figures",
-    ),
-}  # fmt: skip
-"""What `tdn trace` shows of each kind."""
+_LISTS = {
+    "prose": ("tables/prose.json", "verdicts", "prose_id", "tables"),
+    "figure": ("figures/figures.json", "figures", "key", "figures"),
+}
+"""Where sentences and figures are: file, list in it, name of an entry, the stage that writes it."""
 _DAMAGED = (KeyError, ValueError, TypeError)
 """What reading a file raises that this version did not write."""
 
 
 def trace(work: Workspace, number: str) -> Traced:
-    """The walks behind a cell, `prose/<id>` or `figure/<key>`.
+    """What a cell, `prose/<id>` or `figure/<key>` rests on.
 
     Raises UsageError naming the nearest when there is none, and when the file that says what a
     sentence or figure rests on is damaged or an earlier version's.
     """
     context = find(work, tools(work))
+    texts = CellTexts({"cells": context.cells, "tables": context.tables})
     if number in context.cells:
         cell = context.cells[number]
-        start = {number: cell["lineage"]["sources"]}
-        return Traced("cell", cell, context, walks(context.evidence, start))
+        section = cell_section(context.evidence, cell, texts, documents(work))
+        file = "tables/cells.json"
+        return Traced("cell", number, file, cell, section, {number: section.steps}, context)
     kind, _, name = number.partition("/")
-    about: Mapping[str, Any] | None = None
-    if kind in _STATED:
-        with _in_words(work, _STATED[kind]):
-            about = _entries(work, _STATED[kind]).get(name)
-            starts = {} if about is None else _starts(context, kind, about)
-    if about is not None:
-        return Traced(kind, about, context, walks(context.evidence, starts))
+    if kind in _LISTS:
+        with _in_words(work, kind):
+            if (entry := _entries(work, kind).get(name)) is not None:
+                return _traced(context, texts, kind, entry)
     known = list(context.cells)
-    for kind, stated in _STATED.items():
+    for other in _LISTS:
         with suppress(*_DAMAGED):
-            known += [f"{kind}/{name}" for name in _entries(work, stated)]
+            known += [f"{other}/{name}" for name in _entries(work, other)]
     raise UsageError(f"no cell, sentence or figure '{number}'", do=nearest(number, known))
 
 
-def _entries(work: Workspace, stated: _Stated) -> dict[str, Mapping[str, Any]]:
+def _entries(work: Workspace, kind: str) -> dict[str, Mapping[str, Any]]:
     """Sentences or figures by name; none where they were not made."""
-    path = work.reports / stated.file
-    entries = read_json(path)[stated.among] if path.is_file() else []
-    return {entry[stated.name]: entry for entry in entries}
+    file, among, name, _ = _LISTS[kind]
+    path = work.reports / file
+    entries = read_json(path)[among] if path.is_file() else []
+    return {entry[name]: entry for entry in entries}
 
 
-def _starts(
-    context: Context, kind: str, about: Mapping[str, Any]
-) -> dict[str, list[dict[str, str]]]:
-    """What the walks behind a sentence or figure start from: files by row or cell.
-
-    Raises KeyError or ValueError where it lacks what is shown of it.
-    """
-    about = {key: about[key] for key in _STATED[kind].has}
-    rows = about["rows"] if kind == "figure" else ()
-    cells = about["ours_cells"] if kind == "prose" else about["cells"]
-    for name in (*about["cells"], *cells):
-        if name not in context.cells:
-            raise ValueError(f"no table has the cell {name}")
+def _traced(context: Context, texts: CellTexts, kind: str, entry: Mapping[str, Any]) -> Traced:
+    """A sentence or figure; KeyError or ValueError where it lacks what is shown of it."""
+    rows: list[str] = []
+    if kind == "prose":
+        section, cells = prose_section(entry, texts), entry["ours_cells"]
+    else:
+        rows, cells = entry["rows"], entry["cells"]
+        section = figure_section(context.evidence, entry, texts, dict.fromkeys(rows, ""))
     starts = {row: _metrics(context, row) for row in rows}
-    return starts | {cell: context.cells[cell]["lineage"]["sources"] for cell in cells}
+    starts |= {cell: context.cells[cell]["lineage"]["sources"] for cell in cells}
+    file, _, name, _ = _LISTS[kind]
+    found = walks(context.evidence, starts)
+    return Traced(kind, entry[name], file, entry, section, found, context)
 
 
 @contextmanager
-def _in_words(work: Workspace, stated: _Stated) -> Iterator[None]:
+def _in_words(work: Workspace, kind: str) -> Iterator[None]:
     """Inside, what a file of an earlier version or a damaged one raises becomes a UsageError."""
+    file, _, _, stage = _LISTS[kind]
     try:
         yield
     except _DAMAGED as error:
         why = f"no {error}" if isinstance(error, KeyError) else error
         raise UsageError(
-            f"{Path(stated.file).name} was made by an earlier version or is damaged: {why}",
-            where=work.relative(work.reports / stated.file),
-            do=f"run `{stated.do} --profile {work.profile}`",
+            f"{Path(file).name} was made by an earlier version or is damaged: {why}",
+            where=work.relative(work.reports / file),
+            do=f"run `tdn {stage} --profile {work.profile}`",
         ) from None
 
 
@@ -189,55 +176,20 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
     return FORMS[form](find(work, tools(work), cell=cell, table=table))
 
 
-def put_back(work: Workspace) -> int:
-    """Put back the records of runs whose outputs DVC restored; returns how many.
-
-    Looks only at runs whose record tells of other parameters, code or input than there are now, and
-    at what follows from one whose record was put back.
-    """
-    evidence = Evidence(work)
-    moved: set[str] = set()
-    for name in evidence.in_order(evidence.runs):
-        run = evidence.runs[name]
-        plan_path = work.plan(run.stage, run.key)
-        if run.stage not in STAGES or not run.plan or not plan_path.is_file():
-            continue
-        plan = read_json(plan_path)
-        follows = any(evidence.maker(read.path) in moved for read in run.inputs)
-        saw_others = any(
-            made.sha256 != read.sha256
-            for read in run.inputs
-            if (made := evidence.made(read.path)) is not None and made.path == read.path
-        )
-        if run.plan == plan and not follows and not saw_others:
-            continue
-        stage, params = STAGES[run.stage], plan["params"]
-        if records.put_back(
-            work,
-            run.stage,
-            run.key,
-            plan=plan,
-            inputs=stage.inputs(work, run.key, params),
-            outputs=stage.outputs(work, run.key, params),
-        ):
-            moved.add(name)
-    return len(moved)
-
-
 def closing(work: Workspace) -> tuple[bool, str]:
     """Whether a finished `repro` passes level 2, and the line that says so."""
     result = run(work)
     failing = [link for link in result.broken if link.status not in REMARKS]
     remarks = counts(link for link in result.broken if link.status in REMARKS)
-    said = "; ".join(f"{n} {status}" for status, n in remarks.items())
+    remark_words = "; ".join(f"{n} {status}" for status, n in remarks.items())
     intact = sum(status in HARMLESS for status in result.cells.values())
     line = f"audit: {len(result.links) - len(result.broken)} of {len(result.links)} links hold, "
     line += f"{intact} of {len(result.cells)} numbers trace back"
     if result.prose:
         follow = sum(status in HARMLESS for status in result.prose.values())
         line += f", {follow} of {len(result.prose)} verdicts follow, their measured cells intact"
-    if said:
-        line += f" ({said}: see `tdn audit`)"
+    if remark_words:
+        line += f" ({remark_words}: see `tdn audit`)"
     for link in failing[:5]:
         line += f"\n  {link.status}: {link.path}: {link.detail}"
     return not failing, line
@@ -250,4 +202,5 @@ def _plans(work: Workspace) -> Plans:
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
-    importlib.import_module(f"stages.{stage}").run(work, key, params=params, **switches)
+    plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
+    importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.core.files import read_json
 from pipeline.core.machine import cores
 from pipeline.core.workspace import Workspace
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.plan_models import DecodePlan
 from pipeline.sources.ledger import read_ledger
 from pipeline.store.estimate import estimate, finished, unchecked
 
@@ -18,15 +18,15 @@ CORES = (1, 4, 16, 64, 256)
 
 
 def run(
-    work: Workspace, key: str, *, params: dict[str, Any], workers: int | None, sample: int
+    work: Workspace, key: str, plan: DecodePlan, *, workers: int | None, sample: int
 ) -> dict[str, Any]:
     """The expected cost of decoding a data set, as JSON values; writes nothing.
 
     Takes the ledger of `check` where there is one, and else lists the files without reading them
     all. `wall_s` maps numbers of cores to seconds. Raises AbsentData when nothing is there.
     """
-    dataset = Dataset.model_validate(params["dataset"])
-    raw, folder, summary = work.raw(key), work.frames(key), work.sources(key)
+    dataset, raw = plan.dataset, work.raw(key, generated=plan.generated)
+    folder, summary = work.frames(key), work.sources(key)
     checked = summary.is_file() and read_json(summary)["status"] == "ok"
     ledger = summary.with_suffix(".parquet")
     rows = read_ledger(ledger) if checked else unchecked(dataset, raw)

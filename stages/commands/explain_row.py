@@ -20,6 +20,7 @@ from pipeline.reporting.figures.focus import moving, video_overlap
 from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
 from pipeline.schema.base import nearest
 from pipeline.schema.dataset import DecodePolicy
+from pipeline.schema.plan_models import PredictPlan
 from pipeline.video.decode_video import decode
 from pipeline.video.ffmpeg import binary
 from stages.figure_data.clip_maps import (
@@ -47,7 +48,7 @@ class Subject:
 
 def run(
     work: Workspace,
-    params: dict[str, Any],
+    plan: PredictPlan,
     video: str,
     out: Path,
     *,
@@ -57,30 +58,31 @@ def run(
 ) -> tuple[Figure, list[Path]]:
     """Draw one row's maps over one video; returns the figure and the files written to `out`.
 
-    `params` is the row's predict plan; `video` an id of its data set or a path to a file or a
+    `video` is an id of its data set or a path to a file or a
     folder of frames. `target` names a class (default: the label, else the network's answer).
     Without `layer`, a network of two streams shows both their CAM, any other Grad-CAM of its last
     stage. Raises UsageError, AbsentData or DataError saying what to do.
     """
-    opened = open_row(work, params["row"], params)
-    viewer = Viewer(opened, _protocol(params, protocol))
+    opened = open_row(work, plan.row, plan)
+    protocol = protocol or next(iter(plan.protocols))
+    viewer = Viewer(opened, protocol)
     subject = find(opened, video)
     frames = _reader(subject)
-    clip = read_clip(viewer.rule, frames, len(subject.jpegs), subject.name, params["seed"])
+    clip = read_clip(viewer.rule, frames, len(subject.jpegs), subject.name, plan.seed)
     said = answer(opened, clip)
     chosen = _target(opened, target, said if subject.label is None else subject.label)
     classes = opened.index.classes
     name = f"{subject.name}: {classes[chosen]}"
     numbers = {
         "video": subject.name,
-        "row": params["row"],
-        "protocol": _protocol(params, protocol),
+        "row": plan.row,
+        "protocol": protocol,
         "target": classes[chosen],
         "answer": classes[said],
         "label": None if subject.label is None else classes[subject.label],
         "frames": list(clip.indices),
     }
-    two_streams = params["model"]["architecture"] == "featdiff"
+    two_streams = plan.network.architecture == "featdiff"
     draw = _two_maps if two_streams and not layer else _one_map
     figure = draw(opened, clip, chosen, layer or LAST, name, numbers)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +108,7 @@ def find(opened: Opened, video: str) -> Subject:
         return Subject(video, label, opened.index.store().jpegs(video))
     path = Path(video)
     if not path.exists():
-        dataset = opened.params["data"]["name"]
+        dataset = opened.plan.data.name
         raise UsageError(
             f"'{video}' is no video of {dataset} and no file",
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
@@ -129,17 +131,13 @@ def _reader(subject: Subject) -> Any:
     return frames
 
 
-def _protocol(params: dict[str, Any], protocol: str) -> str:
-    return protocol or str(next(iter(params["protocols"])))
-
-
 def _target(opened: Opened, target: str, default: int) -> int:
     classes = list(opened.index.classes)
     if not target:
         return default
     if target not in classes:
         raise UsageError(
-            f"'{target}' is no class of {opened.params['data']['name']}",
+            f"'{target}' is no class of {opened.plan.data.name}",
             do=nearest(target, classes),
         )
     return classes.index(target)

@@ -8,7 +8,9 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.dataset import Dataset, load_dataset
-from pipeline.schema.experiments import Recipe, load_experiments, load_profile, load_recipes
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.recipes import Recipe, load_recipes
 from pipeline.schema.table_layouts import Manifests, load_all
 
 _STEP_OVER_FORWARD = 3

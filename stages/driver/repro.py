@@ -1,209 +1,134 @@
-"""`tdn repro`: one profile up to date, data sets and rows side by side, over plain DVC.
+"""`tdn repro`: one profile up to date, as many chains side by side as there are cores.
 
-DVC runs one stage at a time, so chains of stages (all of one data set, all of one row) are driven
-as separate `dvc repro --single-item` processes that wait for each other's lock; plain `dvc repro`
-does the same work serially with the same result.
+DVC says what may have changed; a stage's own run record says whether it has to run; DVC then
+records what was done, and has the last word on whether all is up to date. Plain `dvc repro` does
+the same work one stage after another, with the same result.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 
 from pipeline.core.errors import TdnError
+from pipeline.core.machine import accelerator_files, cores
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import STARTS, load_experiments, load_profile
-from stages import plan, profiles
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.settings import settings
+from stages import plan, profile_graph
 from stages.commands import audit_results as audit
-from stages.driver.drive import Board, Dvc
+from stages.driver import dvc_record
+from stages.driver.chains import (
+    REPORT,
+    Chain,
+    address,
+    affected,
+    behind,
+    every_chain,
+    resolve_targets,
+)
 from stages.driver.memory import Meter
-from stages.driver.warm import forking, warm
-from stages.graph import say
-
-_DATA_STAGES = ("mini", "check", "decode", "flow")
-_ROW_STAGES = ("train", "predict", "score")
+from stages.driver.run_chains import clock, run_chains
+from stages.graph import say, up_to_date
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Stages of one data set, start or row, in order, and the chains that come before."""
+class Choice:
+    """What a user asks for: how many chains side by side, whether chains may use accelerators,
+    targets (none: everything), whether only to say what would run."""
 
-    title: str
-    group: str
-    """Under which its time is counted."""
-    stages: tuple[str, ...]
-    after: frozenset[str]
-
-    @property
-    def pattern(self) -> str:
-        """What all its stages match and no other's: DVC reads its files once for each target.
-
-        The first letters tell a data set's stages from those of a row of the same name.
-        """
-        if len(self.stages) == 1:
-            return self.stages[0]
-        heads = "".join(sorted({stage[0] for stage in self.stages}))
-        return f"[{heads}]*@{self.stages[0].partition('@')[2]}"
+    jobs: int
+    accelerated: bool
+    targets: list[str]
+    dry_run: bool
 
 
-def run(work: Workspace, jobs: int) -> None:
-    """Bring the profile up to date, `jobs` chains side by side; says where the report is.
+def choice(work: Workspace, jobs: int, targets: list[str], dry_run: bool) -> Choice:
+    """A user's words, completed from params.yaml and the profile; `jobs` 0 is no choice."""
+    accelerated = load_profile(work.manifests, work.profile).compute.device == "auto"
+    # Rows of such a profile use all cores where there is no accelerator.
+    alone = accelerated and not accelerator_files()
+    jobs = jobs or settings(work).jobs or (1 if alone else cores())
+    return Choice(jobs, accelerated, targets, dry_run)
 
-    Raises TdnError naming what failed, after everything else has finished.
+
+def run(work: Workspace, choice: Choice) -> None:
+    """Bring the profile, or what rests behind the targets, up to date.
+
+    Raises TdnError naming what failed, after everything else has finished, and when DVC or the
+    audit finds that not everything fits in the end.
     """
-    graph = profiles.use(work)
+    graph = profile_graph.use(work)
     began = time.monotonic()
-    with Meter() as memory:
-        with forking(work.root, "dvc") as forks:
-            plan.run(work)  # sees data put there since, which no dependency of DVC's shows
-            dvc = Dvc(work.root, forks)
-            try:
-                changed = _changed(dvc, graph)
-                if changed:
-                    with warm(work.root) as dvc.extra:
-                        _bring_up_to_date(work, dvc, graph, jobs)
-            except BaseException:
-                dvc.stop()
-                raise
-        if changed:
-            say(f"done in {_clock(time.monotonic() - began)}.")
-        else:
-            say(f"{work.profile} is up to date.")
+    plan.run(work)  # also sees data put there since, which no dependency of DVC's shows
+    chains = every_chain(work)
+    wanted = resolve_targets(work, chains, choice.targets)
+    changed = dvc_record.changed(work.root, graph)
+    todo = affected(chains, changed)
+    if wanted:
+        within = behind(chains, wanted)
+        todo = {name: chain for name, chain in todo.items() if name in within}
+    if choice.dry_run:
+        _tell(work, todo)
+        return
+    if todo or changed & {"plan"}:
+        with Meter() as memory:
+            _run(work, graph, todo, choice, changed & {"plan"})
+        say(
+            f"done in {clock(time.monotonic() - began)}; memory: at most "
+            f"{memory.peak_bytes / 2**30:.2f} GiB at once, all processes together"
+        )
+    else:
+        say(f"{', '.join(choice.targets) or work.profile}: up to date.")
+    if not wanted:
         _close(work)
-    if changed and memory.peak_bytes is not None:
-        say(f"memory: at most {memory.peak_bytes / 2**30:.2f} GiB at once, all processes together")
 
 
-def _bring_up_to_date(work: Workspace, dvc: Dvc, graph: str, jobs: int) -> None:
-    code, printed = dvc("repro", "--quiet", f"{graph}:plan")
-    if code:
-        sys.stderr.write(printed)
-        raise TdnError("plan failed", do="read the messages above and run again")
-    todo = chains(work, _changed(dvc, graph))
-    failed = _side_by_side(dvc, graph, todo, jobs) if todo else []
-    if failed:
+def _run(
+    work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice, planned: set[str]
+) -> None:
+    """Run the chains and have DVC record what is up to date; TdnError when something failed."""
+
+    def record(addresses: set[str]) -> None:
+        dvc_record.record(work.root, graph, addresses)
+
+    result = run_chains(work, todo, choice.jobs, accelerated=choice.accelerated, record=record)
+    record(planned | result.unrecorded)
+    if result.failed:
+        without = f"; left out for it: {', '.join(result.left_out)}" if result.left_out else ""
+        shown = " (tables and report show what was there before of these)" if REPORT in todo else ""
         raise TdnError(
-            f"failed: {', '.join(failed)}; what follows from it was not run",
+            f"failed: {', '.join(result.failed)}{without}{shown}",
             do="read the messages above, mend the cause and run the same command again",
         )
-    audit.put_back(work)
-    say("tables, figures and report …")
-    code, printed = dvc("repro", graph, capture=True)
-    if code:
-        sys.stderr.write(printed)
-        raise TdnError("dvc repro failed", do="read the messages above, mend the cause, run again")
-    audit.put_back(work)
-
-
-def chains(work: Workspace, changed: list[str]) -> dict[str, Chain]:
-    """What is to run, by name: every chain that holds a changed stage or follows one that does."""
-    profile = load_profile(work.manifests, work.profile)
-    rows = load_experiments(work.manifests, profile)
-    every: dict[str, Chain] = {}
-    for name in profile.datasets:
-        stages = [f"{stage}@{name}" for stage in _DATA_STAGES]
-        kept = stages if name in profile.flow else stages[:-1]
-        kept = kept if profile.generated else kept[1:]
-        every[f"data.{name}"] = Chain(f"data {name}", "data sets", tuple(kept), frozenset())
-    for name in STARTS:
-        every[name] = Chain(f"start {name}", "starts", (f"pretrain@{name}",), frozenset())
-    for key, row in rows.items():
-        stages = [f"{stage}@{key}" for stage in _ROW_STAGES]
-        every[key] = Chain(
-            f"row {key}",
-            f"rows on {row.dataset}",
-            tuple(stages),
-            frozenset({f"data.{row.dataset}", row.start}),
+    left = dvc_record.changed(work.root, graph) & {a for c in todo.values() for a in c.addresses}
+    if left:
+        raise TdnError(
+            f"DVC says that {', '.join(sorted(left)[:5])} changed meanwhile",
+            do="let nothing else write to this checkout, then run the same command again",
         )
-    every["cost.all"] = Chain("costs", "costs", ("cost",), frozenset())
-    names = {address.rpartition(":")[2] for address in changed}
-    todo: dict[str, Chain] = {}
-    for name in TopologicalSorter(
-        {key: chain.after for key, chain in every.items()}
-    ).static_order():
-        chain = every[name]
-        if names & set(chain.stages) or todo.keys() & chain.after:
-            todo[name] = chain
-    return todo
 
 
-def _side_by_side(dvc: Dvc, graph: str, todo: Mapping[str, Chain], jobs: int) -> list[str]:
-    """Run every chain after those it follows, `jobs` at a time; returns the titles of those that
-    failed. What follows a failed one is left out."""
-    failed: list[str] = []
-    left_out: set[str] = set()
-    began = time.monotonic()
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    board = Board(dvc.root / ".tdn" / "progress")
-
-    def one(name: str) -> tuple[int, str, float]:
-        start = time.monotonic()
-        target = f"{graph}:{todo[name].pattern}"
-        words = ("--wait-for-lock", "repro", "--single-item", "--glob", target)
-        code, printed = dvc(*words, capture=True, note=board.place(name))
-        board.drop(name)
-        return code, printed, time.monotonic() - start
-
-    order = TopologicalSorter({name: todo.keys() & chain.after for name, chain in todo.items()})
-    order.prepare()
-    pending: dict[Future[tuple[int, str, float]], str] = {}
-    spent: Counter[str] = Counter()
-    number = 0
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        try:
-            while order.is_active():
-                for name in order.get_ready():
-                    if todo[name].after & left_out:
-                        left_out.add(name)
-                        number += 1
-                        order.done(name)
-                    else:
-                        pending[pool.submit(one, name)] = name
-                if not pending:
-                    continue
-                future = next(as_completed(pending))
-                code, printed, seconds = future.result()
-                name = pending.pop(future)
-                number += 1
-                spent[todo[name].group] += round(seconds)
-                left = (time.monotonic() - began) / number * (len(todo) - number)
-                state = "ok" if code == 0 else f"failed ({code})"
-                say(
-                    f"{clear}{number} of {len(todo)}: {todo[name].title} {state} in "
-                    f"{_clock(seconds)}, about {_clock(left)} left"
-                )
-                if code:
-                    failed.append(todo[name].title)
-                    left_out.add(name)
-                    sys.stderr.write(printed)
-                order.done(name)
-        except BaseException:
-            for future in pending:
-                future.cancel()
-            dvc.stop()
-            raise
-        finally:
-            board.close()
-    parts = [f"{group} {_clock(seconds)}" for group, seconds in spent.most_common()]
-    say(f"where the time went ({jobs} side by side): {', '.join(parts)}")
-    return failed
+def _tell(work: Workspace, todo: Mapping[str, Chain]) -> None:
+    """Say which stages would run, and which were done before and would only be recorded."""
+    count = 0
+    for chain in todo.values():
+        follows = False
+        for stage in chain.stages:
+            # What follows a stage that runs is judged when that has run.
+            done = not follows and _is_done(work, *stage)
+            follows = follows or not done
+            count += not done
+            print(f"{address(stage)}{' (done before, to be recorded)' if done else ''}")
+    say(f"{count} stages would run or be looked at, in {len(todo)} chains")
 
 
-def _changed(dvc: Dvc, graph: str) -> list[str]:
-    """Addresses of the graph's stages that DVC would run."""
-    code, printed = dvc("status", "--json", graph, capture=True)
-    start = printed.find("{")
-    if code or start < 0:
-        sys.stderr.write(printed)
-        raise TdnError("dvc status failed", do="read the message above and mend the cause")
-    found: dict[str, object] = json.loads(printed[start : printed.rindex("}") + 1])
-    return sorted(found)
+def _is_done(work: Workspace, name: str, key: str) -> bool:
+    try:
+        return up_to_date(work, name, key)
+    except TdnError:
+        return False
 
 
 def _close(work: Workspace) -> None:
@@ -216,8 +141,3 @@ def _close(work: Workspace) -> None:
             "the results do not trace back to what they are made from",
             do=f"look with `tdn audit --profile {work.profile}`, mend the cause and run this again",
         )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -22,10 +22,10 @@ from stages.figure_data.clip_maps import (
     Viewer,
     activation,
     attention,
-    drawn,
     eval_videos,
     map_side,
-    spread,
+    one_per_class,
+    sample_videos,
 )
 from stages.figure_data.figure_inputs import Context
 from stages.figure_data.truth import Truth
@@ -83,7 +83,7 @@ def gradcam(context: Context, key: str, spec: GradCam) -> list[Figure]:
     if not labels:
         return [context.nothing(key, spec, absent)]
     first = context.open(next(iter(labels)))
-    truth = context.truth(first.params["data"]["name"])
+    truth = context.truth(first.plan.data.name)
     shown, measured = _videos(context, first, key, spec)
     tally, seen = Tally(), dict[str, dict[str, Seen]]()
     side = (0, 0)
@@ -98,11 +98,11 @@ def gradcam(context: Context, key: str, spec: GradCam) -> list[Figure]:
     strips = [
         _strip(first, video, {row: seen[row][video.video_id] for row in labels}) for video in shown
     ]
-    said = describe(numbers, labels, spec.layer, side)
-    caption = context.caption(spec, list(labels), spec.protocol, found=said)
+    finding = describe(numbers, labels, spec.layer, side)
+    caption = context.caption(spec, list(labels), spec.protocol, found=finding)
     draw = draw_all if spec.frames == "all" else draw_center
     figure = draw(key, spec.title, caption, labels, strips, numbers)
-    return [context.note(figure, list(labels), absent, found=said)]
+    return [context.note(figure, list(labels), absent, found=finding)]
 
 
 def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
@@ -111,7 +111,7 @@ def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
         return [context.nothing(key, spec, {spec.row: reason})]
     viewer = context.viewer(spec.row, spec.protocol)
     opened = viewer.opened
-    truth = context.truth(opened.params["data"]["name"])
+    truth = context.truth(opened.plan.data.name)
     shown, measured = _videos(context, opened, key, spec)
     tally = Tally()
     for video in measured:
@@ -123,10 +123,10 @@ def cam(context: Context, key: str, spec: Cam) -> list[Figure]:
     side = map_side(opened, viewer.clip(shown[0]), "image.res5")
     labels = {"image": "image network", "difference": "difference network"}
     numbers = {"map_px": list(side), **_ids(shown), **tally.numbers()}
-    said = describe(numbers, labels, "res5", side)
-    caption = context.caption(spec, [spec.row], spec.protocol, found=said)
+    finding = describe(numbers, labels, "res5", side)
+    caption = context.caption(spec, [spec.row], spec.protocol, found=finding)
     figure = draw_cam(key, spec.title, caption, pairs, numbers)
-    return [context.note(figure, [spec.row], {}, found=said)]
+    return [context.note(figure, [spec.row], {}, found=finding)]
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,9 @@ def _videos(
     if not videos:
         raise AbsentData("no usable test video", do="look at the decode counts in the report")
     by_id = {video.video_id: video for video in videos}
-    named = spec.show_ids.get(context.params["profile"], [])
+    named = spec.show_ids.get(context.plan.profile, [])
     shown = [by_id[video_id] for video_id in named if video_id in by_id]
-    return shown or spread(videos, spec.show), drawn(videos, spec.measure, key)
+    return shown or one_per_class(videos, spec.show), sample_videos(videos, spec.measure, key)
 
 
 def _ids(shown: Sequence[Video]) -> dict[str, Any]:

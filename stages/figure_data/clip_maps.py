@@ -18,9 +18,12 @@ from pipeline.clips.transforms import eval_views, normalise
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import PredictPlan
 from pipeline.store.index import FrameIndex, Video
+from stages.device import set_up_device
 from stages.figure_data.truth import Truth
-from stages.row import absent_reason, build_network, eval_clips, open_index, start
+from stages.row_clips import absent_data, eval_clips, open_index
+from stages.row_network import build_network
 from stages.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import ClipNetwork
@@ -35,7 +38,7 @@ class Opened:
     """A trained row: its network in evaluation mode and its data set's index."""
 
     row: str
-    params: Params
+    plan: PredictPlan
     model: ClipNetwork
     index: FrameIndex
     device: torch.device
@@ -56,12 +59,12 @@ class Clip:
     indices: tuple[int, ...]
 
 
-def missing(work: Workspace, row: str, params: Params) -> str:
+def missing(work: Workspace, row: str, plan: PredictPlan) -> str:
     """Why a row cannot be looked into; empty when it can."""
     outcome = work.run(row) / "train" / "outcome.json"
-    if params["data"]["input"] != "frames":
-        return f"it reads {params['data']['input']}, and maps are drawn over frames"
-    if absent := absent_reason(work, params["data"]):
+    if plan.data.input != "frames":
+        return f"it reads {plan.data.input}, and maps are drawn over frames"
+    if absent := absent_data(work, plan.data):
         return absent
     if not outcome.is_file():
         return "the row is not trained"
@@ -71,30 +74,30 @@ def missing(work: Workspace, row: str, params: Params) -> str:
     return "" if (outcome.parent / "weights.pt").is_file() else "the row has no weights"
 
 
-def open_row(work: Workspace, row: str, params: Params) -> Opened:
+def open_row(work: Workspace, row: str, plan: PredictPlan) -> Opened:
     """The row's network with its trained weights. Raises AbsentData when there are none."""
-    if reason := missing(work, row, params):
+    if reason := missing(work, row, plan):
         do = f"run `make repro`, or `tdn train {row}`, in profile {work.profile}"
         raise AbsentData(f"cannot look into {row}: {reason}", do=do)
-    device = start(params)
-    index = open_index(work, params)
-    model = build_network(params, len(index.classes), seed=params["seed"])
+    device = set_up_device(plan.compute)
+    index = open_index(work, plan.data)
+    model = build_network(row, plan.network, len(index.classes), seed=plan.seed)
     weights = work.run(row) / "train" / "weights.pt"
     do = f"run `tdn train {row} --profile {work.profile}`"
     model.load_state_dict(load_tensors(weights, what=f"the weights of {row}", do=do))
-    return Opened(row, params, model.to(device).eval(), index, device)
+    return Opened(row, plan, model.to(device).eval(), index, device)
 
 
 def clip_rule(opened: Opened, protocol: str) -> EvalRule:
     """The protocol's first clip with the row's own T and one crop in the middle."""
-    known = opened.params["protocols"]
+    known = opened.plan.protocols
     if protocol not in known:
         raise UsageError(
             f"{opened.row} is not tested under protocol '{protocol}'",
             where="manifests/",
             do=f"its protocols: {', '.join(known)}",
         )
-    row = eval_clips(opened.params, opened.index, opened.model.window, protocol)
+    row = eval_clips(opened.plan, opened.index, opened.model.window, protocol)
     rule = row.dataset.rule
     assert isinstance(rule, EvalRule)
     crops = "full" if rule.protocol.crops == "full" else "center"
@@ -148,7 +151,7 @@ class Viewer:
         def frames(wanted: Sequence[int]) -> list[Tensor]:
             return list(read_frames(self._store, video.video_id, wanted))
 
-        seed = self.opened.params["seed"]
+        seed = self.opened.plan.seed
         return read_clip(self.rule, frames, video.n_frames, video.video_id, seed)
 
     def objects(
@@ -214,11 +217,11 @@ def map_side(opened: Opened, clip: Clip, layer: str) -> tuple[int, int]:
 
 def eval_videos(opened: Opened) -> list[Video]:
     """The row's usable, labelled test videos, by id."""
-    listed = opened.index.split(opened.params["data"]["val"])
+    listed = opened.index.split(opened.plan.split)
     return [video for video in listed if video.usable and video.labels]
 
 
-def spread(videos: Sequence[Video], count: int) -> list[Video]:
+def one_per_class(videos: Sequence[Video], count: int) -> list[Video]:
     """The first video of each of `count` classes that are spread evenly over all classes."""
     first: dict[int, Video] = {}
     for video in videos:
@@ -229,7 +232,7 @@ def spread(videos: Sequence[Video], count: int) -> list[Video]:
     return [first[number] for number in chosen]
 
 
-def drawn(videos: Sequence[Video], count: int, key: str) -> list[Video]:
+def sample_videos(videos: Sequence[Video], count: int, key: str) -> list[Video]:
     """`count` videos drawn once for `key`, the same for every row, in order of their ids."""
     if count >= len(videos):
         return list(videos)

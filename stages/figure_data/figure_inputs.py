@@ -11,6 +11,7 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, empty
 from pipeline.schema.figure_list import Figure as Spec
+from pipeline.schema.plan_models import FiguresPlan
 from stages.figure_data.clip_maps import Opened, Viewer, missing, open_row
 from stages.figure_data.truth import Truth
 
@@ -19,25 +20,25 @@ Params = dict[str, Any]
 
 @dataclass
 class Context:
-    """One profile's results, read on demand. `params` is the plan of the figures stage."""
+    """One profile's results, read on demand."""
 
     work: Workspace
-    params: Params
+    plan: FiguresPlan
     _opened: dict[str, Opened] = field(default_factory=dict, repr=False)
     _truths: dict[str, Truth] = field(default_factory=dict, repr=False)
 
     def missing(self, row: str) -> str:
         """Why a row has no trained network here; empty when it has."""
-        if row not in self.params["rows"]:
+        if row not in self.plan.rows:
             return "not a row of this profile"
-        return missing(self.work, row, self.params["rows"][row])
+        return missing(self.work, row, self.plan.rows[row])
 
     def open(self, row: str) -> Opened:
         """The row's network; the last few stay open."""
         if row not in self._opened:
             if len(self._opened) >= 2:
                 self._opened.pop(next(iter(self._opened)))
-            self._opened[row] = open_row(self.work, row, self.params["rows"][row])
+            self._opened[row] = open_row(self.work, row, self.plan.rows[row])
         return self._opened[row]
 
     def viewer(self, row: str, protocol: str | None = None) -> Viewer:
@@ -46,11 +47,11 @@ class Context:
         UsageError when the row is not tested under it.
         """
         opened = self.open(row)
-        return Viewer(opened, protocol or next(iter(opened.params["protocols"])))
+        return Viewer(opened, protocol or next(iter(opened.plan.protocols)))
 
     def truth(self, dataset: str) -> Truth | None:
         """The true objects of a generated data set."""
-        miniature = self.params["datasets"][dataset]["miniature"]
+        miniature = self.plan.datasets[dataset].miniature
         if miniature is None:
             return None
         if dataset not in self._truths:
@@ -60,7 +61,7 @@ class Context:
     def metrics(self, row: str, protocol: str) -> Params | str:
         """A row's metrics under a protocol, or why there are none."""
         path = self.work.metrics(row)
-        if row not in self.params["rows"]:
+        if row not in self.plan.rows:
             return "not a row of this profile"
         if not path.is_file():
             return "not scored"
@@ -86,17 +87,15 @@ class Context:
 
     def classes(self, row: str) -> list[str]:
         """The class names of a row's data set, by index."""
-        dataset = self.params["rows"][row]["data"]["name"]
+        dataset = self.plan.rows[row].data.name
         names: list[str] = read_json(self.work.frames(dataset) / "index.json")["classes"]
         return names
 
     def dataset_title(self, row: str) -> str:
         """A row's data set as captions name it."""
-        name = self.params["rows"][row]["data"]["name"]
-        about = self.params["datasets"][name]
-        return (
-            f"{about['title']}{', generated miniature' if about['miniature'] is not None else ''}"
-        )
+        name = self.plan.rows[row].data.name
+        about = self.plan.datasets[name]
+        return f"{about.title}{', generated miniature' if about.miniature is not None else ''}"
 
     def caption(
         self,
@@ -111,7 +110,7 @@ class Context:
         parts = [spec.remark.strip(), found]
         if rows:
             titles = list(dict.fromkeys(self.dataset_title(row) for row in rows))
-            smoke = " (smoke)" if self.params["smoke"] else ""
+            smoke = " (smoke)" if self.plan.smoke else ""
             tested = f"; protocol {protocol}" if protocol else ""
             parts.append(
                 f"Data: {'; '.join(titles)}{smoke}, {split}{tested}; "

@@ -12,7 +12,7 @@ from pipeline.core.errors import AbsentData
 from pipeline.reporting.figures.canvas import Figure
 from pipeline.reporting.figures.kernels import Sample, draw_kernels
 from pipeline.schema.figure_list import Kernels, Place
-from stages.figure_data.clip_maps import Viewer, drawn, eval_videos
+from stages.figure_data.clip_maps import Viewer, eval_videos, sample_videos
 from stages.figure_data.figure_inputs import Context, reasons
 from tdn_model.models.tanet import capture_kernels
 
@@ -40,10 +40,10 @@ def kernels(context: Context, key: str, spec: Kernels) -> list[Figure]:
         for place, sample in made.items():
             found[place][label] = _merge(found[place].get(label, Sample()), sample)
     readings = " ".join(f"{name}: {place.reading}." for name, place in spec.places.items())
-    said = f"{readings} At most {spec.videos} test videos per data set. Half violins: "
-    said += "the data sets; bars from quartile to quartile, white dots at the median."
+    finding = f"{readings} At most {spec.videos} test videos per data set. Half violins: "
+    finding += "the data sets; bars from quartile to quartile, white dots at the median."
     protocol = "each row's first"
-    caption = context.caption(spec, rows, protocol, found=said)
+    caption = context.caption(spec, rows, protocol, found=finding)
     why = reasons(absent)
     figure = draw_kernels(key, spec.title, caption, found, heads=heads, missing=why)
     return [context.note(figure, rows, absent)]
@@ -59,7 +59,7 @@ def block_of(model: nn.Module, place: Place) -> str:
 def adaptive(viewer: Viewer, count: int, key: str, blocks: Mapping[str, str]) -> dict[str, Sample]:
     """V (videos, C, T) and Θ (videos, C, 3) of `count` drawn test videos at each place."""
     opened = viewer.opened
-    videos = drawn(eval_videos(opened), count, key)
+    videos = sample_videos(eval_videos(opened), count, key)
     if not videos:
         raise AbsentData("no usable test video", do="look at the decode counts in the report")
     local: dict[str, list[np.ndarray]] = {place: [] for place in blocks}

@@ -6,16 +6,12 @@ every pixel that the objects change belongs to them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.files import canonical_json
 from pipeline.mini.layouts import LAYOUTS
 from pipeline.mini.motion_plan import ScenePlan, draw_scene, plan_scenes
 from pipeline.mini.render import render
@@ -28,9 +24,8 @@ _LEAST_LEVELS = 6
 class Truth:
     """The objects of one generated data set's videos."""
 
-    def __init__(self, dataset: str, miniature: Mapping[str, Any]) -> None:
-        # Ids depend on the order of keys: the generator reads them sorted, from its plan.
-        self._miniature = Miniature.model_validate(json.loads(canonical_json(dict(miniature))))
+    def __init__(self, dataset: str, miniature: Miniature) -> None:
+        self._miniature = miniature
         self._masks: dict[str, npt.NDArray[np.bool_]] = {}
         self._found: dict[str, tuple[ScenePlan, bool]] = {}
         for plan in plan_scenes(dataset, self._miniature):

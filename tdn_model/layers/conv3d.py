@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tdn_model.contract import PUBLISHED_WIDTH, ClipNetwork, NetworkShape, check_at_least
 
 Triple = tuple[int, int, int]
+"""Kernels, strides and pools along (time, height, width)."""
 
 
 class ConvBN3d(nn.Module):

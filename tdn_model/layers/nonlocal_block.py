@@ -15,6 +15,7 @@ from tdn_model.contract import check_choice
 from tdn_model.layers.conv3d import Triple
 
 FORMS = ("embedded_gaussian", "dot_product")
+"""How the affinity of two positions is normalised (section 3.2)."""
 
 
 class NonLocal(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tdn_model.layers.conv3d import ConvBN3d, conv3d
 
 CUBE = (3, 3, 3)
+"""Kernel along (time, height, width)."""
 
 
 class Activated(nn.Module):
@@ -89,6 +90,6 @@ def make_preact_stage(
     in_channels: int, out_channels: int, count: int, stride: int, *, smart: bool
 ) -> nn.Sequential:
     """`count` blocks, of which the first has the stride."""
-    made = [PreactBlock(in_channels, out_channels, stride, smart=smart)]
-    made += [PreactBlock(out_channels, out_channels, 1, smart=smart) for _ in range(count - 1)]
-    return nn.Sequential(*made)
+    blocks = [PreactBlock(in_channels, out_channels, stride, smart=smart)]
+    blocks += [PreactBlock(out_channels, out_channels, 1, smart=smart) for _ in range(count - 1)]
+    return nn.Sequential(*blocks)

@@ -40,8 +40,11 @@ BACKBONES: Mapping[str, Counts] = {
 EXPANSION = 4
 """A bottleneck's output channels per inner channel."""
 TOTAL_STRIDE = 32
+"""Pixels of a frame per position of the last maps, in each direction."""
 STAGES = (2, 3, 4, 5)
+"""Stages made of residual blocks."""
 SLOTS = ("before_conv1", "after_conv1", "after_conv2", "after_conv3")
+"""Places inside a bottleneck for a temporal module; empty ones hold the identity."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,13 @@ def block_positions(config: ResNetConfig, stage: int) -> Iterator[BlockPosition]
 
 
 Slots = Mapping[str, nn.Module]
+"""Modules by the name of their slot."""
 SlotFactory = Callable[[BlockPosition], Slots]
+"""Makes the modules of one bottleneck."""
 
 
 def no_slots(position: BlockPosition) -> Slots:
+    """A plain bottleneck."""
     return {}
 
 
@@ -228,6 +234,10 @@ class SegmentResNet(ClipNetwork):
         """Initialise as the released networks do when no ImageNet weights are given."""
         init_convolutions_(self)
         reset_classifier_(self.classifier)
+
+    def imagenet_sources(self) -> dict[str, str]:
+        """Prefixes of keys beyond the backbone → the backbone's prefix whose weights they copy."""
+        return {}
 
     def features(self, clips_BTFCHW: Tensor) -> Tensor:
         """The last stage's maps `(N, C, H/32, W/32)`."""

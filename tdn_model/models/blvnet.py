@@ -37,6 +37,7 @@ BACKBONES = {
     "resnet50": (3, 4, 6, 3),
     "resnet101": (4, 8, 18, 3),
 }
+"""Blocks in stages 2 to 5; the tables call the networks by the plain names."""
 PAIR = 2
 """Frames that are read together: one at full, one at half the resolution."""
 

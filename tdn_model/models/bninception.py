@@ -39,39 +39,45 @@ BACKBONE = "bninception"
 PUBLISHED_UNITS = (1, 3, 5, 2)
 """Units in stages 2 to 5; the first, the stem's, cannot be changed."""
 MIN_SIZE_PX = 32
+"""The network's total stride."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class UnitPlan:
     """Output channels of a unit's branches; without a projection the unit halves the map."""
 
     one: int
+    """1×1."""
     three: tuple[int, int]
+    """1×1, 3×3."""
     double: tuple[int, int]
+    """1×1, and each of 3×3, 3×3."""
     projection: int
+    """The 1×1 behind the pool."""
     pool: str = "avg"
 
     @property
     def halves(self) -> bool:
+        """Whether the unit has stride 2."""
         return self.projection == 0
 
 
-STAGES: tuple[tuple[Plan, ...], ...] = (
+STAGES: tuple[tuple[UnitPlan, ...], ...] = (
     (
-        Plan(64, (64, 64), (64, 96), 32),
-        Plan(64, (64, 96), (64, 96), 64),
-        Plan(0, (128, 160), (64, 96), 0, "max"),
+        UnitPlan(64, (64, 64), (64, 96), 32),
+        UnitPlan(64, (64, 96), (64, 96), 64),
+        UnitPlan(0, (128, 160), (64, 96), 0, "max"),
     ),
     (
-        Plan(224, (64, 96), (96, 128), 128),
-        Plan(192, (96, 128), (96, 128), 128),
-        Plan(160, (128, 160), (128, 160), 128),
-        Plan(96, (128, 192), (160, 192), 128),
-        Plan(0, (128, 192), (192, 256), 0, "max"),
+        UnitPlan(224, (64, 96), (96, 128), 128),
+        UnitPlan(192, (96, 128), (96, 128), 128),
+        UnitPlan(160, (128, 160), (128, 160), 128),
+        UnitPlan(96, (128, 192), (160, 192), 128),
+        UnitPlan(0, (128, 192), (192, 256), 0, "max"),
     ),
     (
-        Plan(352, (192, 320), (160, 224), 128),
-        Plan(352, (192, 320), (192, 224), 128, "max"),
+        UnitPlan(352, (192, 320), (160, 224), 128),
+        UnitPlan(352, (192, 320), (192, 224), 128, "max"),
     ),
 )
 """Stages 3, 4 and 5: units 3a-3c, 4a-4e, 5a-5b."""
@@ -99,7 +105,7 @@ class Unit(nn.Module):
     A unit that halves the map has no first branch and passes the pooled input through.
     """
 
-    def __init__(self, in_channels: int, plan: Plan, width: int) -> None:
+    def __init__(self, in_channels: int, plan: UnitPlan, width: int) -> None:
         super().__init__()
 
         def scaled(channels: int) -> int:

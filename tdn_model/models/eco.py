@@ -38,7 +38,9 @@ from tdn_model.models.bninception import (
 )
 
 EN_LITE_FRAMES = (16, 20, 24, 32)
+"""Frames of ECO-EnLite's members."""
 FRAME_DROPOUT = 0.6
+"""Of the 2-D network's features, as in the authors' network files."""
 
 
 class Eco(VolumeNetwork):
@@ -51,10 +53,10 @@ class Eco(VolumeNetwork):
         self.full = full
         self.stem = ConvBNReLU(shape.channels, width, 7, 2)
         self.stage2 = nn.Sequential(ConvBNReLU(width, width, 1), ConvBNReLU(width, 3 * width, 3))
-        made = make_units(3 * width, width, kept_units(shape))
-        self.stage3 = nn.Sequential(*made[0][:-1])
-        self.unit3c = made[0][-1]
-        self.tail = nn.Sequential(*made[1], *made[2]) if full else None
+        stages = make_units(3 * width, width, kept_units(shape))
+        self.stage3 = nn.Sequential(*stages[0][:-1])
+        self.unit3c = stages[0][-1]
+        self.tail = nn.Sequential(*stages[1], *stages[2]) if full else None
         if not full:
             self.unit3c.branch3 = nn.Sequential()
             self.unit3c.branch33 = self.unit3c.branch33[:2]
@@ -63,7 +65,7 @@ class Eco(VolumeNetwork):
         self.res3 = make_preact_stage(2 * width, 2 * width, 1, 1, smart=False)
         self.res4 = make_preact_stage(2 * width, 4 * width, 2, 2, smart=False)
         self.res5 = make_preact_stage(4 * width, 8 * width, 2, 2, smart=False)
-        features = 8 * width + (made[2][-1].out_channels if full else 0)
+        features = 8 * width + (stages[2][-1].out_channels if full else 0)
         self.frame_dropout = nn.Dropout(FRAME_DROPOUT if shape.dropout else 0.0)
         self.classifier = nn.Linear(features, shape.num_classes)
         self.reset_parameters()

@@ -35,8 +35,11 @@ from tdn_model.models.tsn_stack import StackedSegmentResNet
 from tdn_model.weights.imagenet import load_imagenet
 
 LAYERS = ("input", "conv1", "res2", "res3", "res4")
+"""Maps of the image network whose differences may enter the difference network."""
 LATERALS = ("sum", "conv1x1", "gated")
+"""Forms of `Lateral`."""
 PHASES = (1, 2)
+"""Phases of training: see `FeatureDifferenceNet`."""
 
 
 class StreamLogits(NamedTuple):

@@ -23,6 +23,7 @@ from tdn_model.models.resnet3d import ALL_THREE, I3D_TIMES, Attention, ResNet3d,
 
 NONLOCAL_RES3 = (1, 3)
 NONLOCAL_RES4 = (1, 3, 5)
+"""Blocks of res3 and res4, from 0, behind which NL-I3D has a non-local block."""
 
 
 def i3d(
@@ -99,6 +100,7 @@ def slowonly(shape: NetworkShape) -> ResNet3d:
 
 
 SLOW_TIMES = Times(kernels={4: (3,), 5: (3,)})
+"""The slow pathway of SlowFast."""
 
 
 def i3d_times(stem_stride: int, pool1: int) -> Times:
@@ -113,6 +115,7 @@ def i3d_times(stem_stride: int, pool1: int) -> Times:
 
 
 def check_stride(name: str, got: int) -> int:
+    """`got`, a stride of 1 or 2; ValueError for another."""
     check_choice(name, got, (1, 2))
     return got
 

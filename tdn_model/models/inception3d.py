@@ -24,8 +24,8 @@ from tdn_model.contract import NetworkShape, check_backbone, chosen_blocks, chos
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, scaled
 from tdn_model.weights.inception import inflate_googlenet
 
-KINDS = ("full", "separable", "gated")
 EPS = 1e-3
+"""The batch norms' ε in the published networks."""
 PUBLISHED_UNITS = (1, 2, 5, 2)
 """Units in stages 2 to 5; the first, stage 2's, cannot be changed."""
 MIN_FRAMES = 8
@@ -115,12 +115,12 @@ class Inception3d(VolumeNetwork):
         self.conv2 = nn.Sequential(point(width, width), cube(width, 3 * width, 3, 1, kind))
         channels, stages = 3 * width, []
         for plans, count in zip(UNITS, units, strict=True):
-            made: list[nn.Module] = []
+            kept: list[nn.Module] = []
             for plan in plans[len(plans) - count :]:
                 unit = Unit3d(channels, [scaled(n, width) for n in plan], kind)
-                made.append(unit)
+                kept.append(unit)
                 channels = unit.out_channels
-            stages.append(nn.Sequential(*made))
+            stages.append(nn.Sequential(*kept))
         self.stage3, self.stage4, self.stage5 = stages
         self.classifier = nn.Linear(channels, shape.num_classes)
         self.reset_parameters()

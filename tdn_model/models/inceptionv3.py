@@ -30,10 +30,13 @@ from tdn_model.layers.resnet2d import init_convolutions_, mean_logits, reset_cla
 from tdn_model.weights.inception import load_inceptionv3
 
 MIN_SIZE_PX = 75
+"""Smallest side whose last map is not empty; no convolution with a stride is padded."""
 PUBLISHED_UNITS = (1, 3, 4, 2)
 """Units of the stem and of the 35×35, 17×17 and 8×8 stages (of 299²)."""
 POOL_FEATURES = (32, 64, 64)
+"""Channels of the pooled branch in the 35×35 units."""
 NARROW = (128, 160, 160, 192)
+"""Inner channels of the 7×7 branches in the 17×17 units."""
 
 
 class TSNInceptionV3(ClipNetwork):
@@ -47,8 +50,8 @@ class TSNInceptionV3(ClipNetwork):
 
         def conv(inputs: int, outputs: int, **keywords: Any) -> nn.Module:
             ours = shape.channels if inputs == 0 else inputs * width // 64
-            made: nn.Module = blocks_of.BasicConv2d(ours, outputs * width // 64, **keywords)
-            return made
+            layer: nn.Module = blocks_of.BasicConv2d(ours, outputs * width // 64, **keywords)
+            return layer
 
         self.stem = nn.Sequential(
             conv(0, 32, kernel_size=3, stride=2),
@@ -83,22 +86,22 @@ class TSNInceptionV3(ClipNetwork):
 
 def make_units(conv: Any, units: Sequence[int]) -> list[nn.Module]:
     """Torchvision's units A, B, C, D and E with `conv` for their convolutions."""
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     channels = 192
     for pool_features in POOL_FEATURES[: units[1]]:
-        made.append(blocks_of.InceptionA(channels, pool_features, conv_block=conv))
+        layers.append(blocks_of.InceptionA(channels, pool_features, conv_block=conv))
         channels = 224 + pool_features
-    made.append(blocks_of.InceptionB(channels, conv_block=conv))
+    layers.append(blocks_of.InceptionB(channels, conv_block=conv))
     channels += 480
     for narrow in NARROW[: units[2]]:
-        made.append(blocks_of.InceptionC(channels, narrow, conv_block=conv))
+        layers.append(blocks_of.InceptionC(channels, narrow, conv_block=conv))
         channels = 768
-    made.append(blocks_of.InceptionD(channels, conv_block=conv))
+    layers.append(blocks_of.InceptionD(channels, conv_block=conv))
     channels += 512
     for _ in range(units[3]):
-        made.append(blocks_of.InceptionE(channels, conv_block=conv))
+        layers.append(blocks_of.InceptionE(channels, conv_block=conv))
         channels = 2048
-    return made
+    return layers
 
 
 def tsn_inceptionv3(shape: NetworkShape) -> TSNInceptionV3:

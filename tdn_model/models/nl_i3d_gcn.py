@@ -30,7 +30,9 @@ from tdn_model.models.i3d import NONLOCAL_RES3, NONLOCAL_RES4, check_positions, 
 from tdn_model.models.resnet3d import Attention, ResNet3d
 
 ALIGN = 7
+"""RoIAlign's output is 7×7, as in the paper."""
 LAYERS = 3
+"""Graph convolutions per branch."""
 
 
 class GraphBranch(nn.Module):

@@ -25,7 +25,9 @@ from tdn_model.layers.resnet2d import EXPANSION, resnet_config
 from tdn_model.weights.inflate import P3D_NAMES, inflate_named
 
 KINDS = ("A", "B", "C")
+"""The three joins of S and T."""
 FLAT = "2d"
+"""A bottleneck without T, as in res5."""
 
 
 class P3DBottleneck(nn.Module):
@@ -66,14 +68,14 @@ class P3D(VolumeNetwork):
         stages: list[nn.Module] = []
         channels, position = config.width, 0
         for stage, count in enumerate(config.blocks):
-            made: list[nn.Module] = []
+            blocks: list[nn.Module] = []
             for index in range(count):
                 kind = FLAT if stage == 3 else kinds[position % len(kinds)]
                 stride = 2 if stage and not index else 1
-                made.append(P3DBottleneck(channels, config.width * 2**stage, stride, kind))
+                blocks.append(P3DBottleneck(channels, config.width * 2**stage, stride, kind))
                 channels = config.width * 2**stage * EXPANSION
                 position += 1
-            stages.append(nn.Sequential(*made))
+            stages.append(nn.Sequential(*blocks))
         self.res2, self.res3, self.res4, self.res5 = stages
         self.reset_parameters()
 

@@ -26,6 +26,7 @@ from tdn_model.contract import (
 from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
 
 TOTAL_STRIDE = 16
+"""Pixels of a frame per position of the last maps: the stem and three stages halve them."""
 
 Unit = Callable[[int, int, int, bool], nn.Module]
 """(in channels, out channels, stride, ReLU at the end) → a 3×3×3 unit, or what replaces it."""
@@ -48,6 +49,7 @@ class Factored(nn.Sequential):
 
 
 def full_unit(in_channels: int, out_channels: int, stride: int, relu: bool) -> nn.Module:
+    """3×3×3, batch norm and, if asked, ReLU."""
     return ConvBN3d(in_channels, out_channels, (3, 3, 3), (stride, stride, stride), relu=relu)
 
 
@@ -95,12 +97,12 @@ class BasicResNet3d(VolumeNetwork):
         stages: list[nn.Module] = []
         channels = width
         for stage, count in enumerate(blocks):
-            made: list[nn.Module] = []
+            units: list[nn.Module] = []
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                made.append(BasicBlock3d(channels, width * 2**stage, stride, unit, eps))
+                units.append(BasicBlock3d(channels, width * 2**stage, stride, unit, eps))
                 channels = width * 2**stage
-            stages.append(nn.Sequential(*made))
+            stages.append(nn.Sequential(*units))
         self.res2, self.res3, self.res4, self.res5 = stages
         self.reset_parameters()
 

@@ -20,10 +20,8 @@ from torch import Tensor, nn
 from tdn_model.contract import NetworkShape
 from tdn_model.layers.conv3d import ConvBN3d, Triple, VolumeNetwork, conv3d
 from tdn_model.layers.nonlocal_block import NonLocal
-from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
+from tdn_model.layers.resnet2d import EXPANSION, STAGES, ResNetConfig, resnet_config
 from tdn_model.weights.inflate import inflate_resnet
-
-RES = (2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Times:
     """Kernels of the first convolution of each block, per stage; missing stages have 1."""
 
     def kernel(self, stage: int, index: int) -> int:
+        """The temporal kernel of block `index` of a stage."""
         pattern = self.kernels.get(stage, (1,))
         return pattern[index % len(pattern)]
 
@@ -50,7 +49,9 @@ class Times:
 
 
 I3D_TIMES = {2: (3,), 3: (3, 1), 4: (3, 1), 5: (1, 3)}
-ALL_THREE = {stage: (3,) for stage in RES}
+"""I3D's temporal kernels by stage, repeated over the stage's blocks."""
+ALL_THREE = {stage: (3,) for stage in STAGES}
+"""A temporal kernel of 3 in every block."""
 
 
 class Bottleneck3d(nn.Module):
@@ -121,13 +122,13 @@ def make_stage3d(
         in_channels = config.width if stage == 2 else planes * EXPANSION // 2
     if stride is None:
         stride = 1 if stage == 2 else 2
-    made = []
+    blocks = []
     for index in range(config.blocks[stage - 2]):
-        made.append(Bottleneck3d(in_channels, planes, times.kernel(stage, index), stride))
+        blocks.append(Bottleneck3d(in_channels, planes, times.kernel(stage, index), stride))
         in_channels, stride = planes * EXPANSION, 1
         if attention is not None and index in attention.after:
-            made[-1].attend = NonLocal(in_channels, attention.form, attention.pool)
-    return nn.Sequential(*made)
+            blocks[-1].attend = NonLocal(in_channels, attention.form, attention.pool)
+    return nn.Sequential(*blocks)
 
 
 class ResNet3d(VolumeNetwork):
@@ -160,7 +161,7 @@ class ResNet3d(VolumeNetwork):
                 stride=res5_stride if stage == 5 else None,
                 attention=(attention or {}).get(stage),
             )
-            for stage in RES
+            for stage in STAGES
         ]
         self.res2, self.res3, self.res4, self.res5 = stages
         self.reset_parameters()

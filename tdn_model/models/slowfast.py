@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from tdn_model.contract import NetworkShape, check_at_least
 from tdn_model.layers.conv3d import ConvBN3d, VolumeNetwork
-from tdn_model.layers.resnet2d import EXPANSION, ResNetConfig, resnet_config
+from tdn_model.layers.resnet2d import EXPANSION, STAGES, ResNetConfig, resnet_config
 from tdn_model.models.i3d import check_positions
-from tdn_model.models.resnet3d import RES, Attention, Stem3d, Times, make_stage3d, reset_residuals_
+from tdn_model.models.resnet3d import Attention, Stem3d, Times, make_stage3d, reset_residuals_
 
 
 class SlowFast(VolumeNetwork):
@@ -46,7 +46,7 @@ class SlowFast(VolumeNetwork):
         self.slow, self.fast, self.laterals = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         attention = Attention(nonlocal_res4, "dot_product", (2, 2, 2))
         slow_in, fast_in = slow.width, fast.width
-        for stage in RES:
+        for stage in STAGES:
             self.laterals.append(
                 ConvBN3d(fast_in, 2 * fast_in, (lateral_kernel, 1, 1), (alpha, 1, 1))
             )

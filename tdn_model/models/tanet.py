@@ -29,8 +29,10 @@ POSITIONS = {
     "c": "after_conv2",
     "d": "after_conv3",
 }
+"""Slot of the module in a bottleneck, by the supplement's letter."""
 BRANCHES = ("both", "local", "global")
 TAPS = 3
+"""Length of the temporal kernel."""
 
 KEYS = {
     "net.": "",
@@ -133,17 +135,17 @@ def capture_kernels(model: nn.Module) -> Iterator[dict[str, Kernels]]:
 
     The pass itself is not touched: what the two branches return is read on its way.
     """
-    found: dict[str, Kernels] = {}
+    kernels: dict[str, Kernels] = {}
     handles = []
 
     def watch(name: str, tam: TemporalAdaptive) -> None:
-        found[name] = Kernels()
+        kernels[name] = Kernels()
 
         def local(_module: nn.Module, _inputs: tuple[Tensor, ...], v_BCT: Tensor) -> None:
-            found[name].importance = v_BCT.detach()
+            kernels[name].importance = v_BCT.detach()
 
         def whole(_module: nn.Module, _inputs: tuple[Tensor, ...], theta_RK: Tensor) -> None:
-            found[name].kernel = theta_RK.detach().view(-1, tam.channels, TAPS)
+            kernels[name].kernel = theta_RK.detach().view(-1, tam.channels, TAPS)
 
         if tam.importance is not None:
             handles.append(tam.importance.register_forward_hook(local))
@@ -154,7 +156,7 @@ def capture_kernels(model: nn.Module) -> Iterator[dict[str, Kernels]]:
         if isinstance(module, TemporalAdaptive):
             watch(name, module)
     try:
-        yield found
+        yield kernels
     finally:
         for handle in handles:
             handle.remove()

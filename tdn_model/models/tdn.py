@@ -51,6 +51,7 @@ from tdn_model.layers.tdm import (
 from tdn_model.layers.temporal import TemporalConv
 
 S_TDM_STAGES = (1, 2, 3)
+"""Stages that an S-TDM can be fused into."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,9 @@ class TDN(SegmentResNet):
         init_convolutions_(self.fusions)
 
     def imagenet_sources(self) -> dict[str, str]:
-        """Which backbone prefix each part beyond the backbone takes its ImageNet weights from.
+        """The difference path copies the RGB path's convolutions; its stem's batch norm is new.
 
-        The difference stem's input channels all get the mean over the RGB stem's; its batch norm
-        starts fresh.
+        The difference stem's input channels all get the mean over the RGB stem's.
         """
         if self.short_term is None:
             return {}
@@ -178,7 +178,7 @@ def tdn(
 ) -> TDN:
     """TDN with every switch of the paper's ablations; the defaults are the released network.
 
-    `variant` "released" or "printed" chooses a `Variant` of what paper and release say differently.
+    `variant` "released" or "printed" chooses the `Variant` where paper and release differ.
     `s_tdm_stages` is (), (1,), (1, 2) or (1, 2, 3): the difference path runs from the stem on, so
     an early stage cannot be left out; stage s is fused after stage s of the main path.
     `multi_scale` off means one scale, whatever `l_tdm_scales` says. Temporal convolutions stand by

@@ -25,6 +25,7 @@ from tdn_model.layers.temporal import split_time
 from tdn_model.models.bninception import BACKBONE, SegmentInception
 
 BACKBONES = (BACKBONE, "resnet50", "resnet101")
+"""The networks that may read the frames."""
 
 
 class Relation(nn.Module):

@@ -42,13 +42,14 @@ REFUSED = {
 
 _RENAMES = (
     (r"^(conv|bn)1\.", r"stem.\1."),
-    (r"^layer(\d)\.", lambda found: f"res{int(found[1]) + 1}."),
+    (r"^layer(\d)\.", lambda stage: f"res{int(stage[1]) + 1}."),
     (r"\.downsample\.0\.", ".shortcut.conv."),
     (r"\.downsample\.1\.", ".shortcut.bn."),
 )
+"""Torchvision's ResNet keys → a segment network's, in this order."""
 
 
-def given(weights: str | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def as_state_dict(weights: str | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The state dict behind a torchvision weight name, fetched and cached; a dict is itself."""
     if isinstance(weights, str):
         fetched: Mapping[str, Tensor] = get_weight(weights).get_state_dict(check_hash=True)
@@ -65,13 +66,13 @@ def load_imagenet(model: nn.Module, weights: str | Mapping[str, Tensor]) -> list
     """
     own = getattr(model, "load_imagenet", None)
     if own is not None:
-        kept: list[str] = own(weights)
-        return kept
+        untouched: list[str] = own(weights)
+        return untouched
     if not isinstance(model, SegmentResNet):
         name = str(getattr(model, "architecture", type(model).__name__))
         why = REFUSED.get(name, "torchvision has no such 2-D network")
         raise ValueError(f"no ImageNet weights fit {name}: {why}")
-    return fill_segments(model, given(weights))
+    return fill_segments(model, as_state_dict(weights))
 
 
 def fill_segments(model: SegmentResNet, weights: Mapping[str, Tensor]) -> list[str]:
@@ -84,25 +85,25 @@ def fill_segments(model: SegmentResNet, weights: Mapping[str, Tensor]) -> list[s
     2021, released code).
     """
     ours = model.state_dict()
-    found = {_ours(key): value for key, value in weights.items() if not key.startswith("fc.")}
-    for target, source in _extra_sources(model).items():
+    loaded = {_ours(key): value for key, value in weights.items() if not key.startswith("fc.")}
+    for target, source in model.imagenet_sources().items():
         for key in ours:
-            if key.startswith(target) and (name := source + key.removeprefix(target)) in found:
-                found[key] = found[name]
-    for key, value in found.items():
+            if key.startswith(target) and (name := source + key.removeprefix(target)) in loaded:
+                loaded[key] = loaded[name]
+    for key, value in loaded.items():
         if key.endswith(("stem.conv.weight", "unused_stem.weight")):
-            found[key] = spread_channels(value, ours[key].shape[1])
-    wrong = [key for key in found if key not in ours or found[key].shape != ours[key].shape]
-    kept = [key for key in ours if key not in found]
+            loaded[key] = spread_channels(value, ours[key].shape[1])
+    wrong = [key for key in loaded if key not in ours or loaded[key].shape != ours[key].shape]
+    untouched = [key for key in ours if key not in loaded]
     backbone = re.compile(r"^(stem|res\d\.\d+)\.(?!after|before)(?!.*(conv\d?)\.bias$)")
-    lacking = [key for key in kept if backbone.match(key) and "num_batches_tracked" not in key]
+    lacking = [key for key in untouched if backbone.match(key) and "num_batches_tracked" not in key]
     if wrong or lacking:
         raise ValueError(
             f"ImageNet weights do not fit this backbone: unknown or of another shape {wrong}; "
             f"missing {lacking}"
         )
-    model.load_state_dict({**ours, **found})
-    return kept
+    model.load_state_dict({**ours, **loaded})
+    return untouched
 
 
 def spread_channels(weight_OIHW: Tensor, in_channels: int) -> Tensor:
@@ -116,23 +117,17 @@ def spread_channels(weight_OIHW: Tensor, in_channels: int) -> Tensor:
 def torchvision_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A plain segment network's state dict (TSN) in torchvision's ResNet names: what
     `load_imagenet` reads back."""
-    found = {}
+    renamed = {}
     for key, value in state.items():
         name = re.sub(r"^stem\.(conv|bn)\.", r"\g<1>1.", key)
         name = re.sub(r"^res(\d)\.", lambda stage: f"layer{int(stage[1]) - 1}.", name)
         name = name.replace(".shortcut.conv.", ".downsample.0.")
         name = name.replace(".shortcut.bn.", ".downsample.1.")
-        found[re.sub(r"^classifier\.", "fc.", name)] = value
-    return found
+        renamed[re.sub(r"^classifier\.", "fc.", name)] = value
+    return renamed
 
 
 def _ours(key: str) -> str:
     for pattern, replacement in _RENAMES:
         key = re.sub(pattern, replacement, key)
     return key
-
-
-def _extra_sources(model: SegmentResNet) -> dict[str, str]:
-    sources = getattr(model, "imagenet_sources", None)
-    found: dict[str, str] = sources() if sources is not None else {}
-    return found

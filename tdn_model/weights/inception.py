@@ -14,15 +14,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tdn_model.weights.imagenet import given
+from tdn_model.weights.imagenet import as_state_dict
 from tdn_model.weights.inflate import Names, inflate_named
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+"""ImageNet's mean and deviation by channel, which our clips are normalised by."""
 HALF = 0.5
 """Mean and deviation that the published weights were trained with."""
 
 SKIPPED = r"^(fc|aux\d|AuxLogits)\."
+"""Torchvision's keys that no network of ours has."""
 
 GOOGLENET_UNITS = {3: "ab", 4: "abcde", 5: "ab"}
 INCEPTIONV3_STEM = {
@@ -66,8 +68,8 @@ def inflate_googlenet(model: nn.Module, weights: str | Mapping[str, Tensor]) -> 
     weight and its temporal half becomes the mean over time of each channel by itself, so that a
     still video gives what the 2-D network gives, up to borders. Gates and classifier stay.
     """
-    state = _rescaled(given(weights), "conv1.conv.weight", "conv1.bn.running_mean")
-    kept = inflate_named(model, state, googlenet_names(), SKIPPED)
+    state = _rescaled(as_state_dict(weights), "conv1.conv.weight", "conv1.bn.running_mean")
+    untouched = inflate_named(model, state, googlenet_names(), SKIPPED)
     averaged = set()
     for name, part in model.named_modules():
         if isinstance(part, nn.Conv3d) and part.kernel_size[0] > 1 and part.kernel_size[1] == 1:
@@ -75,7 +77,7 @@ def inflate_googlenet(model: nn.Module, weights: str | Mapping[str, Tensor]) -> 
             with torch.no_grad():
                 part.weight.copy_(eye[:, :, None, None, None] / part.kernel_size[0])
             averaged.add(f"{name}.weight")
-    return [key for key in kept if key not in averaged]
+    return [key for key in untouched if key not in averaged]
 
 
 def load_inceptionv3(model: nn.Module, weights: str | Mapping[str, Tensor]) -> list[str]:
@@ -85,7 +87,7 @@ def load_inceptionv3(model: nn.Module, weights: str | Mapping[str, Tensor]) -> l
         (rf"^Mixed_{unit}\.", f"stages.{index}.") for index, unit in enumerate(INCEPTIONV3_UNITS)
     ]
     first = "Conv2d_1a_3x3"
-    state = _rescaled(given(weights), f"{first}.conv.weight", f"{first}.bn.running_mean")
+    state = _rescaled(as_state_dict(weights), f"{first}.conv.weight", f"{first}.bn.running_mean")
     return inflate_named(model, state, names, SKIPPED)
 
 

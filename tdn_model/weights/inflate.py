@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from tdn_model.contract import ClipNetwork, NetworkShape
 from tdn_model.layers.resnet2d import ResNetConfig, SegmentResNet
-from tdn_model.weights.imagenet import given, load_imagenet
+from tdn_model.weights.imagenet import as_state_dict, load_imagenet
 
 Names = Sequence[tuple[str, str]]
+"""Regular expressions and what replaces them, in order."""
 
 P3D_NAMES: Names = (
     (r"^(conv|bn)1\.", r"stem.\1."),
@@ -51,9 +52,9 @@ def inflate_resnet(
     load_imagenet(flat, weights)
     filled = {k: v for k, v in flat.state_dict().items() if not k.startswith("classifier.")}
     ours = model.state_dict()
-    found = {key: inflated(value, ours[key]) for key, value in filled.items()}
-    model.load_state_dict({**ours, **found})
-    return [key for key in ours if key not in found]
+    loaded = {key: inflated(value, ours[key]) for key, value in filled.items()}
+    model.load_state_dict({**ours, **loaded})
+    return [key for key in ours if key not in loaded]
 
 
 def inflate_named(
@@ -64,9 +65,9 @@ def inflate_named(
     Keys that `skip` matches are not looked for. Raises ValueError naming what does not fit.
     """
     ours = model.state_dict()
-    found: dict[str, Tensor] = {}
+    loaded: dict[str, Tensor] = {}
     wrong = []
-    for key, value in given(weights).items():
+    for key, value in as_state_dict(weights).items():
         if re.search(skip, key):
             continue
         name = key
@@ -76,13 +77,13 @@ def inflate_named(
             value = inflated(value, ours[name])
         if name not in ours or value.shape != ours[name].shape:
             wrong.append(key)
-        found[name] = value
+        loaded[name] = value
     if wrong:
         raise ValueError(
             f"ImageNet weights do not fit this network: unknown or of another shape {wrong[:6]}"
         )
-    model.load_state_dict({**ours, **found})
-    return [key for key in ours if key not in found]
+    model.load_state_dict({**ours, **loaded})
+    return [key for key in ours if key not in loaded]
 
 
 def inflated(value: Tensor, like: Tensor) -> Tensor:

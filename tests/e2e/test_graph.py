@@ -56,6 +56,7 @@ def shrink(checkout: Checkout) -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made = copy_to(tmp_path_factory.mktemp("graph"))
     shrink(made)
+    assert made.run("profile", "use", "mini").returncode == 0
     made.git("init", "-q")
     made.git("add", "-A")
     made.git("commit", "-qm", "start")
@@ -139,6 +140,9 @@ def test_a_row_that_others_start_from_takes_them_along(checkout: Checkout) -> No
 
 def test_a_removed_row_leaves_no_trace(checkout: Checkout) -> None:
     checkout.edit(ROWS, r"  tconv_r50_8f_ssv1:.*?(?=  tsn_r50_8f_ssv1_again)", "")
+    stopped = checkout.run("repro", module="dvc")
+    assert "run `tdn profile use mini`, then the same command again" in stopped.stderr
+    assert checkout.run("profile", "use", "mini").returncode == 0
     ran = repro(checkout)
     assert not [name for name in ran if "tsn" in name]
     cells = (checkout.root / "reports/mini/tables/cells.json").read_text("utf-8")

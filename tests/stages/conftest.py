@@ -9,6 +9,15 @@ from typing import Any
 import pytest
 
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import (
+    CheckPlan,
+    DecodePlan,
+    PredictPlan,
+    PretrainPlan,
+    ScorePlan,
+    TrainPlan,
+)
+from pipeline.schema.recipes import TrainingRecipe
 from stages import check, decode, pretrain
 from tests.pipeline import samples
 
@@ -29,11 +38,29 @@ RECIPE = {
     "flip": "plain",
     "crop": "multi_scale",
     "colour_jitter": False,
-    "crop_px": 224,
     "sampling": "segments_random",
     "partial_bn": False,
     "group_rates": "tsn",
 }
+VIEWS = {
+    "sampling": "segments_center",
+    "clips": 1,
+    "crops": "center",
+    "resize_px": 36,
+    "crop_px": 32,
+    "aggregate": "mean_logits",
+}
+DATA = {"name": "ssv1", "input": "frames", "generated": True, "multi_label": False}
+NETWORK = {
+    "factory": "",
+    "backbone": "resnet50",
+    "segments": 4,
+    "width": 4,
+    "blocks": [1, 1, 1, 1],
+    "options": {},
+}
+SCRATCH = {"kind": "scratch", "source": "scratch", "two_stream": False, "keep_classifier": False}
+COMPUTE = {"device": "cpu", "precision": "float32", "threads": 1}
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +71,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     videos = {
         str(100 + n): ("train" if n < 9 else "validation", LABELS[n % 2], 10 + n) for n in range(13)
     }
-    samples.something_v1(work.raw("ssv1"), videos, LABELS)
-    for file in (work.raw("ssv1") / "20bn-something-something-v1" / "112").iterdir():
+    samples.something_v1(work.raw("ssv1", generated=True), videos, LABELS)
+    for file in (
+        work.raw("ssv1", generated=True) / "20bn-something-something-v1" / "112"
+    ).iterdir():
         file.unlink()
     dataset = samples.dataset("ssv1", max_failed_fraction=0.5, num_classes=2)
-    params = {"dataset": dataset.model_dump(mode="json"), "generated": True}
-    check.run(work, "ssv1", params=params)
-    decode.run(work, "ssv1", params=params, workers=0)
+    check.run(work, "ssv1", CheckPlan(dataset=dataset, generated=True, raw=None))
+    decode.run(work, "ssv1", DecodePlan(dataset=dataset, generated=True), workers=0)
     return root
 
 
@@ -59,60 +87,82 @@ def work(store: Path, tmp_path: Path) -> Workspace:
     """A workspace of its own runs over a copy of the frame store."""
     shutil.copytree(store / "data" / "mini" / "frames", tmp_path / "data" / "mini" / "frames")
     work = Workspace(tmp_path)
-    pretrain.run(work, "scratch", params={"kind": "scratch", "backbones": {}})
+    pretrain.run(work, "scratch", PretrainPlan(kind="scratch"))
     return work
 
 
-def params(row: str = "row", architecture: str = "tsn", **recipe: Any) -> dict[str, Any]:
-    """What `plan` would hand to the train and predict stages of a tiny row."""
-    protocol = {
-        "title": "1 clip × 1 crop",
-        "sampling": "segments_center",
-        "clips": 1,
-        "crops": "center",
-        "resize_px": 256,
-        "crop_px": 224,
-        "aggregate": "mean_logits",
-        "segments": None,
-        "stream": "both",
-        "source": "test",
-    }
-    return {
-        "row": row,
+def train_plan(
+    row: str = "row",
+    architecture: str = "tsn",
+    *,
+    crop_px: int = 32,
+    resize_px: int = 36,
+    seed: int = 0,
+    seeds: int = 1,
+    data: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    start: dict[str, Any] | None = None,
+    compute: dict[str, Any] | None = None,
+    **recipe: Any,
+) -> TrainPlan:
+    """What `plan` would hand to the train stage of a tiny row."""
+    trained_by = TrainingRecipe.model_validate({**RECIPE, "crop_px": crop_px, **recipe})
+    plateau = trained_by.decay == "plateau"
+    views = {"crop_px": crop_px, "resize_px": resize_px}
+    return TrainPlan.model_validate(
+        {
+            "row": row,
+            "smoke": True,
+            "data": {**DATA, **(data or {})},
+            "split": "train",
+            "flip_pairs": [],
+            "validation_split": "validation" if plateau else None,
+            "validation": {**VIEWS, **views} if plateau else None,
+            "network": {**NETWORK, "architecture": architecture, **(network or {})},
+            "recipe": trained_by,
+            "start": {**SCRATCH, **(start or {})},
+            "seed": seed,
+            "seeds": seeds,
+            "compute": {**COMPUTE, **(compute or {})},
+        }
+    )
+
+
+def predict_plan(
+    row: str = "row",
+    architecture: str = "tsn",
+    *,
+    seeds: int = 1,
+    data: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    **views: Any,
+) -> PredictPlan:
+    """What `plan` would hand to its predict stage; `views` are those of its one protocol."""
+    return PredictPlan.model_validate(
+        {
+            "row": row,
+            "smoke": True,
+            "data": {**DATA, **(data or {})},
+            "split": "validation",
+            "network": {**NETWORK, "architecture": architecture, **(network or {})},
+            "protocols": {"center_1x1": {**VIEWS, **views}},
+            "seed": 0,
+            "seeds": seeds,
+            "compute": {**COMPUTE, "eval_batch": 2},
+        }
+    )
+
+
+def score_plan(**changes: Any) -> ScorePlan:
+    """What `plan` would hand to its score stage."""
+    whole = {
+        "row": "row",
         "profile": "mini",
         "smoke": True,
-        "sizes_px": {"224": 32, "256": 36},
-        "data": {
-            "name": "ssv1",
-            "input": "frames",
-            "fold": "default",
-            "generated": True,
-            "obtain": "put the frame folders there",
-            "train": "train",
-            "val": "validation",
-            "multi_label": False,
-            "num_classes": 2,
-            "flip_pairs": [],
-        },
-        "model": {
-            "architecture": architecture,
-            "backbone": "resnet50",
-            "segments": 4,
-            "width": 4,
-            "blocks": [1, 1, 1, 1],
-            "options": {},
-        },
-        "recipe": {**RECIPE, **recipe},
-        "start": {"kind": "scratch", "from": "scratch", "images": False},
+        "dataset": "ssv1",
+        "fold": "default",
+        "metric": "top1",
         "seeds": 1,
-        "protocols": {"center_1x1": protocol},
-        "seed": 0,
-        "compute": {
-            "device": "cpu",
-            "precision": "float32",
-            "threads": 1,
-            "loader_workers": 0,
-            "cache_mb": 64,
-            "eval_batch": 2,
-        },
+        "protocols": {"center_1x1": "mean_logits"},
     }
+    return ScorePlan.model_validate({**whole, **changes})

@@ -10,7 +10,7 @@ from pipeline.core.errors import DataError
 from pipeline.sources.problems import read_problems
 from stages import check
 from tests.pipeline.samples import clip_bytes
-from tests.stages.commands.test_estimate_decode import own
+from tests.stages.commands.test_estimate_decode import check_plan, own
 
 
 def statuses(path: Path) -> list[str]:
@@ -18,10 +18,10 @@ def statuses(path: Path) -> list[str]:
 
 
 def test_the_list_is_there_when_too_much_is_wrong(tmp_path: Path) -> None:
-    work, params = own(tmp_path, 4)
-    (work.raw("own") / "videos" / "clip001.avi").unlink()
+    work, dataset = own(tmp_path, 4)
+    (work.raw("own", generated=False) / "videos" / "clip001.avi").unlink()
     with pytest.raises(DataError, match="1 of 4 videos cannot be used"):
-        check.run(work, "own", params=params)
+        check.run(work, "own", check_plan(dataset))
     place = work.sources("own").with_suffix(".problems.csv")
     assert statuses(place) == ["problem", "missing"]  # no video is listed in val
     said = check.list_lines(work, "own")
@@ -29,17 +29,18 @@ def test_the_list_is_there_when_too_much_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_look_inside_stops_by_the_same_threshold(tmp_path: Path) -> None:
-    work, params = own(tmp_path, 4)
-    clips = work.raw("own") / "videos"
+    work, dataset = own(tmp_path, 4)
+    clips = work.raw("own", generated=False) / "videos"
     (clips / "clip001.avi").write_bytes(b"no video")
     (clips / "clip002.avi").write_bytes(clip_bytes(".avi", 2))
-    params["dataset"]["decode"]["min_frames"] = 3
-    check.run(work, "own", params=params)
+    decode = dataset.decode.model_copy(update={"min_frames": 3})
+    dataset = dataset.model_copy(update={"decode": decode})
+    check.run(work, "own", check_plan(dataset))
     before = work.sources("own").read_bytes()
     with pytest.raises(DataError, match=r"(?s)2 of 4 videos.*clip002\.avi: short: 2 frames"):
-        check.look_inside(work, "own", params=params)
+        check.look_inside(work, "own", check_plan(dataset))
     place = work.sources("own").with_suffix(".problems.csv")
     assert statuses(place) == ["problem", "unreadable", "short"]
-    params["dataset"]["max_failed_fraction"] = 0.5
-    check.look_inside(work, "own", params=params)
+    dataset = dataset.model_copy(update={"max_failed_fraction": 0.5})
+    check.look_inside(work, "own", check_plan(dataset))
     assert work.sources("own").read_bytes() == before

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import CostPlan
 from stages import cost
 
 TSN: dict[str, Any] = {
@@ -40,7 +41,7 @@ def test_a_listed_network_counts_the_clips_that_its_print_counts(tmp_path: Path)
         "ensembles": {"pair": {**both, "views": None, "note": ""}},
     }
     work = Workspace(tmp_path)
-    cost.run(work, "all", params=params)
+    cost.run(work, "all", CostPlan.model_validate(params))
     found = json.loads((work.reports / "costs.json").read_text())
     one, three, pair = (found[key] for key in ("one", "three", "pair"))
     assert abs(three["gmacs"] - 3 * one["gmacs"]) < 0.002
@@ -53,5 +54,5 @@ def test_a_listed_network_counts_the_clips_that_its_print_counts(tmp_path: Path)
 
 def test_a_plan_without_listed_networks_counts_rows_alone(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    cost.run(work, "all", params={"rows": {"row": ROW}})
+    cost.run(work, "all", CostPlan.model_validate({"rows": {"row": ROW}}))
     assert list(json.loads((work.reports / "costs.json").read_text())) == ["row"]

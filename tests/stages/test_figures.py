@@ -15,17 +15,16 @@ from pipeline.core.files import canonical_json, read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.motion_plan import draw_scene, plan_scenes
 from pipeline.mini.render import render
-from pipeline.schema.base import load, validate
-from pipeline.schema.figure_list import Figures
+from pipeline.schema.base import load
 from pipeline.schema.miniature import Miniature
+from pipeline.schema.plan_models import FiguresPlan, PredictPlan
 from pipeline.scores import video_scores as scores
 from pipeline.scores.video_scores import Outcomes
 from pipeline.store.index import read_index
 from stages import figures
 from stages.figure_data.truth import Truth
-from stages.row import build_network
-from tests.stages import conftest
-from tests.stages.conftest import LABELS
+from stages.row_network import build_network
+from tests.stages.conftest import LABELS, predict_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = {"tsn": "tsn", "tdn": "tdn", "pair": "featdiff", "tam": "tanet", "i3d": "i3d_3x1x1"}
@@ -72,23 +71,24 @@ FIGURES: dict[str, dict[str, Any]] = {
 }
 
 
-def params(row: str, architecture: str = "tsn") -> dict[str, Any]:
+def predicted(row: str, architecture: str = "tsn") -> PredictPlan:
     """A tiny row's plan at a size that every network takes."""
-    return {**conftest.params(row, architecture), "sizes_px": {"224": 48, "256": 56}}
+    return predict_plan(row, architecture, crop_px=48, resize_px=56)
 
 
-def plan(work: Workspace, **chosen: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of the figures stage; `chosen` replaces the figures above."""
+def plan(work: Workspace, **chosen: dict[str, Any]) -> FiguresPlan:
+    """The plan of the figures stage; `chosen` replaces the figures above."""
     wanted = {k: {"title": k.title(), **f} for k, f in (chosen or FIGURES).items()}
-    checked = validate(Figures, {"figures": wanted}, where="test")
-    rows = {row: params(row, architecture) for row, architecture in ROWS.items()}
-    return {
-        "profile": "mini",
-        "smoke": True,
-        "figures": checked.model_dump(mode="json")["figures"],
-        "rows": {**rows, "untrained": params("untrained")},
-        "datasets": {"ssv1": {"title": "Toys", "miniature": None}},
-    }
+    rows = {row: predicted(row, architecture) for row, architecture in ROWS.items()}
+    return FiguresPlan.model_validate(
+        {
+            "profile": "mini",
+            "smoke": True,
+            "figures": wanted,
+            "rows": {**rows, "untrained": predicted("untrained")},
+            "datasets": {"ssv1": {"title": "Toys", "miniature": None}},
+        }
+    )
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def trained(work: Workspace) -> Workspace:
     for row, architecture in ROWS.items():
         folder = work.run(row) / "train"
         folder.mkdir(parents=True)
-        model = build_network(params(row, architecture), len(LABELS), seed=3)
+        model = build_network(row, predicted(row, architecture).network, len(LABELS), seed=3)
         torch.save(model.state_dict(), folder / "weights.pt")
         write_json(folder / "outcome.json", {"status": "ok", "reason": ""})
         history = [{"epoch": e, "loss": 2.0 - e, "top1_pct": 50.0 * e} for e in range(2)]
@@ -119,8 +119,8 @@ def no_tables(work: Workspace) -> Workspace:
     return work
 
 
-def run(work: Workspace, params: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    figures.run(work, "all", params=params)
+def run(work: Workspace, plan: FiguresPlan) -> dict[str, dict[str, Any]]:
+    figures.run(work, "all", plan)
     entries = read_json(work.reports / "figures" / "figures.json")["figures"]
     return {entry["key"]: entry for entry in entries}
 
@@ -201,7 +201,7 @@ def test_nothing_run_is_a_page_of_reasons(tmp_path: Path) -> None:
 def test_without_tables_it_says_what_to_run(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     with pytest.raises(AbsentData, match="no tables") as caught:
-        figures.run(work, "all", params=plan(work))
+        figures.run(work, "all", plan(work))
     assert "tdn tables" in caught.value.do
 
 

@@ -11,7 +11,8 @@ import torch
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import resolve_plans as plan
-from pipeline.schema.experiments import load_experiments, load_profile
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
 from stages.graph import execute
 from stages.networks import Catalogue
 from tdn_model.build import build_from
@@ -34,7 +35,7 @@ def shrink(checkout: Checkout) -> None:
         (r"images: \d+, size_px: \d+, epochs: \d+", "images: 80, size_px: 48, epochs: 1"),
         (r"224: \d+, 256: \d+", "224: 48, 256: 56"),
         (r"    epochs: \d+\n    batch: \d+", "    epochs: 1\n    batch: 8"),
-        (r"loader_workers: \d+", "loader_workers: 0"),
+        (r"workers: \d+", "workers: 0"),
     ):
         checkout.edit(GPU, pattern, replacement)
 
@@ -65,7 +66,7 @@ def test_a_row_runs_from_generated_videos_to_its_score(work: Workspace) -> None:
 
 def test_its_data_lie_apart_from_the_miniatures_and_from_a_users(work: Workspace) -> None:
     assert sorted(path.name for path in (work.root / "data").iterdir()) == ["gpu"]
-    assert work.raw("ssv1") == work.root / "data" / "gpu" / "raw" / "ssv1"
+    assert work.raw("ssv1", generated=True) == work.root / "data" / "gpu" / "raw" / "ssv1"
     assert read_json(work.generated("ssv1"))["subsets"] == {
         "train": 28,
         "validation": 14,
@@ -81,7 +82,8 @@ def test_trained_weights_are_single_precision_on_any_machine(work: Workspace) ->
 
 def test_its_report_is_of_the_size_that_was_generated(work: Workspace) -> None:
     about = json.loads(work.plan("report", "all").read_text("utf-8"))["params"]
-    miniature = about["datasets"]["ssv1"]["miniature"]
+    planned = json.loads(work.plan("mini", "ssv1").read_text("utf-8"))["params"]
+    miniature = planned["miniature"]
     assert (miniature["width_px"], miniature["height_px"]) == (82, 64)
     assert miniature["expected"]["train"] == 28
     assert about["smoke"] is True
@@ -91,8 +93,8 @@ def test_the_profiles_networks_are_full_width_and_half_the_papers_pixels() -> No
     root = Path(__file__).resolve().parents[2]
     found = plan.resolve(Workspace(root, "gpu"), Catalogue(root))
     train = found["train", ROW]["params"]
-    assert (train["model"]["width"], train["model"]["blocks"]) == (64, [3, 4, 6, 3])
-    assert train["sizes_px"] == {"224": 112, "256": 128}
+    assert (train["network"]["width"], train["network"]["blocks"]) == (64, [3, 4, 6, 3])
+    assert train["recipe"]["crop_px"] == 112
     assert train["compute"]["precision"] == "bfloat16"
     assert found["mini", "ssv1"]["params"]["miniature"]["expected"]["train"] == 2240
 

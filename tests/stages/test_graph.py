@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from pipeline.core.workspace import Workspace
 from stages.graph import STAGES
 from tests.checkout import ROOT
 
-PARAMS: dict[str, Any] = {
-    "generated": True,
-    "data": {"name": "DATASET", "input": "frames"},
-    "start": {"from": "START", "images": False},
-    "rows": {"KEY": {}},
-    "datasets": {"DATASET": {}},
-}
+PLAN = SimpleNamespace(
+    generated=True,
+    data=SimpleNamespace(name="DATASET", input="frames"),
+    start=SimpleNamespace(source="START", two_stream=False),
+    rows=["KEY"],
+    datasets=["DATASET"],
+)
+"""What the inputs and outputs of any stage ask of its plan."""
 WIDER = {"metrics": "reports/mini/metrics", "decoded": "data/mini/decoded"}
 
 
@@ -58,11 +60,11 @@ def test_inputs_and_outputs_are_those_of_the_graph(name: str, tmp_path: Path) ->
         path.touch()
     reads = {
         WIDER.get(role.partition(":")[0], work.relative(path))
-        for role, path in stage.inputs(work, key, PARAMS).items()
+        for role, path in stage.inputs(work, key, PLAN).items()
     }
     deps = places(node["deps"], key) - {work.relative(work.reports / "records")}
     assert reads | {work.relative(work.plan(name, key))} == deps
-    writes = {work.relative(path) for path in stage.outputs(work, key, PARAMS).values()}
+    writes = {work.relative(path) for path in stage.outputs(work, key, PLAN).values()}
     assert {path.removesuffix("/index.json") for path in writes} == places(node["outs"], key)
 
 

@@ -9,29 +9,37 @@ import torch
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from stages import pretrain, train
-from stages import row_start as starts
+from pipeline.schema.plan_models import PretrainPlan, TrainPlan
+from stages import predict, pretrain, score, train
+from stages.row_network import absent_start
 from tdn_model.weights.imagenet import torchvision_names
-from tests.stages.conftest import params
+from tests.stages.conftest import COMPUTE, predict_plan, score_plan, train_plan
 from tests.tdn_model.helpers import make
 
 SHAPE = {"width": 4, "blocks": [1, 1, 1, 1]}
 
 
-def stills(**changes: Any) -> dict[str, Any]:
-    return {
-        "kind": "stills",
-        "backbones": {"resnet50": SHAPE},
-        "images": 80,
-        "size_px": 32,
-        "epochs": 1,
-        "batch": 16,
-        "lr": 0.05,
-        "weight_decay": 0.0005,
-        "seed": 0,
-        "compute": {"device": "cpu", "precision": "float32", "threads": 1},
-        **changes,
-    }
+STILLS = {
+    "images": 80,
+    "size_px": 32,
+    "epochs": 1,
+    "batch": 16,
+    "lr": 0.05,
+    "weight_decay": 0.0005,
+    "seed": 0,
+    "compute": COMPUTE,
+}
+
+
+def stills(backbone: str = "resnet50") -> PretrainPlan:
+    plan = {"kind": "stills", "backbones": {backbone: SHAPE}, "stills": STILLS}
+    return PretrainPlan.model_validate(plan)
+
+
+def imagenet(*backbones: str) -> PretrainPlan:
+    return PretrainPlan.model_validate(
+        {"kind": "imagenet", "backbones": dict.fromkeys(backbones, SHAPE)}
+    )
 
 
 def state(work: Workspace, key: str, name: str) -> dict[str, torch.Tensor]:
@@ -39,14 +47,17 @@ def state(work: Workspace, key: str, name: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def begin(kind: str, key: str, images: bool = False) -> dict[str, Any]:
-    return {"start": {"kind": kind, "from": key, "images": images}}
+IMAGES = {"kind": "images", "source": "images"}
 
 
-def first_weights(work: Workspace, plan: dict[str, Any]) -> dict[str, torch.Tensor]:
+def from_row(row: str, *, two_stream: bool = False, keep: bool = True) -> dict[str, Any]:
+    return {"kind": "row", "source": row, "two_stream": two_stream, "keep_classifier": keep}
+
+
+def first_weights(work: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
     """The row's weights before its first step of any size."""
-    train.run(work, plan["row"], params=plan)
-    return state(work, plan["row"], "weights.pt")
+    train.run(work, plan.row, plan)
+    return state(work, plan.row, "weights.pt")
 
 
 def still(**recipe: Any) -> dict[str, Any]:
@@ -55,9 +66,9 @@ def still(**recipe: Any) -> dict[str, Any]:
 
 def test_pretraining_twice_gives_the_same_weights(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    pretrain.run(work, "images", params=stills())
+    pretrain.run(work, "images", stills())
     first = (work.run("images") / "train" / "resnet50.pt").read_bytes()
-    pretrain.run(work, "images", params=stills())
+    pretrain.run(work, "images", stills())
     assert (work.run("images") / "train" / "resnet50.pt").read_bytes() == first
     history = read_json(work.run("images") / "train" / "history.json")
     assert 0 <= history["resnet50"][0]["held_out_top1_pct"] <= 100
@@ -73,8 +84,8 @@ def test_names_are_torchvisions() -> None:
 
 
 def test_a_row_starts_from_the_images_but_its_classifier(work: Workspace) -> None:
-    pretrain.run(work, "images", params=stills())
-    plan = {**params("a", **still()), **begin("images", "images")}
+    pretrain.run(work, "images", stills())
+    plan = train_plan("a", start=IMAGES, **still())
     found = torchvision_names(first_weights(work, plan))
     given = state(work, "images", "resnet50.pt")
     assert torch.allclose(found["layer2.0.conv2.weight"], given["layer2.0.conv2.weight"])
@@ -82,19 +93,30 @@ def test_a_row_starts_from_the_images_but_its_classifier(work: Workspace) -> Non
 
 
 def test_a_row_starts_from_another_rows_weights(work: Workspace) -> None:
-    train.run(work, "first", params=params("first", epochs=1))
-    plan = {**params("second", **still()), **begin("row", "first")}
+    train.run(work, "first", train_plan("first", epochs=1))
+    plan = train_plan("second", start=from_row("first"), **still())
     first, second = state(work, "first", "weights.pt"), first_weights(work, plan)
     assert torch.allclose(first["res3.0.conv2.weight"], second["res3.0.conv2.weight"])
     assert torch.allclose(first["classifier.weight"], second["classifier.weight"], atol=1e-5)
 
 
+def test_classes_of_another_data_set_are_not_taken_over_though_there_are_as_many(
+    work: Workspace,
+) -> None:
+    train.run(work, "first", train_plan("first", epochs=1))
+    kept = first_weights(work, train_plan("kept", start=from_row("first"), **still()))
+    new = first_weights(work, train_plan("new", start=from_row("first", keep=False), **still()))
+    assert torch.allclose(kept["res3.0.conv2.weight"], new["res3.0.conv2.weight"])
+    assert kept["classifier.weight"].shape == new["classifier.weight"].shape
+    assert not torch.allclose(kept["classifier.weight"], new["classifier.weight"], atol=1e-3)
+
+
 def test_two_streams_start_from_a_tsn_and_from_images(work: Workspace) -> None:
-    pretrain.run(work, "images", params=stills())
-    first = {**params("first", architecture="tsn_stack", epochs=1)}
-    first["model"]["options"] = {"in_channels": 3, "window": 1}
-    train.run(work, "first", params=first)
-    plan = {**params("two", architecture="featdiff", **still()), **begin("row", "first", True)}
+    pretrain.run(work, "images", stills())
+    network = {"options": {"in_channels": 3, "window": 1}}
+    train.run(work, "first", train_plan("first", "tsn_stack", network=network, epochs=1))
+    start = from_row("first", two_stream=True)
+    plan = train_plan("two", "featdiff", start=start, **still())
     found = first_weights(work, plan)
     image, images = state(work, "first", "weights.pt"), state(work, "images", "resnet50.pt")
     assert torch.allclose(found["image.res4.0.conv2.weight"], image["res4.0.conv2.weight"])
@@ -103,26 +125,25 @@ def test_two_streams_start_from_a_tsn_and_from_images(work: Workspace) -> None:
 
 
 def test_a_start_of_another_network_is_refused(work: Workspace) -> None:
-    train.run(work, "first", params=params("first", epochs=1))
-    plan = {**params("row", architecture="tanet"), **begin("row", "first")}
+    train.run(work, "first", train_plan("first", epochs=1))
+    plan = train_plan("row", "tanet", start=from_row("first"))
     with pytest.raises(UsageError, match="row cannot start from first"):
-        train.run(work, "row", params=plan)
+        train.run(work, "row", plan)
 
 
 def test_a_start_that_was_not_trained_says_what_to_run(work: Workspace) -> None:
-    plan = {**params("row"), **begin("row", "first")}
+    plan = train_plan(start=from_row("first"))
     with pytest.raises(AbsentData, match="its start 'first' is not trained") as caught:
-        train.run(work, "row", params=plan)
+        train.run(work, "row", plan)
     assert caught.value.do == "run `tdn train first`"
-    train.run(work, "row", params=plan, record_absent=True)
+    train.run(work, "row", plan, record_absent=True)
     assert read_json(work.run("row") / "train" / "outcome.json")["status"] == "not-run"
 
 
 def test_tea_finds_a_res2net_among_the_images(work: Workspace) -> None:
-    pretrain.run(work, "images", params=stills(backbones={"res2net50": SHAPE}))
+    pretrain.run(work, "images", stills("res2net50"))
     given = state(work, "images", "res2net50.pt")
-    plan = {**params("row", architecture="tea", **still()), **begin("images", "images")}
-    plan["model"] |= {"backbone": "res2net50", **SHAPE}
+    plan = train_plan("row", "tea", start=IMAGES, network={"backbone": "res2net50"}, **still())
     found = first_weights(work, plan)
     name = "layer2.0.convs.1.weight"
     torch.testing.assert_close(found["res3.0.convs.1.weight"], given[name])
@@ -133,47 +154,43 @@ def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
     (tmp_path / "data" / "weights").mkdir(parents=True)
     given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, tmp_path / "data" / "weights" / "resnet50.pth")
-    pretrain.run(work, "images", params={"kind": "imagenet", "backbones": {"resnet50": SHAPE}})
+    pretrain.run(work, "images", imagenet("resnet50"))
     found = state(work, "images", "resnet50.pt")
     assert all(torch.equal(found[name], given[name]) for name in given)
 
 
 def test_imagenet_weights_that_nobody_has_are_named(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    plan = {"kind": "imagenet", "backbones": {"res2net50": SHAPE}}
+    plan = imagenet("res2net50")
     with pytest.raises(AbsentData, match="torchvision has no res2net50"):
-        pretrain.run(work, "images", params=plan)
+        pretrain.run(work, "images", plan)
     assert not (work.run("images") / "train").exists()
-    pretrain.run(work, "images", params=plan, record_absent=True)
+    pretrain.run(work, "images", plan, record_absent=True)
     outcome = read_json(work.run("images") / "train" / "outcome.json")
     assert outcome["status"] == "not-run"
 
 
 def test_phase_one_holds_the_image_network_still(work: Workspace) -> None:
-    whole = params("whole", architecture="featdiff", epochs=2, phase1_epochs=0)
-    train.run(work, "whole", params=whole)
-    first = params("first", architecture="featdiff", epochs=2, phase1_epochs=1)
+    whole = train_plan("whole", "featdiff", epochs=2, phase1_epochs=0)
+    train.run(work, "whole", whole)
+    first = train_plan("first", "featdiff", epochs=2, phase1_epochs=1)
     # Held still for the first of two epochs: other weights than trained throughout.
-    train.run(work, "first", params=first)
+    train.run(work, "first", first)
     a, b = state(work, "whole", "weights.pt"), state(work, "first", "weights.pt")
     assert not torch.equal(a["image.res4.0.conv2.weight"], b["image.res4.0.conv2.weight"])
 
 
 def test_two_phases_need_a_network_that_has_them(work: Workspace) -> None:
     with pytest.raises(UsageError, match="tsn does not train in two phases"):
-        train.run(work, "row", params=params("row", epochs=2, phase1_epochs=1))
+        train.run(work, "row", train_plan(epochs=2, phase1_epochs=1))
 
 
 def test_more_seeds_train_more_networks_and_give_mean_and_spread(work: Workspace) -> None:
-    from stages import predict, score
-    from tests.stages.test_predict import SCORE
-
-    plan = {**params("row", epochs=1), "seeds": 2}
-    train.run(work, "row", params=plan)
+    train.run(work, "row", train_plan(epochs=1, seeds=2))
     first, second = state(work, "row", "weights.pt"), state(work, "row", "weights.seed1.pt")
     assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
-    predict.run(work, "row", params=plan)
-    score.run(work, "row", params={**SCORE, "seeds": 2})
+    predict.run(work, "row", predict_plan(seeds=2))
+    score.run(work, "row", score_plan(seeds=2))
     found = read_json(work.metrics("row"))["protocols"]["center_1x1"]
     values = found["seeds"]["values"]
     assert values[0] == found["top1_pct"]
@@ -190,9 +207,7 @@ def test_a_plateau_divides_the_rate_by_ten() -> None:
 
 
 def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:
-    plan = params("row", epochs=2, decay="plateau")
-    plan["protocols"] = {train.VALIDATION: plan["protocols"]["center_1x1"]}
-    train.run(work, "row", params=plan)
+    train.run(work, "row", train_plan(epochs=2, decay="plateau"))
     history = read_json(work.run("row") / "train" / "history.json")
     assert all(0 <= epoch["validation_top1_pct"] <= 100 for epoch in history)
     assert [epoch["lr"] for epoch in history] == [0.05, 0.05], "nothing is saturated yet"
@@ -202,12 +217,11 @@ def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
     (work.root / "data" / "weights").mkdir(parents=True)
     given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, work.root / "data" / "weights" / "resnet50.pth")
-    plan = {"kind": "imagenet", "backbones": {"resnet50": SHAPE, "res2net50": SHAPE}}
-    pretrain.run(work, "images", params=plan, record_absent=True)
-    here = {**params("row"), **begin("images", "images")}
-    assert starts.absent_start(work, here) == ""
-    here["model"]["backbone"] = "res2net50"
-    assert "torchvision has no" in starts.absent_start(work, here)
+    plan = imagenet("resnet50", "res2net50")
+    pretrain.run(work, "images", plan, record_absent=True)
+    assert absent_start(work, train_plan(start=IMAGES)) == ""
+    lacking = train_plan(start=IMAGES, network={"backbone": "res2net50"})
+    assert "torchvision has no" in absent_start(work, lacking)
 
 
 def test_an_empty_weights_file_is_told_in_words(tmp_path: Path) -> None:
@@ -215,10 +229,10 @@ def test_an_empty_weights_file_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "data" / "weights").mkdir(parents=True)
     (tmp_path / "data" / "weights" / "resnet50.pth").touch()
     with pytest.raises(AbsentData, match="resnet50 cannot be had"):
-        pretrain.run(work, "images", params={"kind": "imagenet", "backbones": {"resnet50": SHAPE}})
+        pretrain.run(work, "images", imagenet("resnet50"))
 
 
 def test_iterations_are_turned_into_epochs(work: Workspace) -> None:
     # Nine videos in batches of four: two steps an epoch.
-    train.run(work, "row", params=params("row", unit="iterations", epochs=5, milestones=[2]))
+    train.run(work, "row", train_plan(unit="iterations", epochs=5, milestones=[2]))
     assert len(read_json(work.run("row") / "train" / "history.json")) == 3

@@ -45,8 +45,8 @@ def draw_curves(
             loc="outside lower center",
             ncols=min(4, len(ends)),
         )
-    said = [f"{labels[row]} {ends[row]['loss']:.2f}" for row in ends]
-    alt = f"Line charts of training loss and accuracy by epoch. Loss at the end: {joined(said)}."
+    words = [f"{labels[row]} {ends[row]['loss']:.2f}" for row in ends]
+    alt = f"Line charts of training loss and accuracy by epoch. Loss at the end: {joined(words)}."
     numbers = {
         "epochs": {row: len(histories[row]) for row in ends},
         "final_loss": {row: ends[row]["loss"] for row in ends},

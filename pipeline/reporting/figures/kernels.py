@@ -198,7 +198,7 @@ def draw_kernels(
     }
     alt = (
         f"Violin plots of kernel values at {joined(list(places))} on {joined(names)}. "
-        + " ".join(f"At {place}: {joined(said)}." for place, said in holds.items() if said)
+        + " ".join(f"At {place}: {joined(words)}." for place, words in holds.items() if words)
     )
     found = in_words(numbers)
     caption = f"{caption} {found}".strip()
@@ -212,8 +212,8 @@ def in_words(numbers: Mapping[str, Any]) -> str:
     for index, sentence in enumerate(next(iter(numbers.values()))["sentences"]):
         verdicts = [one["sentences"][index]["holds"] for one in numbers.values()]
         decided = [v for v in verdicts if v is not None]
-        said = f"holds at {sum(decided)} of {len(decided)} places" if decided else "undecided"
-        parts.append(f"{sentence['says']}: {said}")
+        result = f"holds at {sum(decided)} of {len(decided)} places" if decided else "undecided"
+        parts.append(f"{sentence['says']}: {result}")
     return f"What the text says in words: {'; '.join(parts)}."
 
 

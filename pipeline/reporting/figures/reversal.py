@@ -69,9 +69,9 @@ def draw_reversal(
         row: [{"pair": list(pair), **one} for pair, one in zip(pairs, found, strict=True)]
         for row, found in counts.items()
     }
-    said = [f"{labels[row]} {share['reverse_pct']:.0f} %" for row, share in shares.items()]
+    words = [f"{labels[row]} {share['reverse_pct']:.0f} %" for row, share in shares.items()]
     alt = (
-        f"Stacked bars per pair of classes. Taken for the reverse, over all pairs: {joined(said)}."
+        f"Stacked bars per pair of classes. Taken for the reverse, over all pairs: {joined(words)}."
     )
     numbers = {"all_pairs": shares, "by_pair": listed}
     return Figure(key, "reversal", title, caption, alt, numbers=numbers, sheet=page)

@@ -54,7 +54,7 @@ def figures_section(work: Workspace, runs: Container[str]) -> Markup:
             **entry,
             "source": entry["files"].get(suffix, ""),
             "id": anchor("figure", entry["key"]),
-            "said": caption_links(entry, runs),
+            "linked_caption": caption_links(entry, runs),
             "trace": figure_link(entry["key"]),
         }
         groups.setdefault(KINDS[entry["kind"]], []).append(shown)

@@ -16,7 +16,7 @@ from pipeline.core.files import read_json, sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.records import describe
 from stages import graph as harness
-from stages import plan
+from stages import plan, profile_graph
 from tests.checkout import Checkout, copy_to
 
 LOCK = "dvc.lock"
@@ -74,7 +74,7 @@ class Project:
         """Run stages that exist once, as `tdn STAGE` does."""
         plan.run(self.work)
         for stage in stages:
-            harness.execute(self.work, stage, "all", record_absent=True)
+            harness.execute(self.work, stage, "all", in_graph=True)
 
     def make_report(self) -> None:
         """Make tables and report again; the figures' record is made to fit, which is quicker."""
@@ -166,10 +166,11 @@ def make(folder: Path) -> Project:
     shrink(folder)
     checkout.git("init", "-q")
     work = Workspace(folder)
+    profile_graph.use(work)
     plan.run(work)
     for stage in harness.STAGES:
         for path in sorted((work.data / "plan").glob(f"{stage}.*.json")):
-            harness.execute(work, stage, path.name.split(".")[1], record_absent=True, workers=0)
+            harness.execute(work, stage, path.name.split(".")[1], in_graph=True, workers=0)
     locked = checkout.run("commit", "--force", "--quiet", module="dvc")
     assert locked.returncode == 0, locked.stderr
     checkout.git("add", "-A")

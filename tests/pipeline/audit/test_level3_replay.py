@@ -16,7 +16,7 @@ from pipeline.audit.links import Status
 from pipeline.core.parquet import write_table
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
-from pipeline.lineage.records import write_record
+from pipeline.lineage.records import read_inputs, write_record
 from pipeline.scores.predictions import ViewLogits, write_predictions
 
 LOGITS = np.array([[10.0, 0.5, -3.0], [0.25, 4.0, 1.0]], dtype=np.float32)
@@ -35,13 +35,14 @@ def status(
 ) -> Status:
     """What the audit says of a row whose network gives `again` where its file has `stored`."""
     work = Workspace(root)
-    work.raw("ssv1").mkdir(parents=True)
+    work.raw("ssv1", generated=False).mkdir(parents=True)
     ledger = root / "ledger.parquet"
     write_table(ledger, pa.table({"video_id": [f"video{n}" for n in range(len(stored))]}))
 
     def record(stage: str, key: str, params: dict[str, Any], **files: dict[str, Path]) -> None:
         plan = {"params": params, "code": {"digest": ""}}
-        given = {"inputs": {}, **files}
+        inputs = read_inputs(work, files.get("inputs", {}))
+        given = {"inputs": inputs, "outputs": files["outputs"]}
         write_record(work, stage, key, plan=plan, observed={}, **given)
 
     record("check", "ssv1", {}, outputs={"ledger": ledger})

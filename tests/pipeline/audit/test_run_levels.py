@@ -18,8 +18,6 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
-from stages import graph as harness
-from stages import plan
 from stages.cli.main import app
 from stages.commands import audit_results as audit
 from tests.pipeline.audit.project import AFTER, ROWS, Project
@@ -68,7 +66,11 @@ def test_one_cell_is_a_tree_from_the_claim_to_the_raw_files(tdn: Any) -> None:
         "data/mini/raw/ssv1 ",
     ):
         assert re.search(rf"(✓ ok  [0-9a-f·]{{12}}  )?{re.escape(place)}", done.output), place
-    lines = [line for line in done.output.splitlines() if "─ " in line and "claim" not in line]
+    lines = [
+        line
+        for line in done.output.splitlines()
+        if "─ " in line and "claim" not in line and "measured" not in line
+    ]
     assert all("✓ ok" in line for line in lines), done.output
     assert "tconv" not in done.output
 
@@ -77,12 +79,13 @@ def test_a_verdict_is_a_tree_from_its_rules_to_the_files_of_every_cell(tdn: Any)
     done = tdn("trace", "prose/tdn-iclr2021/nine_percent_flops")
     assert done.exit_code == 0, done.output
     for text in (
-        "prose/tdn-iclr2021/nine_percent_flops: printed holds, ours holds",
+        "prose/tdn-iclr2021/nine_percent_flops",
         "around 9%",
-        "printed holds: around(100 * (36 / 33 - 1), 9)",
-        "tdn-iclr2021/1d/tdm/flops: printed 36",
-        "ours holds, counted, not sampled: around(100 * (35.6",
-        "tdn-iclr2021/1d/tsn/flops: verified, measured 32.",
+        "In the printed numbers: holds: around(100 * (36 / 33 - 1), 9)",
+        "In ours: holds: around(100 * (35.6",
+        "(counted, not sampled)",
+        "tdn-iclr2021/1d/tdm/flops: printed 36, measured 35.6",
+        "tdn-iclr2021/1d/tsn/flops: printed 33, measured 32.",
         "reports/mini/costs.json",
         "by cost/all, see above",
     ):
@@ -96,7 +99,8 @@ def test_a_figure_is_a_tree_to_the_files_of_every_row(tdn: Any) -> None:
     done = tdn("trace", "figure/training_modules")
     assert done.exit_code == 0, done.output
     for text in (
-        "figure/training_modules: partial",
+        "figure/training_modules",
+        ": partial",
         "reports/mini/figures/training_modules.png  (figures)  by figures/all",
         "reports/mini/records/figures/all.json",
         f"runs/mini/{ROW}/train",
@@ -170,7 +174,7 @@ def test_a_broken_cell_says_so_and_another_does_not(project: Project, tdn: Any) 
 
 def test_json_holds_every_link_and_every_cell(project: Project, tdn: Any) -> None:
     found = json.loads(tdn("audit", "--level", "1", "--json").stdout)
-    assert found["clean"] is True
+    assert found["verdict"] == "clean"
     assert sum(found["counts"].values()) == len(found["links"]) > 50
     assert {link["level"] for link in found["links"]} == {0, 1}
     measured = {name for name, cell in cells(project).items() if cell["measured"] is not None}
@@ -241,12 +245,15 @@ def test_nothing_that_depends_on_miniature_data_is_verified(project: Project) ->
 
 
 def test_a_shallow_clone_without_data_is_unavailable_and_not_ok(
-    pristine: Project, tmp_path: Path
+    pristine: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = tmp_path / "clone"
     run("git", "clone", "-q", "--depth", "1", f"file://{pristine.root}", str(clone))
     found = audit.run(Workspace(clone))
-    assert found.broken == []
+    assert found.broken == [] and found.verdict == "incomplete"
+    monkeypatch.chdir(clone)
+    done = CliRunner().invoke(app, ["audit", "--level", "1"])
+    assert done.exit_code == 3 and "at level 1: incomplete" in done.output
     by_cell = {name: status for name, status in found.cells.items() if name == CELL}
     assert by_cell == {CELL: Status.UNAVAILABLE}
     for link in found.links:
@@ -284,31 +291,6 @@ def test_another_machine_gives_no_false_alarm(project: Project) -> None:
     said = {link.path: link.detail for link in found.links if link.relation == "recomputed"}
     assert "within" in said[f"reports/mini/metrics/{ROW}.json"]
     assert said[f"runs/mini/{ROW}/scores"] == "equal byte for byte"
-
-
-def test_restored_outputs_get_their_record_back(project: Project, pristine: Project) -> None:
-    """DVC's run cache brings back predictions, scores and metrics without running anything."""
-    kept = [project.work.record(stage, ROW) for stage in ("predict", "score")]
-    before = [record.read_bytes() for record in kept]
-    shutil.copytree(
-        pristine.root / ".tdn/records", project.root / ".tdn/records", dirs_exist_ok=True
-    )
-    place = "manifests/experiments.yaml"
-    project.checkout.edit(place, "options: {}", "options: {}\n    seed: 3")
-    plan.run(project.work)
-    for stage in ("train", "predict", "score"):
-        harness.execute(project.work, stage, ROW)
-    assert [record.read_bytes() for record in kept] != before
-    made = [project.work.run(ROW), project.work.metrics(ROW).parent]
-    for folder in made:
-        again = pristine.root / project.work.relative(folder)
-        shutil.copytree(again, folder, dirs_exist_ok=True)
-    shutil.copyfile(pristine.root / place, project.root / place)
-    plan.run(project.work)
-    assert audit.run(project.work, level=0).broken
-    assert audit.put_back(project.work) == 3
-    assert [record.read_bytes() for record in kept] == before
-    assert audit.put_back(project.work) == 0
 
 
 def test_trace_prints_the_walk_and_verifies_nothing(project: Project, tdn: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +16,8 @@ from pipeline.audit.links import Link, Status
 from pipeline.audit.statements import check
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.reporting.prose import judge
+from pipeline.schema.claims import ProseClaim
 
 HEADER = "prose_id,document,place,kind,sentence,rule,ours,note\n"
 SENTENCE = "The first is above the second."
@@ -29,20 +32,17 @@ CELLS = {
     for column in ("top1", "flops")
 }
 READ = ["doc/1/a/top1", "doc/1/b/top1"]
+TABLES = (
+    {
+        "document": "doc",
+        "table": "1",
+        "rows": [{"row": row, "cells": ["top1", "flops"]} for row in "ab"],
+    },
+)
+CLAIMS = [ProseClaim(**line) for line in csv.DictReader((HEADER + LINES).splitlines())]
 VERDICTS: list[dict[str, Any]] = [
-    {
-        "prose_id": "doc/above", "document": "doc", "place": "abstract", "kind": "ordering",
-        "sentence": SENTENCE, "note": "", "draws_pct": None,
-        "rule": RULE, "paper": "holds", "cells": READ,
-        "ours_rule": RULE, "ours": "undecided", "ours_cells": READ,
-    },
-    {
-        "prose_id": "doc/open", "document": "doc", "place": "abstract", "kind": "ordering",
-        "sentence": "Nothing here decides this one.", "note": "", "draws_pct": None,
-        "rule": "", "paper": "undecided", "cells": [],
-        "ours_rule": "", "ours": "undecided", "ours_cells": [],
-    },
-]  # fmt: skip
+    judge(claim, tuple(CELLS), CELLS, lambda claim, rule: None).as_json() for claim in CLAIMS
+]
 LABELLED = {"title": "t", "kind": "curves"}
 PLANNED: dict[str, Any] = {
     "one": {**LABELLED, "rows": [["a", "A"], ["b", "B"]]},
@@ -82,7 +82,7 @@ def links(
     behind = {"train/a", "train/b", "train/c", "tables/all"}
     evidence: Any = SimpleNamespace(runs=dict.fromkeys(plans, run), behind=lambda paths: behind)
     tools = Tools(plans=lambda work: plans, lock=root / "dvc.lock")
-    return {link.source: link for link in check(Context(work, tools, evidence, CELLS, ({},)))}
+    return {link.source: link for link in check(Context(work, tools, evidence, CELLS, TABLES))}
 
 
 def changed(before: list[dict[str, Any]], change: Change) -> list[dict[str, Any]]:
@@ -113,14 +113,20 @@ def test_what_is_as_asked_holds(tmp_path: Path) -> None:
             "its rule is not that of prose_claims.csv",
         ),
         (lambda v: v[0].update(ours_rule="", ours_cells=[]), "doc/above", "its ours is not"),
-        (lambda v: v[0].update(sentence="Another."), "doc/above", "its sentence is not"),
+        (lambda v: v[0].update(sentence="Another sentence."), "doc/above", "its sentence is not"),
         (
             lambda v: v[0].update(v[1] | {"prose_id": "doc/above", "sentence": SENTENCE}),
             "doc/above",
             "its rule is not",
         ),
-        (lambda v: v[1].update(cells=READ), "doc/open", "it names other cells than its rule"),
-        (lambda v: v[0].update(paper="fails"), "doc/above", "its cells say 'holds'"),
+        (lambda v: v[1].update(cells=READ), "doc/open", "cells: it says"),
+        (lambda v: v[0].update(paper="fails"), "doc/above", "rules and cells say holds"),
+        (
+            lambda v: v[0].update(paper_numbers="9 > 1"),
+            "doc/above",
+            "rules and cells say 2.0 > 1.0",
+        ),
+        (lambda v: v[0].update(smoke=True), "doc/above", "smoke: it says true"),
         (lambda v: v.pop(0), "doc/above", "the manifests ask for it and it is not there"),
         (lambda v: v.append(v[1]), "doc/open", "it is there twice"),
         (lambda v: v.append(v[1] | {"prose_id": "doc/new"}), "doc/new", "has no such sentence"),

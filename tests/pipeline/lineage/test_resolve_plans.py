@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ManifestError, UsageError
+from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import resolve_plans as plan
-from pipeline.schema.experiments import load_experiments, load_profile, load_recipes
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
+from pipeline.schema.recipes import load_recipes
+from stages.graph import typed_plan
 from stages.networks import Catalogue
 from tests.checkout import Checkout, copy_to
 
@@ -99,7 +103,7 @@ def test_a_removed_row_leaves_no_plan(checkout: Checkout) -> None:
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     row = "tdn_r50_8f_ssv1_stdm_mul"
     assert work.plan("train", row).is_file()
-    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    dataset)", "")
+    checkout.edit(ROWS, rf"  {row}:\n.*?(?=  \w+:\n    base)", "")
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     assert not list((work.data / "plan").glob(f"*{row}*"))
 
@@ -138,7 +142,6 @@ def test_a_profiles_miniature_size_reaches_that_profile_alone(checkout: Checkout
         "check.ssv1",
         "decode.ssv1",
         "figures.all",
-        "report.all",
     }
 
 
@@ -152,7 +155,8 @@ def test_a_profiles_miniature_size_reaches_that_profile_alone(checkout: Checkout
             "starts from tsn_r50_8f_kinetics400",
             "add tsn_r50_8f_kinetics400",
         ),
-        ("generated: true", "generated: false", "mini, gpu, long", ""),
+        ("generated: true", "generated: false", "does not generate", ""),
+        (r"224: \d+, ", "", "no size for the papers' 224 px", "add 224"),
         ("flow: \\[\\]\n", "", "flow", ""),  # the graph runs over it
         ("  ssv1:\n    height", "  ssv2:\n    height", "does not generate", ""),
     ],
@@ -168,19 +172,53 @@ def test_a_profile_that_cannot_run_says_why(
 
 
 def test_only_generated_data_are_kept_below_the_profile(tmp_path: Path) -> None:
-    for profile in ("mini", "gpu", "long"):
-        assert Workspace(tmp_path, profile).raw("ssv1") == tmp_path / "data" / profile / "raw/ssv1"
-    assert Workspace(tmp_path, "paper").raw("ssv1") == tmp_path / "data/raw/ssv1"
+    work = Workspace(tmp_path, "mine")
+    assert work.raw("ssv1", generated=True) == tmp_path / "data/mine/raw/ssv1"
+    assert work.raw("ssv1", generated=False) == tmp_path / "data/raw/ssv1"
+
+
+def test_a_new_generated_profile_needs_no_code(checkout: Checkout) -> None:
+    text = (checkout.root / GPU).read_text("utf-8")
+    for name, refused in (("mine", False), ("raw", True)):
+        path = checkout.root / f"manifests/profiles/{name}.yaml"
+        path.write_text(text.replace("profile: gpu", f"profile: {name}"), "utf-8")
+        if refused:  # its folder would be the user's data/raw
+            with pytest.raises(ManifestError, match="no profile is called raw"):
+                plans(checkout, name)
+        else:
+            assert plans(checkout, name)["check.ssv1"]["params"]["generated"]
+
+
+def test_how_clips_are_loaded_changes_no_plan(checkout: Checkout) -> None:
+    before = plans(checkout)
+    checkout.edit("manifests/profiles/mini.yaml", "loader: .*?}", "loader: {workers: 3}")
+    assert changed(before, plans(checkout)) == set()
+
+
+def test_a_plan_is_read_back_as_it_was_resolved(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    resolved = plan.resolve_typed(work, Catalogue(checkout.root))
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
+    for (stage, key), model in resolved.items():
+        assert typed_plan(work, stage, key) == model, (stage, key)
+
+
+def test_a_plan_of_another_version_says_what_to_run(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    write_json(work.plan("score", "row"), {"params": {"rows": []}, "code": {"digest": ""}})
+    with pytest.raises(UsageError, match="not a plan of this version") as caught:
+        typed_plan(work, "score", "row")
+    assert "`tdn plan`" in caught.value.do
 
 
 def test_a_row_is_the_same_experiment_at_another_scale(checkout: Checkout) -> None:
     mini = plans(checkout)[f"train.{FULL}"]["params"]
     paper = plans(checkout, "paper")[f"train.{FULL}"]["params"]
-    assert mini["model"]["options"] == paper["model"]["options"]
-    assert mini["model"]["segments"] == paper["model"]["segments"]
+    assert mini["network"]["options"] == paper["network"]["options"]
+    assert mini["network"]["segments"] == paper["network"]["segments"]
     assert mini["smoke"]
     assert not paper["smoke"]
-    assert paper["model"]["width"] == 64
+    assert paper["network"]["width"] == 64
     assert paper["recipe"]["epochs"] == 50
 
 
@@ -198,8 +236,7 @@ def test_mini_has_one_schedule_for_every_kind_of_recipe(checkout: Checkout) -> N
 
 
 def test_rows_that_start_from_each_other_are_refused(checkout: Checkout) -> None:
-    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s1", "start: featdiff_r50_hmdb51_flow_s2")
-    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow_s2", "start: featdiff_r50_hmdb51_flow_s1")
+    checkout.edit(ROWS, "start: tsn_r50_hmdb51_flow", "start: featdiff_r50_hmdb51_flow")
     with pytest.raises(ManifestError, match="start from each other"):
         plans(checkout)
 
@@ -209,9 +246,19 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
 ) -> None:
     found = plans(checkout)
     row = found["train.featdiff_r50_hmdb51_flow_s1"]["params"]["start"]
-    assert row == {"kind": "row", "from": "tsn_r50_hmdb51_flow_s1", "images": True}
+    assert row == {
+        "kind": "row",
+        "source": "tsn_r50_hmdb51_flow_s1",
+        "two_stream": True,
+        "keep_classifier": True,
+    }
     row = found["train.tdn_r50_16f_hmdb51_s1"]["params"]["start"]
-    assert row == {"kind": "row", "from": "tdn_r50_16f_kinetics400", "images": False}
+    assert row == {
+        "kind": "row",
+        "source": "tdn_r50_16f_kinetics400",
+        "two_stream": False,
+        "keep_classifier": False,
+    }
 
 
 def test_pretraining_prepares_the_backbones_that_rows_start_from(checkout: Checkout) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import ReportPlan, ScorePlan, TablesPlan
 from pipeline.scores import predictions
 from pipeline.scores.predictions import ViewLogits
 from stages import report, score, tables
@@ -141,7 +142,7 @@ def refuse(work: Workspace, row: str, reason: str) -> None:
 
 
 def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any]:
-    params = {
+    params: dict[str, Any] = {
         "row": row,
         "profile": work.profile,
         "smoke": smoke,
@@ -149,9 +150,9 @@ def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any
         "fold": "default",
         "metric": "top1",
         "seeds": 1,
-        "protocols": {"center": {"aggregate": "mean_logits"}},
+        "protocols": {"center": "mean_logits"},
     }
-    score.run(work, row, params=params)
+    score.run(work, row, ScorePlan.model_validate(params))
     return params
 
 
@@ -165,7 +166,7 @@ def cost(work: Workspace) -> None:
 
 def make_tables(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = True) -> None:
     params = {"profile": work.profile, "smoke": smoke, "rows": list(rows)}
-    tables.run(work, "all", params=params)
+    tables.run(work, "all", TablesPlan.model_validate(params))
 
 
 def make_report(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = True) -> str:
@@ -178,7 +179,7 @@ def make_report(work: Workspace, rows: Sequence[str] = ROWS, *, smoke: bool = Tr
         "datasets": {"toy": about},
         "rows": {r: {"dataset": "toy", "fold": "default", "architecture": "net"} for r in rows},
     }
-    report.run(work, "all", params=params)
+    report.run(work, "all", ReportPlan.model_validate(params))
     return (work.reports / "index.html").read_text(encoding="utf-8")
 
 

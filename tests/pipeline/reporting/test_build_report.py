@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_json
@@ -190,3 +191,16 @@ def test_real_results_carry_no_smoke_banner(tmp_path: Path) -> None:
 def test_the_report_needs_tables(tmp_path: Path) -> None:
     with pytest.raises(AbsentData, match="no tables"):
         fakes.make_report(fakes.make(tmp_path))
+
+
+def test_the_page_states_the_tolerances_of_the_layouts(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    path = work.manifests / "tables" / "doc_1.yaml"
+    layout = yaml.safe_load(path.read_text("utf-8"))
+    layout["columns"]["flops"]["tolerance"] = {"last_digit_units": 0.25, "relative_pct": 3.5}
+    layout["columns"]["top1"]["tolerance"] = {"points": 1.5}
+    path.write_text(yaml.safe_dump(layout, sort_keys=False, allow_unicode=True), "utf-8")
+    fakes.make_tables(work)
+    page = " ".join(fakes.make_report(work).split())
+    assert "operations 0.25 units of the last printed digit or 3.5 %" in page
+    assert "accuracies on the real data sets 1.5 points" in page

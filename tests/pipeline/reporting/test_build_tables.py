@@ -279,6 +279,6 @@ def test_a_percentage_that_is_none_is_refused(tmp_path: Path, value: float) -> N
     metrics = json.loads(work.metrics("net_mid").read_text("utf-8"))
     metrics["protocols"]["center"]["top1_pct"] = value
     work.metrics("net_mid").write_text(json.dumps(metrics), "utf-8")
-    with pytest.raises(RecordError, match="top1_pct under center .* no percentage") as caught:
+    with pytest.raises(RecordError, match=r"top1_pct under center .* no percentage") as caught:
         fakes.make_tables(work)
     assert caught.value.where == "reports/mini/metrics/net_mid.json"

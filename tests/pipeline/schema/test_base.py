@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import Identifier, Strict, load, nearest
@@ -15,6 +16,7 @@ class Inner(Strict):
 
 class Outer(Strict):
     rows: dict[Identifier, Inner]
+    pairs: list[list[str]] = Field(default_factory=list)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -74,3 +76,43 @@ def test_merge_keys_still_work(tmp_path: Path) -> None:
 
 def test_nearest_lists_the_valid_ones_when_nothing_is_close() -> None:
     assert nearest("zzz", ["b", "a"]) == "valid: a, b"
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("1e-3", "write 1.0e-3:"), ("5E-4", "write 5.0e-4:"), ("1e3", "write 1.0e+3:"),
+        ("2.5e4", "write 2.5e+4:"), ("-1e-3", "write -1.0e-3:"), (".5e2", "write 0.5e+2:"),
+    ],
+)  # fmt: skip
+def test_a_number_that_yaml_takes_for_text_says_what_to_write(
+    tmp_path: Path, written: str, remedy: str
+) -> None:
+    error = refused(tmp_path, f"rows: {{a: {{epochs: 3, rate: {written}}}}}")
+    assert error.do.startswith(remedy)
+    correct = error.do.removeprefix("write ").partition(":")[0]
+    rows = load(Outer, write(tmp_path, f"rows: {{a: {{epochs: 3, rate: {correct}}}}}")).rows
+    assert rows["a"].rate == float(written)
+
+
+@pytest.mark.parametrize(
+    ("word", "reading"),
+    [
+        ("yes", "a truth value (true)"), ("Off", "a truth value (false)"), ("007", "a number (7)"),
+        ("null", "nothing"), ("~", "nothing"), ("12:30", "a number (750)"), ("1.5", "a number"),
+        ("2024-01-31", "a date (2024-01-31)"),
+    ],
+)  # fmt: skip
+def test_a_word_that_yaml_does_not_take_for_text_wants_quotes(
+    tmp_path: Path, word: str, reading: str
+) -> None:
+    error = refused(tmp_path, f"rows: {{}}\npairs: [[left, {word}]]")
+    assert error.do.startswith(f"put it in quotes: without them YAML reads {reading}")
+    assert "pairs.0.1" in error.what
+    loaded = load(Outer, write(tmp_path, f"rows: {{}}\npairs: [[left, '{word}']]"))
+    assert loaded.pairs == [["left", word]]
+
+
+def test_a_wrong_type_that_is_not_yaml_s_doing_has_no_such_advice(tmp_path: Path) -> None:
+    for text in ("rows: {a: {epochs: 3, rate: fast}}", "rows: {}\npairs: [[[a]]]"):
+        assert refused(tmp_path, text).do == "correct the key"

@@ -10,17 +10,10 @@ import yaml
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import canonical_json
 from pipeline.schema.base import validate
-from pipeline.schema.figure_list import Figures, figure_params, load_figures
+from pipeline.schema.figure_list import Figures, load_figures
 
 ROOT = Path(__file__).resolve().parents[3]
 CURVES = {"kind": "curves", "title": "Training", "rows": {"tsn": "TSN", "gone": "Gone"}}
-PLANS: dict[tuple[str, str], dict[str, Any]] = {
-    ("predict", "tsn"): {"row": "tsn", "data": {"name": "toys"}},
-    ("predict", "other"): {"row": "other", "data": {"name": "birds"}},
-    ("check", "toys"): {"dataset": {"title": "Toys"}},
-    ("check", "birds"): {"dataset": {"title": "Birds"}},
-    ("mini", "toys"): {"miniature": {"seed": 1}},
-}
 
 
 def write(folder: Path, **figures: Any) -> Path:
@@ -28,26 +21,10 @@ def write(folder: Path, **figures: Any) -> Path:
     return folder
 
 
-def params(folder: Path, experiments: str = "experiments.yaml") -> dict[str, Any]:
-    return figure_params(folder, {"profile": "mini", "smoke": True}, experiments, PLANS)
-
-
 def test_the_projects_own_manifest_is_valid() -> None:
     kinds = {figure.kind for figure in load_figures(ROOT / "manifests").values()}
     expected = {"curves", "cost", "ordering", "reversal", "gains", "cam", "gradcam", "kernels"}
     assert kinds == expected
-
-
-def test_only_named_rows_and_their_data_sets_are_planned(tmp_path: Path) -> None:
-    found = params(write(tmp_path, one=CURVES))
-    assert list(found["rows"]) == ["tsn"]
-    assert found["datasets"] == {"toys": {"title": "Toys", "miniature": {"seed": 1}}}
-
-
-def test_figures_of_other_experiments_are_left_out(tmp_path: Path) -> None:
-    folder = write(tmp_path, one=CURVES, two={**CURVES, "experiments": "experiments_local.yaml"})
-    assert [key for key, _ in params(folder)["figures"]] == ["one"]
-    assert [key for key, _ in params(folder, "experiments_local.yaml")["figures"]] == ["two"]
 
 
 def test_the_order_written_survives_a_plans_sorted_keys(tmp_path: Path) -> None:
@@ -57,7 +34,9 @@ def test_the_order_written_survives_a_plans_sorted_keys(tmp_path: Path) -> None:
         {"figures": {"b": {**CURVES, "rows": rows}, "a": CURVES}}, sort_keys=False
     )
     (folder / "figures.yaml").write_text(text, "utf-8")
-    planned = json.loads(canonical_json(params(folder)))
+    planned = json.loads(
+        canonical_json(Figures(figures=load_figures(folder)).model_dump(mode="json"))
+    )
     found = validate(Figures, {"figures": planned["figures"]}, where="plan").figures
     assert list(found) == ["b", "a"]
     assert found == load_figures(folder)
@@ -65,7 +44,7 @@ def test_the_order_written_survives_a_plans_sorted_keys(tmp_path: Path) -> None:
 
 
 def test_no_manifest_is_no_figure(tmp_path: Path) -> None:
-    assert params(tmp_path)["figures"] == []
+    assert load_figures(tmp_path) == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from pipeline.core.errors import DataError, UsageError
-from pipeline.scores.predictions import Predictions, ViewLogits, collect
+from pipeline.scores.predictions import Predictions, ViewLogits, collect, read, write
 from pipeline.scores.scoring import (
     VideoScores,
     correct_at,
@@ -152,7 +153,7 @@ def test_an_ensemble_fails_what_any_member_fails() -> None:
 def test_networks_with_other_labels_are_not_combined(combined: Any) -> None:
     first = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]})
     other = views({"a": [[1.0, 0.0]], "b": [[1.0, 0.0]]}, label=1)
-    with pytest.raises(DataError, match="video a has label 0 .* and 1 in another's"):
+    with pytest.raises(DataError, match=r"video a has label 0 .* and 1 in another's"):
         combined([first, other])
     with pytest.raises(DataError, match="video a has label 0"):
         fuse_streams([first, other], [1.0, 1.0])
@@ -173,3 +174,32 @@ def test_folds_are_pooled_only_when_disjoint() -> None:
     assert correct_at(pooled, 1).tolist() == [False, True]
     with pytest.raises(DataError, match="more than one fold: b"):
         pool([first, first])
+
+
+def test_a_partial_video_is_scored_and_counted(tmp_path: Path) -> None:
+    views = [
+        ViewLogits("a", (0,), 0, 0, [2.0, 1.0]),
+        ViewLogits("a", (0,), 1, 0, [2.0, 1.0]),
+        ViewLogits("b", (0,), 0, 0, [2.0, 1.0], "partial"),
+        ViewLogits("b", (0,), 1, 0, [3.0, 1.0], "partial"),
+        ViewLogits("gone", (1,), status="error"),
+    ]
+    path = tmp_path / "p.parquet"
+    write(path, collect("row_a", "center_1x1", views))
+    found = read(path, verify=True)
+    videos = score_videos(found, "mean_logits")
+    assert (videos.video_ids, videos.failed, videos.partial) == (("a", "b"), ("gone",), ("b",))
+    summary = summarise(videos, "top1")
+    counts = {name: summary[f"n_{name}"] for name in ("expected", "scored", "failed", "partial")}
+    assert counts == {"expected": 3, "scored": 2, "failed": 1, "partial": 1}
+    assert summary["top1_pct"] == 100.0
+    both = ensemble_clipped_logit_sum([found, found])
+    assert both.partial == ("b",)
+
+
+def test_several_labels_are_never_counted_as_top1() -> None:
+    views = [ViewLogits("a", (0, 1), 0, 0, [2.0, 1.0])]
+    videos = score_videos(collect("row_a", "center_1x1", views), "mean_logits")
+    with pytest.raises(DataError, match="1 videos have several labels, a for example"):
+        summarise(videos, "top1")
+    assert summarise(videos, "map")["map_pct"] == 100.0

@@ -102,17 +102,25 @@ def test_frames_missing_in_a_folder_are_a_remark_and_partial(tmp_path: Path) -> 
     from tests.pipeline.samples import Made, jpeg
 
     raw = tmp_path / "raw"
-    for name, numbers in {"whole": [1, 2, 3], "hole": [1, 2, 4], "short": [1, 2]}.items():
+    for name, numbers in {
+        "whole": [1, 2, 3],
+        "hole": [1, 2, 4],
+        "short": [1, 2],
+        "more": [1, 2],
+    }.items():
         (raw / "v" / name).mkdir(parents=True)
         for number in numbers:
             (raw / "v" / name / f"{number:05d}.jpg").write_bytes(jpeg(number))
-    (raw / "train.txt").write_text("whole 3 0\nhole 4 0\nshort 5 1\n")
+    (raw / "train.txt").write_text("whole 3 0\nhole 4 0\nshort 5 1\nmore 1 1\n")
     options = own({"train": "train.txt"}, columns=["path", "frames", "labels"])
     made = Made(dataset(options=options), raw, tmp_path / "s.json", tmp_path / "frames")
-    assert made.check()["remarks"]["frames missing in a folder"]["count"] == 2
+    remarks = made.check()["remarks"]
+    assert remarks["frames missing in a folder"]["count"] == 2
+    assert remarks["more frames in a folder than listed"]["count"] == 1
     made.decode()
     assert {v.video_id: (v.status, v.reason) for v in read_index(made.frames).videos} == {
         "whole": ("ok", ""),
+        "more": ("ok", ""),
         "hole": (
             "partial", "3 of 4 frames: missing in the numbering: 3; the list states 4"
         ),

@@ -116,7 +116,7 @@ def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made = ready(tmp_path)
     made.decode()
     before = {path.name: path.stat().st_mtime_ns for path in made.frames.iterdir()}
-    monkeypatch.setattr("pipeline.store.shard_worker.decode", None)
+    monkeypatch.setattr("pipeline.store.build_frames.decode_video", None)
     made.decode()
     assert {path.name: path.stat().st_mtime_ns for path in made.frames.iterdir()} == before
 
@@ -202,16 +202,16 @@ def test_a_changed_video_costs_itself_only(tmp_path: Path, monkeypatch: pytest.M
     made.decode()
     write_clip(made.raw / "videos" / "clip004.avi", 15)
     made.check()
-    import pipeline.store.shard_worker as shardwork
+    from pipeline.store import build_frames
 
     decoded: list[str] = []
-    true_decode = shardwork.decode
+    true_decode = build_frames.decode_video
 
     def counting(source: Path, *rest: object) -> object:
         decoded.append(source.name)
         return true_decode(source, *rest)
 
-    monkeypatch.setattr(shardwork, "decode", counting)
+    monkeypatch.setattr(build_frames, "decode_video", counting)
     made.decode()
     assert decoded == ["clip004.avi"]
     patched = made.bytes_of_store()
@@ -249,7 +249,7 @@ def test_a_changed_label_decodes_nothing_and_changes_the_content(
     lists = made.raw / "train.csv"
     lists.write_text(lists.read_text().replace("clip002.avi,a", "clip002.avi,b"))
     made.check()
-    monkeypatch.setattr("pipeline.store.shard_worker.decode", None)
+    monkeypatch.setattr("pipeline.store.build_frames.decode_video", None)
     assert made.decode()["content"] != before
     assert videos(made)["clip002.avi"].labels == [1]
 
@@ -327,7 +327,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(source.name)
         return decode_video(source, *rest)
 
-    monkeypatch.setattr("pipeline.store.shard_worker.decode", spy)
+    monkeypatch.setattr("pipeline.store.build_frames.decode_video", spy)
     return seen
 
 
@@ -404,16 +404,16 @@ def test_progress_counts_videos(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-import pipeline.store.shard_worker as shardwork
+from pipeline.store import build_frames
 from pipeline.store.build_frames import decode
 from pipeline.schema.dataset import Dataset
-true_decode, seen = shardwork.decode, []
+true_decode, seen = build_frames.decode_video, []
 def dying(*arguments):
     seen.append(1)
     if len(seen) == 6:
         os.kill(os.getpid(), 9)
     return true_decode(*arguments)
-shardwork.decode = dying
+build_frames.decode_video = dying
 root = Path(sys.argv[1])
 dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
 decode(dataset, root / "raw", root / "sources.json", root / "frames", workers=0)

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import UsageError
+from pipeline.store.blob import pack
 from pipeline.store.index import FrameIndex, read_index
-from pipeline.store.inspect_store import export_frames, summary, verify
+from pipeline.store.inspect_store import export_frames, odd_frame, summary, verify
 from pipeline.store.tsn_lists import lists, write_lists
-from tests.pipeline.samples import Made, numbered, own_videos
+from pipeline.video.jpeg_split import concatenate
+from tests.pipeline.samples import Made, jpeg, numbered, own_videos, policy
 
 
 @pytest.fixture
@@ -42,6 +44,35 @@ def test_a_flipped_bit_is_found_and_named(made: Made) -> None:
     flip(path, path.read_bytes().index(blob[-60:]) + 10)
     (finding,) = verify(index(made))
     assert (finding.shard, finding.video_id) == ("shard-00001.lmdb", "clip004.avi")
+
+
+@pytest.mark.parametrize(
+    ("images", "what"),
+    [
+        ([jpeg(1), jpeg(2) + jpeg(3), jpeg(4)], "its frame 1 is not exactly one JPEG"),
+        ([jpeg(1), jpeg(2)[:-2]], "its frame 1 is not exactly one JPEG"),
+        ([jpeg(1), jpeg(2), jpeg(3, 24, 16)], "its frame 2 has another size than the first"),
+        ([jpeg(1), jpeg(2)], ""),
+    ],
+)
+def test_a_frame_that_is_not_one_jpeg_of_the_video_s_size_is_named(
+    images: list[bytes], what: str
+) -> None:
+    stream, offsets = concatenate(images)
+    assert odd_frame(memoryview(pack(stream, offsets, 40, 32)), "here") == what
+
+
+def test_an_indexed_frame_of_several_images_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = own_videos(tmp_path, numbered(2), decode=policy(min_frame_share=0.0))
+    monkeypatch.setattr(
+        "pipeline.video.decode_video.split", lambda stream: ([0, len(stream)], False)
+    )
+    made.check()
+    made.decode()
+    found = [(finding.video_id, finding.what) for finding in verify(index(made))]
+    assert found == [(name, "its frame 0 is not exactly one JPEG") for name in numbered(2)]
 
 
 def test_the_record_of_a_damaged_shard_alone_is_removed(made: Made) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import UsageError
 from pipeline.core.ray_pool import Crash
-from pipeline.store.nodes import View, look, refuse_blind_nodes
+from pipeline.store.nodes import View, check_nodes, look
 from pipeline.video.ffmpeg import binary, build
 
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_nodes_that_see_everything_may_work_and_nothing_is_left(folder: Path) -> None:
-    refuse_blind_nodes(Cluster(look, look), folder, folder.parent / "clip.avi")  # type: ignore[arg-type]  # a pretended pool
+    check_nodes(Cluster(look, look), folder, folder.parent / "clip.avi")  # type: ignore[arg-type]  # a pretended pool
     assert list(folder.iterdir()) == []
 
 
@@ -47,7 +47,7 @@ def test_the_node_that_cannot_is_named(folder: Path) -> None:
     dead = Crash("it did not answer within 60 s")
     pool: Any = Cluster(look, elsewhere, lambda _: dead)
     with pytest.raises(UsageError) as caught:
-        refuse_blind_nodes(pool, folder, folder.parent / "clip.avi")
+        check_nodes(pool, folder, folder.parent / "clip.avi")
     text = str(caught.value)
     assert "2 of 3 nodes cannot take part" in text
     assert "node1: it does not see the frame store (No such file or directory)" in text

@@ -24,9 +24,10 @@ from pipeline.core.locks import exclusive
 from pipeline.core.ray_pool import Crash, Pool
 from pipeline.core.workspace import Workspace
 from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.schema.plan_models import FlowPlan
 from pipeline.schema.protocols import load_protocols
 from pipeline.store import tvl1 as flow
-from pipeline.store.build_flow import make_flow, write_flow_shard
+from pipeline.store.build_flow import make_flow
 from pipeline.store.index import FrameIndex, Video, read_index
 from pipeline.store.inspect_store import summary, verify
 from stages import flow as stage
@@ -221,12 +222,12 @@ def test_a_video_that_kills_its_worker_is_found_and_left_out(
     plain = Pool.run
 
     def deadly(self: Pool, function: Any, tasks: Any, **options: Any) -> Any:
-        for task in tasks:
+        for position, task in enumerate(tasks):
             if any(v.video_id == "14" and v.video_id not in task.blamed for v in task.videos):
-                yield task.number if function is write_flow_shard else 0, Crash("it was killed")
+                yield position, Crash("it was killed")
             else:
                 ((_, result),) = plain(self, function, [task], **options)
-                yield task.number if function is write_flow_shard else 0, result
+                yield position, result
 
     folder = tmp_path / "flow"
     with monkeypatch.context() as patch:
@@ -303,13 +304,13 @@ def test_a_frame_store_damaged_underneath_stops_the_stage(made: Made, tmp_path: 
 
 def test_absent_frames_mean_absent_flow(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    params = {"policy": CHEAP.model_dump(mode="json")}
+    plan = FlowPlan(policy=CHEAP)
     with pytest.raises(AbsentData, match="has no frame store"):
-        stage.run(work, "ssv2", params=params)
+        stage.run(work, "ssv2", plan)
     gone = Made(dataset("ssv2"), tmp_path / "raw", tmp_path / "s.json", work.frames("ssv2"))
     gone.check(record_absent=True)
     gone.decode(record_absent=True)
-    stage.run(work, "ssv2", params=params, record_absent=True)
+    stage.run(work, "ssv2", plan, record_absent=True)
     with pytest.raises(AbsentData, match="not on this machine"):
         read_index(work.flow("ssv2"))
     with pytest.raises(AbsentData, match="no flow store"):

@@ -8,7 +8,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.dataset import load_dataset
-from pipeline.schema.experiments import load_recipes
+from pipeline.schema.recipes import load_recipes
 from stages.commands import list_rows
 from tests.checkout import ROOT, Checkout, copy_to
 

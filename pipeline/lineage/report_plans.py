@@ -1,0 +1,131 @@
+"""The plans of the stages that exist once per profile: cost, tables, figures, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.core.benchmark import timing_files
+from pipeline.core.files import sha256_file
+from pipeline.lineage.row_plans import Plans
+from pipeline.schema.dataset import Dataset
+from pipeline.schema.experiments import Experiment
+from pipeline.schema.figure_list import load_figures
+from pipeline.schema.miniature import Miniature
+from pipeline.schema.network_list import load_models
+from pipeline.schema.plan_models import (
+    Bound,
+    CostPlan,
+    CountedNetwork,
+    FigureData,
+    FiguresPlan,
+    PredictPlan,
+    ReportData,
+    ReportPlan,
+    ReportRow,
+    TablesPlan,
+)
+from pipeline.schema.profiles import Profile
+from pipeline.schema.table_layouts import LAID_OUT_BY, load_claims
+
+PAPER_SIDE_PX = 224
+"""The crop at which every text states its networks' cost."""
+
+
+def cost_plan(
+    manifests: Path, rows: Mapping[str, Experiment], num_classes: Mapping[str, int | None]
+) -> CostPlan:
+    """The networks of the rows and of models.yaml; `num_classes` are the data sets' official ones.
+
+    A user's own data may not say how many classes there are; such a network is not counted.
+    """
+    counted = {}
+    for key, row in rows.items():
+        classes = num_classes[row.dataset]
+        if classes is not None:
+            counted[key] = CountedNetwork(
+                architecture=row.architecture,
+                backbone=row.backbone,
+                segments=row.segments,
+                options=row.options,
+                num_classes=classes,
+                side_px=PAPER_SIDE_PX,
+            )
+    if not (manifests / "models.yaml").is_file():
+        return CostPlan(rows=counted)
+    models = load_models(manifests, list(load_claims(manifests / "claims.csv")))
+    return CostPlan(rows=counted, networks=models.networks, ensembles=models.ensembles)
+
+
+def tables_plan(manifests: Path, profile: Profile, rows: Mapping[str, Experiment]) -> TablesPlan:
+    """The rows in order, and digests of what the tables are made of."""
+    paths = [manifests / name for name in LAID_OUT_BY]
+    paths += sorted((manifests / "tables").glob("*.yaml"))
+    return TablesPlan(
+        profile=profile.profile,
+        smoke=profile.smoke,
+        rows=list(rows),
+        manifests={path.name: sha256_file(path) for path in paths},
+        timings={path.name: sha256_file(path) for path in timing_files(manifests.parent)},
+    )
+
+
+def figures_plan(
+    manifests: Path,
+    profile: Profile,
+    plans: Plans,
+    datasets: Mapping[str, Dataset],
+    miniatures: Mapping[str, Miniature],
+) -> FiguresPlan:
+    """The figures of the profile's experiments file; the rows that they name come with their
+    predict plans, found in `plans`."""
+    figures = {
+        key: figure
+        for key, figure in load_figures(manifests).items()
+        if figure.experiments == profile.experiments_file
+    }
+    rows: dict[str, PredictPlan] = {}
+    for row in dict.fromkeys(row for figure in figures.values() for row in figure.rows_named):
+        plan = plans.get(("predict", row))
+        if isinstance(plan, PredictPlan):
+            rows[row] = plan
+    names = sorted({plan.data.name for plan in rows.values()})
+    return FiguresPlan(
+        profile=profile.profile,
+        smoke=profile.smoke,
+        figures=figures,
+        rows=rows,
+        datasets={
+            name: FigureData(title=datasets[name].title, miniature=miniatures.get(name))
+            for name in names
+        },
+    )
+
+
+def report_plan(
+    profile: Profile,
+    rows: Mapping[str, Experiment],
+    datasets: Mapping[str, Dataset],
+    miniatures: Mapping[str, Miniature],
+) -> ReportPlan:
+    """What the report page is about."""
+    bounds = {
+        name: Bound(
+            order_blind_bound_pct=miniature.order_blind_bound_pct,
+            order_blind_reason=miniature.order_blind_reason,
+        )
+        for name, miniature in miniatures.items()
+    }
+    return ReportPlan(
+        profile=profile.profile,
+        title=profile.title,
+        smoke=profile.smoke,
+        datasets={
+            name: ReportData(title=dataset.title, miniature=bounds.get(name))
+            for name, dataset in datasets.items()
+        },
+        rows={
+            key: ReportRow(dataset=row.dataset, fold=row.fold, architecture=row.architecture)
+            for key, row in rows.items()
+        },
+    )

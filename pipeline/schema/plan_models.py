@@ -1,0 +1,276 @@
+"""Plans as types: what each stage is given. `resolve_plans` writes them, `stages.graph` reads them.
+
+A plan holds what changes the stage's result, and nothing else: another value in it runs the stage
+again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.core.errors import ManifestError, UsageError
+from pipeline.schema.base import Identifier, Strict, validate
+from pipeline.schema.dataset import Dataset
+from pipeline.schema.experiments import Option
+from pipeline.schema.figure_list import OrderedFigures
+from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.schema.miniature import Miniature
+from pipeline.schema.network_list import Ensemble, Network
+from pipeline.schema.profiles import BackboneSize, Compute, Stills, TrainingCompute
+from pipeline.schema.protocols import Aggregate, EvalViews
+from pipeline.schema.recipes import TrainingRecipe
+
+Input = Literal["frames", "flow"]
+
+
+class MiniPlan(Strict):
+    """A miniature data set to generate."""
+
+    miniature: Miniature
+
+
+class CheckPlan(Strict):
+    """A data set to hold against its lists."""
+
+    dataset: Dataset
+    generated: bool
+    raw: str | None
+    """Digest of the names and sizes in the user's raw folder, so that new data are noticed; None
+    where it is absent or generated."""
+
+
+class DecodePlan(Strict):
+    """A data set to decode."""
+
+    dataset: Dataset
+    generated: bool
+
+
+class FlowPlan(Strict):
+    """How optical flow is computed."""
+
+    policy: FlowPolicy
+
+
+class StillsTraining(Stills):
+    """Image pre-training on procedural stills."""
+
+    weight_decay: float
+    compute: TrainingCompute
+
+
+class PretrainPlan(Strict):
+    """Initial weights that are no row's."""
+
+    kind: Literal["scratch", "stills", "imagenet", "none"]
+    backbones: dict[str, BackboneSize] = Field(default_factory=dict)
+    reason: str = ""
+    """Why there are none, with kind `none`."""
+    local_bytes: dict[str, int | None] = Field(default_factory=dict)
+    """Size of the local ImageNet file of each backbone, so that a new one is noticed."""
+    stills: StillsTraining | None = None
+
+
+class RowData(Strict):
+    """The data set of a row."""
+
+    name: str
+    input: Input
+    generated: bool
+    multi_label: bool
+
+
+class NetworkSpec(Strict):
+    """A network at its profile's size, but for the number of classes, which the data set knows."""
+
+    architecture: str
+    factory: str
+    """Where it is built, "module:name"."""
+    backbone: str
+    segments: int
+    width: int
+    blocks: list[int]
+    options: dict[str, Option]
+
+
+class StartSpec(Strict):
+    """The weights that a row starts from."""
+
+    kind: Literal["scratch", "images", "row"]
+    source: str
+    """`scratch`, `images` or a row."""
+    two_stream: bool
+    """The source is the image network alone; the difference network starts from `images`."""
+    keep_classifier: bool
+    """The source is a row on the same data set, so that its classes are the same."""
+
+
+class TrainPlan(Strict):
+    """A row to train."""
+
+    row: str
+    smoke: bool
+    data: RowData
+    split: str
+    flip_pairs: list[list[str]]
+    """Classes that change places when a clip is mirrored."""
+    validation_split: str | None = None
+    validation: EvalViews | None = None
+    """The views a plateau is seen by (recipe `decay: plateau`)."""
+    network: NetworkSpec
+    recipe: TrainingRecipe
+    start: StartSpec
+    seed: int
+    seeds: int
+    """Trainings, from `seed` on."""
+    compute: TrainingCompute
+
+
+class PredictPlan(Strict):
+    """A trained row to test."""
+
+    row: str
+    smoke: bool
+    data: RowData
+    split: str
+    network: NetworkSpec
+    protocols: dict[str, EvalViews]
+    seed: int
+    seeds: int
+    compute: Compute
+
+
+class ScorePlan(Strict):
+    """A row's predictions to score."""
+
+    row: str
+    profile: str
+    smoke: bool
+    dataset: str
+    fold: str
+    metric: Literal["top1", "map"]
+    seeds: int
+    protocols: dict[str, Aggregate]
+
+
+class CountedNetwork(Strict):
+    """A row's network at the paper's size, whatever the profile."""
+
+    architecture: str
+    backbone: str
+    segments: int
+    options: dict[str, Option]
+    num_classes: int
+    side_px: int
+
+
+class CostPlan(Strict):
+    """The networks to count."""
+
+    rows: dict[str, CountedNetwork]
+    networks: dict[str, Network] = Field(default_factory=dict)
+    ensembles: dict[str, Ensemble] = Field(default_factory=dict)
+
+
+class TablesPlan(Strict):
+    """The rows in the tables; digests of the manifests and timings that the tables are made of."""
+
+    profile: str
+    smoke: bool
+    rows: list[str]
+    manifests: dict[str, str] = Field(default_factory=dict)
+    timings: dict[str, str] = Field(default_factory=dict)
+
+
+class FigureData(Strict):
+    """A data set in a figure."""
+
+    title: str
+    miniature: Miniature | None
+
+
+class FiguresPlan(Strict):
+    """The figures to draw, and the rows and data sets in them."""
+
+    profile: str
+    smoke: bool
+    figures: OrderedFigures
+    rows: dict[str, PredictPlan]
+    datasets: dict[str, FigureData]
+
+
+class Bound(Strict):
+    """What no function that ignores the order of frames can score above on generated data."""
+
+    order_blind_bound_pct: float | None
+    order_blind_reason: str
+
+
+class ReportData(Strict):
+    """A data set in the report."""
+
+    title: str
+    miniature: Bound | None = None
+
+
+class ReportRow(Strict):
+    """A row in the report."""
+
+    dataset: str
+    fold: str
+    architecture: str
+
+
+class ReportPlan(Strict):
+    """What the report page is about."""
+
+    profile: str
+    title: str
+    smoke: bool
+    datasets: dict[Identifier, ReportData]
+    rows: dict[Identifier, ReportRow]
+
+
+Plan = (
+    MiniPlan
+    | CheckPlan
+    | DecodePlan
+    | FlowPlan
+    | PretrainPlan
+    | TrainPlan
+    | PredictPlan
+    | ScorePlan
+    | CostPlan
+    | TablesPlan
+    | FiguresPlan
+    | ReportPlan
+)
+PLANS: dict[str, type[Plan]] = {
+    "mini": MiniPlan,
+    "check": CheckPlan,
+    "decode": DecodePlan,
+    "flow": FlowPlan,
+    "pretrain": PretrainPlan,
+    "train": TrainPlan,
+    "predict": PredictPlan,
+    "score": ScorePlan,
+    "cost": CostPlan,
+    "tables": TablesPlan,
+    "figures": FiguresPlan,
+    "report": ReportPlan,
+}
+
+
+def parse_plan(stage: str, params: Any, *, where: str) -> Plan:
+    """The `params` of a plan or a run record as the stage's model.
+
+    Raises UsageError for those of another version of this software.
+    """
+    try:
+        return validate(PLANS[stage], params, where=where)
+    except ManifestError as error:
+        raise UsageError(
+            f"not a plan of this version: {error.what}", where=where, do="run `tdn plan` again"
+        ) from None

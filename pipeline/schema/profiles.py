@@ -1,0 +1,161 @@
+"""Profiles: the scale at which rows are run, `manifests/profiles/<profile>.yaml`, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.core.errors import ManifestError, UsageError
+from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.flow_policy import FlowPolicy
+from pipeline.schema.miniature import Growth
+from pipeline.schema.recipes import Positive, Recipe, Schedules, TrainingRecipe, replaced_by
+
+RESERVED = ("raw", "weights")
+"""Folders of data/ that are the user's own: no profile may have them as its folder."""
+
+
+class BackboneSize(Strict):
+    """What a named backbone means in a profile: bottleneck width and blocks per stage."""
+
+    width: Positive
+    blocks: Annotated[list[Positive], Field(min_length=4, max_length=4)]
+
+
+class Stills(Strict):
+    """Image pre-training on procedural still images: what a small profile has for ImageNet."""
+
+    images: Positive
+    size_px: Annotated[int, Field(ge=16, le=128)]
+    epochs: Positive
+    batch: Positive
+    lr: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class TrainingCompute(Strict):
+    """What of the use of a machine changes the last digits of a training."""
+
+    device: Literal["cpu", "auto"]
+    """`auto` is the accelerator where there is one, else the processor."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of forward passes; weights, their gradients and the loss are float32 in training."""
+    threads: Annotated[int, Field(ge=0)]
+    """Of torch; 0: as many as torch chooses."""
+
+
+class Compute(TrainingCompute):
+    """The same of a training and of the predictions after it."""
+
+    eval_batch: Positive
+    """Views in a batch of predictions."""
+
+
+class Loader(Strict):
+    """How clips are loaded. Changes no result, so that it is part of no plan."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that load ahead; 0: the stage's own."""
+    cache_mb: Annotated[int, Field(ge=0)] = 0
+    """Decoded training frames kept in memory."""
+
+
+class Profile(Strict):
+    profile: Identifier
+    title: str
+    smoke: bool
+    generated: bool
+    """The raw data are generated, into `data/<profile>/raw`; else the user puts them into
+    `data/raw`, where nothing of ours ever writes."""
+    experiments_file: str
+    rows: Annotated[list[Identifier], Field(min_length=1)] | None = None
+    """Those of the file's rows that the profile runs, null for all; of others tables cite."""
+    datasets: list[Identifier]
+    backbones: dict[Identifier, BackboneSize]
+    images: Literal["imagenet", "none"] | Stills
+    """What rows that start from `images` start from."""
+    seeds: Positive = 1
+    """How often each row is trained, from seeds one after another; tables show the first."""
+    flow: list[Identifier]
+    """Data sets whose optical flow is computed and stored; may be empty."""
+    flow_policy: FlowPolicy | None = None
+    """How it is computed; needed where `flow` names a data set."""
+    miniatures: dict[Identifier, Growth] = Field(default_factory=dict)
+    """Data sets whose miniature is generated at another size than its manifest states."""
+    sizes_px: dict[int, int]
+    """The pixels that stand for each size of the papers."""
+    schedules: Schedules | None
+    compute: Compute
+    loader: Loader = Loader()
+
+    @model_validator(mode="after")
+    def _keeps_apart_from_the_users_data(self) -> Profile:
+        if self.profile in RESERVED:
+            raise ValueError(f"no profile is called {' or '.join(RESERVED)}")
+        for name in self.miniatures:
+            if not self.generated or name not in self.datasets:
+                raise ValueError(f"miniatures names '{name}', which this profile does not generate")
+        return self
+
+    @model_validator(mode="after")
+    def _flow_is_possible(self) -> Profile:
+        unknown = [name for name in self.flow if name not in self.datasets]
+        if unknown:
+            raise ValueError(f"flow names '{unknown[0]}', which is not in datasets")
+        if self.flow and self.flow_policy is None:
+            raise ValueError("flow needs a flow_policy")
+        return self
+
+    @property
+    def where(self) -> str:
+        """The profile's manifest, as messages name it."""
+        return f"manifests/profiles/{self.profile}.yaml"
+
+    def size_px(self, paper_px: int) -> int:
+        """A paper's size in pixels as this profile has it."""
+        if paper_px not in self.sizes_px:
+            raise ManifestError(
+                f"the profile has no size for the papers' {paper_px} px",
+                where=f"{self.where}, sizes_px",
+                do=f"add {paper_px}: its size in this profile",
+            )
+        return self.sizes_px[paper_px]
+
+    def scaled(self, recipe: Recipe) -> TrainingRecipe:
+        """A recipe as this profile trains by it: its schedule, and its crop in pixels."""
+        values = recipe.model_dump(exclude={"source", "kind"})
+        if self.schedules is not None:
+            values |= replaced_by(recipe, self.schedules)
+        return TrainingRecipe.model_validate(values | {"crop_px": self.size_px(recipe.crop_px)})
+
+
+def load_profile(manifests: Path, name: str) -> Profile:
+    """The profile called `name`; a UsageError naming the nearest one when there is none."""
+    known = sorted(path.stem for path in (manifests / "profiles").glob("*.yaml"))
+    if name not in known:
+        raise UsageError(
+            f"unknown profile '{name}'",
+            where="manifests/profiles/",
+            do=nearest(name, known),
+        )
+    profile = load(Profile, manifests / "profiles" / f"{name}.yaml")
+    if profile.profile != name:
+        raise ManifestError(
+            f"profile: '{profile.profile}' does not match the file name",
+            where=f"manifests/profiles/{name}.yaml",
+            do=f"write profile: {name}",
+        )
+    return profile
+
+
+def known_dataset(manifests: Path, profile: str, name: str) -> None:
+    """UsageError naming the nearest one when the profile has no data set `name`."""
+    known = load_profile(manifests, profile).datasets
+    if name not in known:
+        raise UsageError(
+            f"profile {profile} has no data set '{name}'",
+            where=f"manifests/profiles/{profile}.yaml, datasets",
+            do=nearest(name, known),
+        )

@@ -1,0 +1,114 @@
+"""Profiles and their graphs: one text, the root's `dvc.yaml`, and one file of values per profile.
+
+`manifests/profiles/<profile>/graph.yaml` holds what the graph runs over: the profile's data sets
+and rows, resolved from the manifests. Profile `mini` is the root's graph; any other has a copy of
+the text beside its values, with its own `dvc.lock`. DVC ignores it until it is switched on by an
+untracked `.dvcignore` there: switching changes no tracked file and `dvc status` never reports a
+profile that is not in use.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.core.errors import UsageError
+from pipeline.core.files import write_atomic
+from pipeline.core.workspace import Workspace
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import Profile, load_profile
+
+DEFAULT = "mini"
+VALUES = "graph.yaml"
+_SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
+_HEADER = "# Derived from {sources}:\n# edit those, then run `tdn profile use {name}`.\n"
+
+
+def graph_path(work: Workspace) -> Path:
+    """Where a profile's graph lives."""
+    return work.root / "dvc.yaml" if work.profile == DEFAULT else _folder(work) / "dvc.yaml"
+
+
+def _folder(work: Workspace) -> Path:
+    return work.manifests / "profiles" / work.profile
+
+
+def derived(work: Workspace) -> dict[Path, str]:
+    """The files of a profile's graph that follow from others, and what they are to hold."""
+    profile = load_profile(work.manifests, work.profile)
+    found = {_folder(work) / VALUES: _values(work, profile)}
+    if work.profile != DEFAULT:
+        found[graph_path(work)] = _graph((work.root / "dvc.yaml").read_text("utf-8"), profile)
+    return found
+
+
+def _values(work: Workspace, profile: Profile) -> str:
+    """What the graph runs over, as YAML with a line per row."""
+    sources = f"{profile.where} and manifests/{profile.experiments_file}"
+    lines = [
+        f"profile: {profile.profile}",
+        f"experiments_file: {profile.experiments_file}",
+        f"datasets: [{', '.join(profile.datasets)}]",
+        f"generated: [{', '.join(profile.datasets if profile.generated else [])}]",
+        f"flow: [{', '.join(profile.flow)}]",
+        "experiments:",
+    ]
+    for key, row in load_experiments(work.manifests, profile).items():
+        lines.append(f"  {key}: {{dataset: {row.dataset}, input: {row.input}, start: {row.start}}}")
+    return _HEADER.format(sources=sources, name=profile.profile) + "\n".join(lines) + "\n"
+
+
+def _graph(text: str, profile: Profile) -> str:
+    """The root's graph for another profile: its values, its working directory."""
+    body = text[text.index("vars:") :].replace(f"manifests/profiles/{DEFAULT}/{VALUES}", VALUES, 1)
+    if not profile.generated:
+        body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
+    body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
+    return _HEADER.format(sources="the root's dvc.yaml", name=profile.profile) + body
+
+
+def sync(work: Workspace) -> Path:
+    """Bring the derived files up to date; returns the graph's path."""
+    for path, text in derived(work).items():
+        write_atomic(path, text.encode("utf-8"))
+    return graph_path(work)
+
+
+def check(work: Workspace) -> None:
+    """Raises UsageError when a derived file is there and not what it would be derived as.
+
+    DVC would go on with the rows and stages of before.
+    """
+    for path, text in derived(work).items():
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise UsageError(
+                f"the graph of profile {work.profile} is older than the manifests or dvc.yaml",
+                where=work.relative(path),
+                do=f"run `tdn profile use {work.profile}`, then the same command again",
+            )
+
+
+def use(work: Workspace) -> str:
+    """Switch the profile on, its graph up to date; returns the graph's path for `dvc repro`."""
+    path = sync(work)
+    if work.profile != DEFAULT:
+        write_atomic(path.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
+    return work.relative(path)
+
+
+def drop(work: Workspace) -> None:
+    """Switch the profile off."""
+    if work.profile == DEFAULT:
+        raise UsageError("the default profile is always on", do="name another profile")
+    load_profile(work.manifests, work.profile)
+    graph_path(work).with_name(".dvcignore").unlink(missing_ok=True)
+
+
+def listing(work: Workspace) -> list[tuple[str, bool, str]]:
+    """(name, switched on, title) of every profile."""
+    found = []
+    for path in sorted((work.manifests / "profiles").glob("*.yaml")):
+        profile = load_profile(work.manifests, path.stem)
+        on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
+        found.append((path.stem, on, profile.title))
+    return found
