@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -219,10 +218,9 @@ def test_named_videos_are_shown(trained: Workspace) -> None:
 
 def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
     miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml")
-    dump = miniature.model_dump(mode="json")
-    truth = Truth("ssv1", dump)
     # As the generator sees it: from a plan, whose keys are sorted.
-    ordered = Miniature.model_validate(json.loads(canonical_json(dump)))
+    ordered = Miniature.model_validate_json(canonical_json(miniature.model_dump(mode="json")))
+    truth = Truth("ssv1", ordered)
     plan = next(t for t in plan_scenes("ssv1", ordered) if len(t.clips) == 2)
     frames = render(draw_scene(ordered, plan), miniature.width_px, miniature.height_px).astype(
         float
@@ -240,9 +238,7 @@ def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
 
 
 def test_a_video_the_generator_did_not_make_has_no_truth() -> None:
-    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml").model_dump(
-        mode="json"
-    )
+    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml")
     assert Truth("ssv1", miniature).masks("holiday") is None
 
 
