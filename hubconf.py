@@ -65,7 +65,7 @@ def official(
     file: str | Path,
     architecture: str,
     num_segments: int,
-    backbone: str = "resnet50",
+    backbone: str | None = None,
     **options: Any,
 ) -> nn.Module:
     """A network from its authors' checkpoint file, in evaluation mode; see `import_official`.

@@ -40,7 +40,7 @@ def keywords_of(network: Network) -> dict[str, Any]:
 
 def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:
     """The cost of one clip of squares of `side_px`; `keywords` as `build_from` takes them."""
-    with torch.device("meta"), _NoDraws():
+    with torch.device("meta"), _NoInitialValues():
         model = build_from(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -53,8 +53,8 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-class _NoDraws(TorchFunctionMode):
-    """Leaves initial values undrawn: on the meta device they do not exist, yet take time."""
+class _NoInitialValues(TorchFunctionMode):
+    """Draws no initial values: on the meta device there are none, yet drawing takes time."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

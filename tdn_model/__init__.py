@@ -1,8 +1,8 @@
 """The networks: tensors in, tensors out; no files, nothing printed.
 
 `build` makes a network by name; `import_official` and `export_official` read and write the state
-dicts of the authors' published checkpoints. Those two are imported on first use, by name, so that
-no network's import closure holds them. `tdn_model.build` is the function: take other names of that
+dicts of the authors' published checkpoints. Those two are imported on first use, so that no
+network's code digest contains them. `tdn_model.build` is the function: import other names of that
 module with `from tdn_model.build import MODELS`.
 """
 

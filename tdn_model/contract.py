@@ -22,7 +22,7 @@ Counts = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """What every network is told, whatever it is; its own options come beside it.
+    """The arguments that all networks have in common; each has its own options beside them.
 
     Raises ValueError, naming the field and what it takes.
     """

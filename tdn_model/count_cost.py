@@ -2,7 +2,7 @@
 
 Counted with torch's own operator counter on the meta device, so nothing is computed: convolutions
 and matrix products only, as the papers count ("FLOPs" there are multiply-adds; torch counts two per
-multiply-add). A module that does such work in other operators says so by a method
+multiply-add). A module that does such work in other operators reports it by a method
 `uncounted_macs(*inputs) -> int`, as `temporal.TemporalConv` does.
 """
 
@@ -64,11 +64,11 @@ def uncounted(model: nn.Module) -> Iterator[list[int]]:
     """Collects, while inside, the multiply-adds that modules report of themselves."""
     macs: list[int] = []
 
-    def ask(module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
+    def collect(module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
         macs.append(module.uncounted_macs(*inputs))
 
     handles = [
-        module.register_forward_hook(ask)
+        module.register_forward_hook(collect)
         for module in model.modules()
         if hasattr(module, "uncounted_macs")
     ]

@@ -3,8 +3,8 @@
 A batch norm in evaluation mode is affine per channel, so it folds exactly (up to rounding) into the
 convolution or linear layer that feeds it, biases included. Modules say which of their parts follow
 one another in a class attribute `CONV_BN`, pairs of names (dotted where a part lies deeper); a
-batch norm not listed there stays. The original is not touched: its biases and statistics are what a
-published checkpoint holds.
+batch norm not listed there stays. The original is not touched: its biases and statistics
+are those of a published checkpoint.
 """
 
 from __future__ import annotations

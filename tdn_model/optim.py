@@ -1,7 +1,7 @@
-"""SGD as the papers run it: which parameter learns at which rate, and the schedule over steps.
+"""SGD as the papers run it: each parameter's rate and weight decay, and the schedule over steps.
 
-Sources: TSN (Wang et al. 2016) and TSM for the per-group rates; TDN's released trainer declares
-them but applies one rate and full weight decay to everything ("flat").
+Sources: the released trainers of TSN and TSM for the rates per group; TDN's declares them but
+applies one rate and full weight decay to everything ("flat").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Schedule:
     def at(self, step: int) -> float:
         """The rate for a 0-based step: linear warm-up, then ÷10 at milestones or a cosine.
 
-        With "plateau" it stays: whoever sees the validation accuracy divides it.
+        With "plateau" it is constant; the caller, who sees the validation accuracy, divides it.
         """
         warmup = int(self.warmup_epochs * self.steps_per_epoch)
         if step < warmup:
@@ -66,8 +66,7 @@ def parameter_groups(
             mult = 2.0 if bias and not norm else 1.0
             if module in classifiers:
                 mult = 10.0 if bias else 5.0
-            spared = policy == "tsn" and (norm or bias)
-            decay = 0.0 if spared else weight_decay
+            decay = 0.0 if policy == "tsn" and (norm or bias) else weight_decay
             buckets.setdefault((mult, decay), []).append(parameter)
     return [
         {"params": params, "lr_mult": mult, "weight_decay": decay}

@@ -48,7 +48,7 @@ def import_official(
     architecture: str,
     state_dict: Mapping[str, Any],
     *,
-    backbone: str = "resnet50",
+    backbone: str | None = None,
     num_segments: int,
     num_classes: int | None = None,
     class_permutation: Sequence[int] | None = None,
@@ -58,7 +58,8 @@ def import_official(
 
     `num_classes` is read off the classifier; given, it must agree. `class_permutation[i]` is the
     checkpoint's index of our class i. `options` are the other fields of `NetworkShape` and the
-    network's own. Tensors are copied.
+    network's own. Tensors are copied. Raises CheckpointMismatch, a ValueError, where entries do not
+    fit the network, and ValueError for options that it refuses.
     """
     key_map = _key_map(architecture)
     given = _bare(state_dict)
@@ -93,7 +94,8 @@ def export_official(
 ) -> dict[str, Tensor]:
     """The network's weights under the official names, without `module.`; tensors are copied.
 
-    With the `class_permutation` of the import it undoes it.
+    `class_permutation` is that of the import, which is undone. Raises ValueError for a network
+    without an official form.
     """
     architecture = getattr(model, "architecture", None)
     if not isinstance(architecture, str):

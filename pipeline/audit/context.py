@@ -15,7 +15,7 @@ from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import canonical_json, read_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.code_digest import PACKAGES
+from pipeline.lineage.code_definitions import PACKAGES
 from pipeline.lineage.evidence import Evidence, Run
 
 Plans = dict[str, dict[str, Any]]

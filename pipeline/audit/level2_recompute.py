@@ -233,7 +233,7 @@ def _tested_videos(context: Context) -> Iterator[Link]:
             path = context.work.relative(file)
             status, detail = Status.OK, ""
             try:
-                listed = _listed(rows, str(run.params["data"]["val"]))
+                listed = _listed(rows, str(run.params["split"]))
                 if wrong := _differ(predictions.read(file), listed):
                     status, detail = Status.RECOMPUTE_MISMATCH, some(wrong, _SHOWN)
             except (TdnError, pa.ArrowException, OSError, KeyError) as error:

@@ -15,53 +15,23 @@ the registry of such names (`MODELS`) does not count.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import UsageError
-from pipeline.core.files import sha256_bytes, sha256_json
+from pipeline.core.files import sha256_json
+from pipeline.lineage.code_definitions import (
+    Definition,
+    Module,
+    module_file,
+    read_module,
+    short_digest,
+)
 
-PACKAGES = ("pipeline", "stages", "tdn_model")
-REGISTRY = "MODELS"
 Parts = dict[str, dict[str, str]]
 """{file: {definition: digest}}; sorted, digests of 16 hexadecimal digits."""
 Place = tuple[str, int]
 """A definition: its module, and its number there."""
-Bound = dict[str, tuple[str, str | None]]
-"""Names that imports of ours bind: (module, None) or (module, name in it)."""
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One top-level statement, ready to be followed and hashed."""
-
-    names: tuple[str, ...]
-    digest: str
-    refs: tuple[tuple[str, str | None], ...]
-    """What it mentions, in order: (name, None), or (module alias, attribute)."""
-    imports: tuple[str, ...]
-    """Our modules that it imports when it runs."""
-    files: tuple[tuple[str, str], ...] = ()
-    """Files beside the module that it names: (path relative to the root, digest)."""
-
-    @property
-    def label(self) -> str:
-        return self.names[0] if self.names else "(on import)"
-
-
-@dataclass(frozen=True)
-class Module:
-    """A module of ours: its definitions, and what its imports bind."""
-
-    path: str
-    """Relative to the root."""
-    definitions: tuple[Definition, ...]
-    bound: Bound
-    imports: tuple[str, ...]
-    """Our modules that importing it imports."""
 
 
 class Code:
@@ -96,8 +66,8 @@ class Code:
     def module(self, name: str) -> Module | None:
         """A module of ours; None for anything else."""
         if name not in self._modules:
-            path = _file(self._root, name)
-            self._modules[name] = None if path is None else _read(self._root, name, path)
+            path = module_file(self._root, name)
+            self._modules[name] = None if path is None else read_module(self._root, name, path)
         return self._modules[name]
 
     def resolve(self, module: str, name: str) -> list[Place]:
@@ -182,7 +152,7 @@ class _Walk:
                 if len(homes.get(name, ())) > 1
             ]
             if unclear:
-                digest = _short("\n".join([user.digest, *unclear]))
+                digest = short_digest("\n".join([user.digest, *unclear]))
                 self._add(found, place[0], f"{user.label} → names that two define", digest)
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
 
@@ -198,174 +168,3 @@ class _Walk:
 def code_digest(parts: Parts) -> str:
     """One digest over what `Code.reached` found, whatever the files are called."""
     return sha256_json(sorted({digest for found in parts.values() for digest in found.values()}))
-
-
-def _file(root: Path, name: str) -> Path | None:
-    """The file of a module of ours; None for anything else."""
-    if name.split(".")[0] not in PACKAGES:
-        return None
-    base = root.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _read(root: Path, name: str, path: Path) -> Module:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        raise UsageError(
-            f"{name} is not valid Python: {error.msg}",
-            where=f"{path.relative_to(root).as_posix()}, line {error.lineno}",
-            do="mend the line",
-        ) from None
-    bound = dict(_bound(tree, root))
-    data = _data(path.parent)
-    definitions = [d for node in tree.body for d in _definitions(node, bound, data, root)]
-    top = {m for node in tree.body for m in _imported(node, root)}
-    return Module(path.relative_to(root).as_posix(), tuple(definitions), bound, tuple(sorted(top)))
-
-
-def _bound(tree: ast.Module, root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or not _ours(node):
-            continue
-        for alias in node.names:
-            base = str(node.module)
-            inner = f"{base}.{alias.name}"
-            is_module = _file(root, inner) is not None
-            yield alias.asname or alias.name, (inner, None) if is_module else (base, alias.name)
-
-
-def _ours(node: ast.AST) -> bool:
-    return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in PACKAGES
-
-
-def _imported(node: ast.AST, root: Path) -> set[str]:
-    """Our modules that a statement imports itself; of a definition, none before it runs."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return set()
-    return _imports_within(node, root)
-
-
-def _imports_within(node: ast.AST, root: Path) -> set[str]:
-    found: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.ImportFrom) and _ours(inner):
-            base = str(inner.module)
-            found.add(base)
-            found |= {n for a in inner.names if _file(root, n := f"{base}.{a.name}") is not None}
-    return found
-
-
-def _definitions(
-    statement: ast.stmt, bound: Bound, data: Mapping[str, Path], root: Path
-) -> Iterator[Definition]:
-    if _silent(statement) or (isinstance(statement, ast.ImportFrom) and _ours(statement)):
-        return
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            return
-        source = getattr(statement, "module", "") or ""
-        for alias in statement.names:
-            name = alias.asname or alias.name.partition(".")[0]
-            digest = _short(f"import {source} {alias.name} {name}")
-            yield Definition((name,), digest, (), ())
-        return
-    names = tuple(_names(statement))
-    if REGISTRY in names and isinstance(statement, ast.AnnAssign):
-        statement.value = None
-    text = "".join(_text(statement, bound))
-    refs = tuple(dict.fromkeys(_refs(statement, bound)))
-    inner = tuple(sorted(_imports_within(statement, root)))
-    yield Definition(names, _short(text), refs, inner, tuple(_beside(statement, data, root)))
-
-
-def _names(statement: ast.stmt) -> Iterator[str]:
-    """What a top-level statement defines; nothing for one that only does something."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name
-        return
-    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield node.id
-
-
-def _silent(node: ast.AST) -> bool:
-    """A bare string, or `pass`: nothing that runs."""
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return isinstance(node, ast.Pass)
-
-
-def _text(node: Any, bound: Bound) -> Iterator[str]:
-    """A syntax tree as text: the same in every interpreter, under every name of an import."""
-    if _of_module(node, bound):  # module.name is just name
-        yield f"Name({node.attr})"
-    elif isinstance(node, ast.Name):
-        yield f"Name({bound.get(node.id, ('', node.id))[1] or node.id})"
-    elif isinstance(node, ast.Constant):
-        yield f"{type(node.value).__name__}({node.value!r})"
-    elif isinstance(node, ast.AST):
-        yield f"{type(node).__name__}("
-        for name in sorted(node._fields):
-            value = getattr(node, name, None)
-            if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
-                yield f"{name}="
-                yield from _text(value, bound)
-        yield ")"
-    elif isinstance(node, list):
-        yield "["
-        for item in node:
-            if not _silent(item) and not _ours(item):
-                yield from _text(item, bound)
-                yield ","
-        yield "]"
-    else:
-        yield repr(node)
-
-
-def _of_module(node: Any, bound: Bound) -> bool:
-    """Whether it is an attribute of one of our modules."""
-    return (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and bound.get(node.value.id, ("", ""))[1] is None
-    )
-
-
-def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
-    inside: set[ast.AST] = set()
-    node: Any
-    for node in ast.walk(statement):
-        if _of_module(node, bound):
-            inside.add(node.value)
-            yield node.value.id, node.attr
-        elif isinstance(node, ast.Name) and node not in inside:
-            yield node.id, None
-        elif isinstance(node, ast.Constant) and str(node.value).isidentifier():
-            yield str(node.value), None
-
-
-def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterator[tuple[str, str]]:
-    """The files beside the module that a statement names: templates, style sheets."""
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Constant) and str(node.value) in data:
-            place = data[str(node.value)]
-            files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
-            for path in sorted(files):
-                # Its name counts: two templates that change places are a change.
-                digest = _short(f"{path.name} {sha256_bytes(path.read_bytes())}")
-                yield path.relative_to(root).as_posix(), digest
-
-
-def _data(folder: Path) -> dict[str, Path]:
-    """What lies beside a module and is no code: files, and folders that are no packages."""
-    found = (p for p in folder.iterdir() if p.suffix != ".py" and p.name != "__pycache__")
-    return {p.name: p for p in found if p.is_file() or not (p / "__init__.py").is_file()}
-
-
-def _short(text: str) -> str:
-    return sha256_bytes(text.encode("utf-8"))[:16]

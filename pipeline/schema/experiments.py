@@ -81,6 +81,8 @@ class Values:
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    entry: str = ""
+    """The key of the entry itself."""
 
 
 @dataclass
@@ -140,7 +142,7 @@ class _Resolver:
             origins = {
                 ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
             }
-            found[name + suffix] = Values(values, origins)
+            found[name + suffix] = Values(values, origins, name)
         return found
 
     def _start(self, start: str, suffix: str, path: tuple[str, ...]) -> str:
@@ -184,7 +186,7 @@ def _merged(name: str, own: dict[str, Any], inherited: Values) -> Values:
         elif key != "base":
             values[key] = value
             origins[key] = name
-    return Values(values, origins)
+    return Values(values, origins, name)
 
 
 def _suffixes(values: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -276,6 +276,9 @@ def _folder(
     if gap:
         text = f"{row.video_id} has {len(names)} frames: {gap}"
         remarks.append(Remark("frames missing in a folder", text))
+    if row.frames_listed is not None and row.frames_listed < len(names):
+        text = f"{row.video_id} has {len(names)} frames, its list states {row.frames_listed}"
+        remarks.append(Remark("more frames in a folder than listed", text))
     abouts = [os.stat(path / name) for name in names]
     size = sum(about.st_size for about in abouts)
     stamps = [[n, a.st_size, a.st_mtime_ns] for n, a in zip(names, abouts, strict=True)]

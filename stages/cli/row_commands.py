@@ -75,6 +75,9 @@ def models(
 
 
 def rows(
+    row: Annotated[
+        str | None, typer.Argument(metavar="[ROW]", help="print this row and its values' origins")
+    ] = None,
     tflops: Annotated[
         float | None,
         typer.Option(min=0.001, help="10^12 operations/s that your GPU sustains in training"),
@@ -86,9 +89,15 @@ def rows(
     profile: Profile = "paper",
     as_json: AsJson = False,
 ) -> None:
-    """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at."""
+    """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at.
+
+    With ROW: that row as the profile runs it, and where each of its values comes from.
+    """
     from stages.commands import list_rows
 
+    if row is not None:
+        _describe_row(row, profile, as_json)
+        return
     if tflops is not None and measured is not None:
         raise UsageError("--tflops and --measured exclude each other", do="give one of them")
     work = workspace(profile)
@@ -111,6 +120,16 @@ def rows(
             for line in lines
         ),
     )
+
+
+def _describe_row(row: str, profile: str, as_json: bool) -> None:
+    from pipeline.schema.describe_row import describe_row
+
+    values = describe_row(workspace(profile).manifests, profile, row)
+    if as_json:
+        print_json(values)
+        return
+    print_table(("key", "value", "from"), ((v.name, v.value, v.origin) for v in values))
 
 
 def views(

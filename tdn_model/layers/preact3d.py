@@ -1,7 +1,7 @@
 """Pre-activation 3-D ResNet blocks, which ARTNet and ECO share.
 
 Shapes: B videos, T frames, C channels, H, W pixels. The stream between blocks is a raw sum; each
-block hands on the sum and its batch-normalised, rectified form.
+block gives the sum and its batch-normalised, rectified form.
 """
 
 from __future__ import annotations

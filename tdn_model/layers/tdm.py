@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import check_at_least, check_choice
 from tdn_model.layers.resnet2d import ResNetConfig, Stem, make_stage
-from tdn_model.layers.temporal import split_time
+from tdn_model.layers.temporal import AlignedDifference, split_time
 
 WINDOW = 5
 """F: frames in a segment's window."""
@@ -221,7 +221,7 @@ class SmoothedScale(nn.Module):
         return upsample(self.bn(self.conv(x)), z_NcHW, self.upsample_mode)
 
 
-class LongTermTDM(nn.Module):
+class LongTermTDM(AlignedDifference):
     """L-TDM: features enhanced by differences to the neighbouring segment (eqs. 2, 4-6).
 
     Forms (table 1b): "attention" F + F⊙G; "channel" F + F⊙G_channel, where the summed scales are
@@ -250,23 +250,18 @@ class LongTermTDM(nn.Module):
         bidirectional: bool = True,
         reduction: int = 16,
     ) -> None:
-        super().__init__()
         check_choice("l_tdm_form", form, FORMS)
         check_at_least("l_tdm_scales", scales, 1)
         check_at_least("l_tdm_reduction", reduction, 1)
-        narrow = max(channels // reduction, MIN_REDUCED_WIDTH)
-        self.num_segments = num_segments
+        super().__init__(channels, num_segments, reduction=reduction, min_width=MIN_REDUCED_WIDTH)
         self.variant = variant
         self.form = form
         self.bidirectional = bidirectional
-        self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
-        self.reduce_bn = nn.BatchNorm2d(narrow)
-        self.align = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
-        self.expand = nn.Conv2d(narrow, channels, 1, bias=False)
         self.expand_bn = nn.BatchNorm2d(channels)
+        reduced = self.reduce.out_channels
         pools = [2**power for power in reversed(range(scales - 1))]
         self.scales = nn.ModuleDict(
-            {f"pool{p}": SmoothedScale(narrow, p, variant.upsample) for p in pools}
+            {f"pool{p}": SmoothedScale(reduced, p, variant.upsample) for p in pools}
         )
 
     def differences(self, x_NcHW: Tensor) -> tuple[Tensor, Tensor]:

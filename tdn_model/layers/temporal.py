@@ -125,3 +125,33 @@ class TemporalShift(nn.Module):
         y[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
         y[:, :, 2 * fold :] = x[:, :, 2 * fold :]
         return y.flatten(0, 1)
+
+
+class AlignedDifference(nn.Module):
+    """What the motion modules of TDN, TEA and STM begin with.
+
+    A 1×1 convolution and batch norm reduce C channels to c = C/reduction, at least `min_width`; a
+    depthwise 3×3 convolution aligns one segment's map with its neighbour's before they are
+    subtracted; a 1×1 convolution expands to C again.
+    """
+
+    CONV_BN: tuple[tuple[str, str], ...] = (("reduce", "reduce_bn"),)
+
+    def __init__(
+        self, channels: int, num_segments: int, *, reduction: int = 16, min_width: int = 1
+    ) -> None:
+        super().__init__()
+        reduced = max(channels // reduction, min_width)
+        self.num_segments = num_segments
+        self.reduce = nn.Conv2d(channels, reduced, 1, bias=False)
+        self.reduce_bn = nn.BatchNorm2d(reduced)
+        self.align = nn.Conv2d(reduced, reduced, 3, padding=1, groups=reduced, bias=False)
+        self.expand = nn.Conv2d(reduced, channels, 1, bias=False)
+
+    def change(self, x_NCHW: Tensor) -> Tensor:
+        """`align(r[t+1]) - r[t]`, r the reduced maps: `(B, T-1, c, H, W)`."""
+        reduced = self.reduce_bn(self.reduce(x_NCHW))
+        r = split_time(reduced, self.num_segments)
+        aligned = split_time(self.align(reduced), self.num_segments)
+        difference: Tensor = aligned[:, 1:] - r[:, :-1]
+        return difference

@@ -68,7 +68,7 @@ class BigLittleBottleneck(nn.Module):
     """Bottleneck of inner width out/4 whose last batch norm starts at zero.
 
     With `num_frames` the convolutions read aggregated maps; so does a shortcut that changes the
-    shape, while an identity shortcut carries the map as it came.
+    shape, while an identity shortcut reads the block's input.
     """
 
     CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))

@@ -82,8 +82,8 @@ class Lateral(nn.Module):
 class FeatureDifferenceNet(ClipNetwork):
     """Both networks. `forward` gives the mean of their logits; `streams` gives them one by one.
 
-    `phase` 1 holds the image network but its classifier still, batch norm statistics included;
-    phase 2 trains everything.
+    In phase 1 only the classifier of the image network is trained, and its batch norm statistics
+    are frozen; phase 2 trains everything.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ def featdiff(
 ) -> FeatureDifferenceNet:
     """TDN of Ng and Davis. For flow stacks: `window=5, in_channels=2`.
 
-    `layers` names the maps whose differences are used and always holds "input", the difference
+    `layers` names the maps whose differences are used and always has "input", the difference
     network's own input; `lateral` is "sum", "conv1x1" or "gated". A clip has at least two snippets.
     """
     check_at_least("num_segments", shape.num_segments, 2)

@@ -68,7 +68,7 @@ def point(in_channels: int, out_channels: int) -> nn.Module:
 
 
 def cube(in_channels: int, out_channels: int, size: int, stride: int, kind: str) -> nn.Sequential:
-    """size³, or 1×size² and size×1×1, each with batch norm and ReLU; gated if `kind` says so."""
+    """size³, or 1×size² and size×1×1, each with batch norm and ReLU; "gated" adds a gate."""
     step = (stride, stride, stride)
     if kind == "full":
         return nn.Sequential(ConvBN3d(in_channels, out_channels, (size,) * 3, step, eps=EPS))

@@ -57,7 +57,7 @@ ALL_THREE = {stage: (3,) for stage in STAGES}
 class Bottleneck3d(nn.Module):
     """k×1×1, 1×3×3 (with the spatial stride), 1×1×1, each with batch norm, and a shortcut.
 
-    `attend` stands behind the block: a non-local block, or nothing.
+    `attend`, behind the block, is a non-local block or the identity.
     """
 
     CONV_BN = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))

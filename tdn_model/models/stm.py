@@ -12,39 +12,26 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tdn_model.contract import NetworkShape
 from tdn_model.layers.resnet2d import BlockPosition, Bottleneck, SegmentResNet, use_blocks_
-from tdn_model.layers.temporal import TemporalConv, split_time
+from tdn_model.layers.temporal import AlignedDifference, TemporalConv
 
 
-class ChannelMotion(nn.Module):
+class ChannelMotion(AlignedDifference):
     """CMM: the aligned difference to the next segment at C/16 channels, expanded again.
 
     `1×1(dw3×3(r[t+1]) - r[t])` with `r = BN(1×1(x))`; the last segment's difference is zero. A
     striding block halves the map with a 2×2 max pool, rounding up as its 3×3 convolution does.
     """
 
-    CONV_BN = (("reduce", "reduce_bn"),)
-
-    def __init__(
-        self, channels: int, num_segments: int, *, stride: int, reduction: int = 16
-    ) -> None:
-        super().__init__()
-        narrow = max(channels // reduction, 1)
-        self.num_segments = num_segments
+    def __init__(self, channels: int, num_segments: int, *, stride: int) -> None:
+        super().__init__(channels, num_segments)
         self.stride = stride
-        self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
-        self.reduce_bn = nn.BatchNorm2d(narrow)
-        self.align = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
-        self.expand = nn.Conv2d(narrow, channels, 1, bias=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        reduced = self.reduce_bn(self.reduce(x_NCHW))
-        b = split_time(reduced, self.num_segments)
-        s = split_time(self.align(reduced), self.num_segments)
-        change = F.pad(s[:, 1:] - b[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+        change = F.pad(self.change(x_NCHW), (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
         y: Tensor = self.expand(change)
         if self.stride != 1:
             y = F.max_pool2d(y, self.stride, ceil_mode=True)

@@ -171,7 +171,7 @@ def tanet(
     """TANet-a to -d: a module before the first, or after the first, second or third convolution.
 
     "After" is after the convolution's batch norm and ReLU; position d, after the third's batch
-    norm, stands before the addition. Every block of every stage has one. `branches` is "both",
+    norm, is before the addition. Every block of every stage has one. `branches` is "both",
     "local" or "global". The module is no identity at the start: it keeps the framework's initial
     values, as in the release.
     """

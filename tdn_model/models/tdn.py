@@ -181,8 +181,9 @@ def tdn(
     `variant` "released" or "printed" chooses the `Variant` where paper and release differ.
     `s_tdm_stages` is (), (1,), (1, 2) or (1, 2, 3): the difference path runs from the stem on, so
     an early stage cannot be left out; stage s is fused after stage s of the main path.
-    `multi_scale` off means one scale, whatever `l_tdm_scales` says. Temporal convolutions stand by
-    default in stages 3-5 (the baseline of tables 1c and 5 keeps them) and wherever an L-TDM is.
+    With `multi_scale` off there is one scale, and `l_tdm_scales` is not used. By default, temporal
+    convolutions are in stages 3-5 (the baseline of tables 1c and 5 keeps them) and in every stage
+    with an L-TDM.
     """
     check_choice("variant", variant, VARIANTS)
     check_choice("s_tdm_fusion", s_tdm_fusion, FUSIONS)

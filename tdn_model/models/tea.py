@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tdn_model.contract import NetworkShape
 from tdn_model.layers.resnet2d import BlockPosition, ConvBN, SegmentResNet, use_blocks_
-from tdn_model.layers.temporal import TemporalConv, shift_init_, split_time
+from tdn_model.layers.temporal import AlignedDifference, TemporalConv, shift_init_
 
 BACKBONES = {"res2net50": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 """Blocks in stages 2 to 5."""
@@ -44,7 +44,7 @@ KEYS = {
 """A block's published keys → ours, by prefix; `conv1, bn1, convs, bns, conv3, bn3` stay."""
 
 
-class MotionExcitation(nn.Module):
+class MotionExcitation(AlignedDifference):
     """ME: scales channels by the aligned difference to the next segment, pooled over the map.
 
     `x + x ⊙ (σ(BN(1×1(GAP(dw3×3(r[t+1]) - r[t])))) - ½)` with `r = BN(1×1(x))`, C/16 wide; the last
@@ -53,21 +53,12 @@ class MotionExcitation(nn.Module):
 
     CONV_BN = (("reduce", "reduce_bn"), ("expand", "expand_bn"))
 
-    def __init__(self, channels: int, num_segments: int, reduction: int = 16) -> None:
-        super().__init__()
-        narrow = max(channels // reduction, 1)
-        self.num_segments = num_segments
-        self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
-        self.reduce_bn = nn.BatchNorm2d(narrow)
-        self.align = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
-        self.expand = nn.Conv2d(narrow, channels, 1, bias=False)
+    def __init__(self, channels: int, num_segments: int) -> None:
+        super().__init__(channels, num_segments)
         self.expand_bn = nn.BatchNorm2d(channels)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        reduced = self.reduce_bn(self.reduce(x_NCHW))
-        b = split_time(reduced, self.num_segments)
-        s = split_time(self.align(reduced), self.num_segments)
-        change = (s[:, 1:] - b[:, :-1]).mean((3, 4), keepdim=True)
+        change = self.change(x_NCHW).mean((3, 4), keepdim=True)
         change = F.pad(change, (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
         gate = self.expand_bn(self.expand(change)).sigmoid()
         y: Tensor = x_NCHW * (gate + 0.5)

@@ -29,7 +29,7 @@ BACKBONES = (BACKBONE, "resnet50", "resnet101")
 
 
 class Relation(nn.Module):
-    """What ordered subsets of k frames say: a two-layer network over their joined features."""
+    """Scores of ordered subsets of k frames: a two-layer network over their joined features."""
 
     def __init__(self, frames: int, feature_dim: int, hidden: int, num_classes: int) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class Relation(nn.Module):
 class TemporalRelations(nn.Module):
     """One relation network per scale k = T … 2; scores are summed over scales and subsets.
 
-    At scale T there is one subset; at a smaller one, up to `subsets` are drawn anew in each pass,
-    as released even at test time. With `fixed` they are, in evaluation, spread evenly over the
-    lexicographic list of all k-subsets instead, so that a score can be had twice.
+    At scale T there is one subset; at a smaller one, up to `subsets` are drawn at random in each
+    pass, in the release even at test time. With `fixed` they are, in evaluation, spread evenly over
+    the lexicographic list of all k-subsets instead, so that evaluation is deterministic.
     """
 
     def __init__(

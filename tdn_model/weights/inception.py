@@ -65,7 +65,7 @@ def inflate_googlenet(model: nn.Module, weights: str | Mapping[str, Tensor]) -> 
     """Fill I3D-Inception, S3D or S3D-G; returns the keys that kept their values.
 
     Cubes are inflated by the mean over time. Where a cube is split, its spatial half takes the
-    weight and its temporal half becomes the mean over time of each channel by itself, so that a
+    weight and its temporal half becomes each channel's own mean over time, so that a
     still video gives what the 2-D network gives, up to borders. Gates and classifier stay.
     """
     state = _rescaled(as_state_dict(weights), "conv1.conv.weight", "conv1.bn.running_mean")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -207,9 +206,9 @@ def test_an_order_is_drawn_again_when_its_numbers_change(
         rows = [{"row": r, "label": r.upper(), "settings": {}} for r in "abc"]
         column = {"key": "top1", "label": "Top1", "protocol": "center_1x1"}
         orderings = [
-            {"column": c, "tau": t, "p": 1.0, "rows": list("abc"), "smoke": True,
-             "in_words": "Kendall's τ."}
-            for c, t in (("top1", 1.0), ("top5", 1.0))
+            {"column": c, "tau": 1.0, "tau_low": 0.0, "tau_high": 1.0, "pairs": [],
+             "rows": list("abc"), "smoke": True, "in_words": "Kendall's τ."}
+            for c in ("top1", "top5")
         ]  # fmt: skip
         table = {
             "document": "doc", "table": "1", "caption": "Rows.", "settings": [],
@@ -293,10 +292,9 @@ def test_named_videos_are_shown(trained: Workspace) -> None:
 
 def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
     miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml")
-    dump = miniature.model_dump(mode="json")
-    truth = Truth("ssv1", dump)
     # As the generator sees it: from a plan, whose keys are sorted.
-    ordered = Miniature.model_validate(json.loads(canonical_json(dump)))
+    ordered = Miniature.model_validate_json(canonical_json(miniature.model_dump(mode="json")))
+    truth = Truth("ssv1", ordered)
     plan = next(t for t in plan_scenes("ssv1", ordered) if len(t.clips) == 2)
     frames = render(draw_scene(ordered, plan), miniature.width_px, miniature.height_px).astype(
         float
@@ -314,9 +312,7 @@ def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
 
 
 def test_a_video_the_generator_did_not_make_has_no_truth() -> None:
-    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml").model_dump(
-        mode="json"
-    )
+    miniature = load(Miniature, ROOT / "manifests" / "miniatures" / "ssv1.yaml")
     assert Truth("ssv1", miniature).masks("holiday") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_a_class_of_one_split_only_is_counted() -> None:
     assert kinds(rows, "a", "b", "c") == {"class in val only": 1, "class in train only": 1}
 
 
+def test_a_video_without_a_label_is_counted_where_it_is_trained_or_scored_on() -> None:
+    rows = [row("a", "train", 0), row("b", "train", 1)]
+    rows += [
+        replace(row(name, split), labels=[]) for name, split in (("c", "train"), ("d", "test"))
+    ]
+    assert kinds(rows, "a", "b") == {"video without a label": 1}
+
+
 def test_check_ends_with_remarks_by_kind_and_fails_on_shared_videos(tmp_path: Path) -> None:
     from stages.check import remark_lines
     from tests.pipeline.samples import Made
@@ -102,17 +111,25 @@ def test_frames_missing_in_a_folder_are_a_remark_and_partial(tmp_path: Path) -> 
     from tests.pipeline.samples import Made, jpeg
 
     raw = tmp_path / "raw"
-    for name, numbers in {"whole": [1, 2, 3], "hole": [1, 2, 4], "short": [1, 2]}.items():
+    for name, numbers in {
+        "whole": [1, 2, 3],
+        "hole": [1, 2, 4],
+        "short": [1, 2],
+        "more": [1, 2],
+    }.items():
         (raw / "v" / name).mkdir(parents=True)
         for number in numbers:
             (raw / "v" / name / f"{number:05d}.jpg").write_bytes(jpeg(number))
-    (raw / "train.txt").write_text("whole 3 0\nhole 4 0\nshort 5 1\n")
+    (raw / "train.txt").write_text("whole 3 0\nhole 4 0\nshort 5 1\nmore 1 1\n")
     options = own({"train": "train.txt"}, columns=["path", "frames", "labels"])
     made = Made(dataset(options=options), raw, tmp_path / "s.json", tmp_path / "frames")
-    assert made.check()["remarks"]["frames missing in a folder"]["count"] == 2
+    remarks = made.check()["remarks"]
+    assert remarks["frames missing in a folder"]["count"] == 2
+    assert remarks["more frames in a folder than listed"]["count"] == 1
     made.decode()
     assert {v.video_id: (v.status, v.reason) for v in read_index(made.frames).videos} == {
         "whole": ("ok", ""),
+        "more": ("ok", ""),
         "hole": (
             "partial", "3 of 4 frames: missing in the numbering: 3; the list states 4"
         ),

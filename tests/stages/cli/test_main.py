@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.schema.experiments import load_experiments, load_profile
+from pipeline.schema.experiments import load_experiments
+from pipeline.schema.profiles import load_profile
 from stages.cli.main import CRASH_EXIT, app, main
 from tests.checkout import ROOT, Checkout, copy_to
 
@@ -172,3 +173,11 @@ def test_help_groups_the_commands_and_names_the_profiles_that_there_are() -> Non
     train = CliRunner().invoke(app, ["train", "--help"]).output
     for path in (ROOT / "manifests" / "profiles").glob("*.yaml"):
         assert path.stem in train
+
+
+def test_a_row_is_shown_with_where_its_values_come_from(checkout: Checkout) -> None:
+    done = checkout.run("rows", "tdn_r50_8f_ssv1_printed", "--profile", "mini")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["options.variant", "printed", "own", "line"] in lines
+    assert ["segments", "8", "base", "_ssv1"] in lines
