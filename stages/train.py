@@ -75,20 +75,19 @@ def run(
         first = f"run `tdn {'pretrain' if source in STARTS else 'train'} {source}`"
         do = advice(work, plan.data) if no_data else first
         raise AbsentData(f"cannot train {key}: {reason}", do=do)
-    half = out.with_name(".tmp-train")
     resume = work.run(key) / "resume"
+    folder = resume / "done"
     if reason:
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        write_json(half / "history.json", [])
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(folder / "history.json", [])
     else:
-        half = resume / "done"
         for number in range(plan.seeds):
-            _train_seed(work, plan, loader, number, resume, half, identity, progress)
-    write_json(half / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
-    (half / "identity").unlink(missing_ok=True)
+            _train_seed(work, plan, loader, number, resume, identity, progress)
+    write_json(folder / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
+    (folder / "identity").unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
-    half.rename(out)
+    folder.rename(out)
     shutil.rmtree(resume, ignore_errors=True)
 
 
@@ -98,18 +97,19 @@ def _train_seed(
     loader: Loader,
     number: int,
     resume: Path,
-    done: Path,
     identity: str,
     progress: Progress,
 ) -> None:
-    """One training from the row's seed plus `number`; its results are left in `done`."""
-    mark = done / "identity"
-    if done.is_dir() and (not mark.is_file() or mark.read_text("utf-8") != identity):
-        shutil.rmtree(done)
-    done.mkdir(parents=True, exist_ok=True)
-    mark.write_text(identity, "utf-8")
-    suffix = seed_suffix(number)
-    if (done / f"history{suffix}.json").is_file():
+    """One training from the row's seed plus `number`; its results are left in `resume/done`."""
+    folder, suffix = resume / "done", seed_suffix(number)
+    identity_file = folder / "identity"
+    if folder.is_dir() and (
+        not identity_file.is_file() or identity_file.read_text("utf-8") != identity
+    ):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    identity_file.write_text(identity, "utf-8")
+    if (folder / f"history{suffix}.json").is_file():
         return
     seed = plan.seed + number
     device = set_up_device(plan.compute)
@@ -131,8 +131,8 @@ def _train_seed(
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
-    save_tensors(done / WEIGHTS.replace(".pt", f"{suffix}.pt"), weights)
-    write_json(done / f"history{suffix}.json", training.history)
+    save_tensors(folder / WEIGHTS.replace(".pt", f"{suffix}.pt"), weights)
+    write_json(folder / f"history{suffix}.json", training.history)
 
 
 @dataclass

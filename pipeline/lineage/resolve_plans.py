@@ -114,7 +114,9 @@ def _dataset_plans(
     miniatures: dict[str, Miniature],
 ) -> Plans:
     plans: Plans = {}
-    for name, dataset in datasets.items():
+    for name, whole in datasets.items():
+        # What only people read reaches no stage.
+        dataset = whole.model_copy(update={"homepage": "", "licence": "", "quirks": []})
         if name in miniatures:
             plans["mini", name] = MiniPlan(miniature=miniatures[name])
         raw = work.raw(name, generated=profile.generated)

@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pipeline.core.errors import AbsentData
+from pipeline.core.errors import AbsentData, DataError
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.annotations import annotation, needed, read_csv
+from pipeline.sources.annotations import annotation, needed, read_csv, readable
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
 
@@ -71,6 +71,12 @@ def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
         if line == 0 and "youtube_id" in filled:
             columns = filled
             continue
+        if line == 0 and {"label", "split", "time_start"} & {cell.lower() for cell in filled}:
+            raise DataError(
+                f"a header without youtube_id: {', '.join(map(readable, filled))[:80]}",
+                where=f"{path.name}, line 1",
+                do=f"name the columns {','.join(_COLUMNS)}",
+            )
         by_name = dict(zip(columns, filled, strict=False))
         label, youtube_id, start, end, split = (by_name.get(name, "") for name in _COLUMNS)
         rows.append((label, youtube_id, start, end, split))

@@ -23,6 +23,10 @@ def remarks_on(dataset: Dataset, classes: Sequence[str], rows: Sequence[Source])
     """All remarks on the listed videos; `rows` with their digests."""
     wanted = [r for r in rows if r.video_id is not None and r.status not in ("skipped", "refused")]
     found = _on_classes(dataset, classes, wanted)
+    judged = {split for fold in dataset.folds.values() for split in (fold.train, fold.val)}
+    for row in wanted:
+        if not row.labels and judged & set(row.splits):
+            found.append(Remark("video without a label", f"{row.video_id} has no label"))
     for fold in _distinct(dataset.folds.values()):
         for kind, pairs in _shared(fold, wanted).items():
             found += [Remark(kind, text) for _, text in pairs]

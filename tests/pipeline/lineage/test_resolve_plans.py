@@ -56,6 +56,13 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
     assert changed(before, plans(checkout)) == set()
 
 
+def test_remarks_on_rows_and_data_sets_reach_nothing(checkout: Checkout) -> None:
+    before = plans(checkout)
+    checkout.edit(ROWS, "note: torchvision", "note: as we know, torchvision")
+    checkout.edit("manifests/datasets/ssv1.yaml", "\nquirks:.*", "\nquirks: []\n")
+    assert changed(before, plans(checkout)) == set()
+
+
 def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
     before = plans(checkout)
     for module in ("models/tdn", "layers/tdm"):

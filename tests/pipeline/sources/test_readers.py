@@ -252,6 +252,15 @@ def test_kinetics_replacements_come_first_and_other_classes_never(tmp_path: Path
     assert listing.unlisted == ("val/stray.mp4", "val/yoga/b_000001_000011.mp4")
 
 
+def test_kinetics_header_without_the_id_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(
+        "label,video,time_start,time_end,split\nyoga,a,1,11,train\n"
+    )
+    touch(tmp_path / "train" / "yoga" / "a_000001_000011.mp4")
+    with pytest.raises(DataError, match=r"header without youtube_id(?s:.)*train\.csv, line 1"):
+        read(dataset("kinetics400"), tmp_path)
+
+
 def test_kinetics_test_list_without_labels(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(HEADER + "yoga,a,1,11,train\n")
     (tmp_path / "test.csv").write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_labels_from_one_and_classes_without_videos() -> None:
 def test_a_class_of_one_split_only_is_counted() -> None:
     rows = [row("a", "train", 0), row("b", "val", 0), row("c", "val", 1), row("d", "train", 2)]
     assert kinds(rows, "a", "b", "c") == {"class in val only": 1, "class in train only": 1}
+
+
+def test_a_video_without_a_label_is_counted_where_it_is_trained_or_scored_on() -> None:
+    rows = [row("a", "train", 0), row("b", "train", 1)]
+    rows += [
+        replace(row(name, split), labels=[]) for name, split in (("c", "train"), ("d", "test"))
+    ]
+    assert kinds(rows, "a", "b") == {"video without a label": 1}
 
 
 def test_check_ends_with_remarks_by_kind_and_fails_on_shared_videos(tmp_path: Path) -> None:
