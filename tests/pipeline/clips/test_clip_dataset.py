@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipeline.clips.clip_dataset import (
@@ -19,7 +20,7 @@ from pipeline.clips.clip_dataset import (
     collate,
 )
 from pipeline.clips.crops import multi_scale_crop
-from pipeline.clips.jpeg_decode import Decoding, decode_frame, decode_frames
+from pipeline.clips.jpeg_decode import Decoding, decode_frame
 from pipeline.clips.sampling import rng_for, train_indices, views, windows
 from pipeline.clips.transforms import crop_views, resize
 from pipeline.core.errors import StoreError
@@ -37,6 +38,10 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> FrameIndex:
     made.check()
     made.decode()
     return read_index(made.frames)
+
+
+def decode_frames(jpegs: Iterable[bytearray]) -> list[Tensor]:
+    return [decode_frame(jpeg) for jpeg in jpegs]
 
 
 def clips(index: FrameIndex, rule: TrainRule | EvalRule = TRAIN, **changes: object) -> ClipDataset:
