@@ -25,6 +25,7 @@ class Truth:
     """The objects of one generated data set's videos."""
 
     def __init__(self, dataset: str, miniature: Miniature) -> None:
+        """`miniature` is a plan's: ids depend on the order of keys, which is sorted there."""
         self._miniature = miniature
         self._masks: dict[str, npt.NDArray[np.bool_]] = {}
         self._found: dict[str, tuple[ScenePlan, bool]] = {}
