@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline.core.errors import AbsentData, TdnError
@@ -15,13 +17,14 @@ from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
 from pipeline.reporting.figures.ranks import draw_ranks
 from pipeline.reporting.figures.reversal import draw_reversal
-from pipeline.schema.figure_list import Cost, Curves, Gains, Ordering, Reversal
+from pipeline.schema.figure_list import AnyFigure, Cost, Curves, Gains, Ordering, Reversal
 from pipeline.schema.plan_models import FiguresPlan
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import score_videos
 from pipeline.scores.video_scores import Outcomes
 from stages.figure_data.attention import cam, gradcam
+from stages.figure_data.earlier import Earlier, made_from
 from stages.figure_data.figure_inputs import Context
 from stages.figure_data.kernel_figures import kernels
 from stages.figure_data.truth import Truth
@@ -32,11 +35,24 @@ FEWEST_RANKED = 3
 _CITATION = re.compile(r" \([^)]*\d{4}\)")
 
 
-def run(work: Workspace, key: str, plan: FiguresPlan, *, progress: Any = None) -> None:
+@dataclass(frozen=True)
+class Drawing:
+    """Figures that may have to be drawn: the key of the first, a JSON value of all that they are
+    made from, and how."""
+
+    key: str
+    made_from: Any
+    draw: Callable[[], list[Figure]]
+
+
+def run(
+    work: Workspace, key: str, plan: FiguresPlan, *, code: str = "", progress: Any = None
+) -> None:
     """Write `reports/P/figures/`: one PNG and one SVG per figure, and figures.json.
 
-    Works with no result at all: every figure then says what is missing. Files of figures that are
-    no longer drawn are removed. Raises AbsentData when the tables were not made.
+    Works with no result at all: every figure then says what is missing. A figure that an earlier
+    run of the same `code` (its digest) drew from the same is left as it is. Files of figures that
+    are no longer drawn are removed. Raises AbsentData when the tables were not made.
     """
     if not (work.reports / "tables" / "cells.json").is_file():
         raise AbsentData(
@@ -46,15 +62,21 @@ def run(work: Workspace, key: str, plan: FiguresPlan, *, progress: Any = None) -
         )
     context = Context(work, plan)
     folder = work.reports / "figures"
+    earlier = Earlier(folder, code)
     entries: list[dict[str, Any]] = []
     for number, (name, figure) in enumerate(plan.figures.items(), start=1):
-        try:
-            made = _MAKERS[figure.kind](context, name, figure)
-        except TdnError as error:
-            made = [empty(name, figure.kind, figure.title, figure.remark, error.what)]
-        for one in made:
-            save(one, folder)
-            entries.append(one.as_json())
+        for drawing in _drawings(context, name, figure):
+            address = earlier.address(drawing.made_from)
+            if (as_before := earlier.find(drawing.key, address)) is not None:
+                entries.append(as_before)
+                continue
+            try:
+                made = drawing.draw()
+            except TdnError as error:
+                made = [empty(name, figure.kind, figure.title, figure.remark, error.what)]
+            for one in made:
+                save(one, folder)
+                entries.append(earlier.describe(one.as_json(), address))
         if progress is not None:
             progress(number, len(plan.figures))
     kept = {name for entry in entries for name in entry["files"].values()} | {"figures.json"}
@@ -63,6 +85,13 @@ def run(work: Workspace, key: str, plan: FiguresPlan, *, progress: Any = None) -
     for path in sorted(folder.iterdir()):
         if path.name not in kept:
             path.unlink()
+
+
+def _drawings(context: Context, name: str, figure: AnyFigure) -> list[Drawing]:
+    if isinstance(figure, Ordering):
+        return _orderings(context, name, figure)
+    maker = _MAKERS[figure.kind]
+    return [Drawing(name, made_from(context, name, figure), lambda: maker(context, name, figure))]
 
 
 def _curves(context: Context, key: str, spec: Curves) -> list[Figure]:
@@ -129,9 +158,9 @@ def _printed(context: Context, spec: Cost) -> tuple[list[Point], list[str]]:
     return points, read
 
 
-def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
+def _orderings(context: Context, key: str, spec: Ordering) -> list[Drawing]:
     """One figure per table column with an order to compare."""
-    made = []
+    found = []
     cells = context.cells()
     for table in cells["tables"]:
         table_id = f"{table['document']}/{table['table']}"
@@ -155,11 +184,20 @@ def _ordering(context: Context, key: str, spec: Ordering) -> list[Figure]:
                 f"{smoke}"
             )
             title = f"{spec.title}: {table['document']}, table {table['table']}"
-            figure = draw_ranks(name, title, caption.strip(), rows, ordering)
             read = [f"{table_id}/{row['row']}/{ordering['column']}" for row in rows]
-            words = ordering["in_words"]
-            made.append(context.note(figure, [], {}, cells=read, found=words))
-    return made or [context.nothing(key, spec, {}, f"no table has {FEWEST_RANKED} measured rows")]
+            drawn = (name, title, caption.strip(), rows, ordering)
+            draw = partial(_ranks, context, drawn, read)
+            found.append(Drawing(name, [*drawn, read], draw))
+    if found:
+        return found
+    why = f"no table has {FEWEST_RANKED} measured rows"
+    return [Drawing(key, why, lambda: [context.nothing(key, spec, {}, why)])]
+
+
+def _ranks(context: Context, drawn: tuple[Any, ...], cells: list[str]) -> list[Figure]:
+    """The figure of one order: what `draw_ranks` takes, and the cells that it shows."""
+    figure = draw_ranks(*drawn)
+    return [context.note(figure, [], {}, cells=cells, found=drawn[-1]["in_words"])]
 
 
 def _label(row: dict[str, Any], table: dict[str, Any]) -> str:
@@ -235,7 +273,6 @@ def _gains(context: Context, key: str, spec: Gains) -> list[Figure]:
 _MAKERS: dict[str, Callable[[Context, str, Any], list[Figure]]] = {
     "curves": _curves,
     "cost": _cost,
-    "ordering": _ordering,
     "reversal": _reversal,
     "gains": _gains,
     "cam": cam,

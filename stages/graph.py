@@ -172,6 +172,7 @@ STAGES: dict[str, Stage] = {
     "cost": Stage(
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
+        takes=frozenset({"code"}),
     ),
     "tables": Stage(
         inputs=_tables_inputs,
@@ -184,7 +185,8 @@ STAGES: dict[str, Stage] = {
     "figures": Stage(
         inputs=_figures_inputs,
         outputs=lambda work, key, plan: {"figures": work.reports / "figures"},
-        takes=frozenset({"progress"}),
+        takes=frozenset({"code", "progress"}),
+        keeps=True,
     ),
     "report": Stage(
         inputs=_report_inputs,
@@ -222,7 +224,7 @@ def execute(
         inputs = read_inputs(work, stage.inputs(work, key, plan))
         if in_graph and not stage.keeps:
             _remove(outputs.values())
-        switches["record_absent"] = in_graph
+        switches |= {"record_absent": in_graph, "code": document["code"]["digest"]}
         if "identity" in stage.takes:
             entries = [reading.entry for reading in inputs]
             switches["identity"] = sha256_json([document, entries])

@@ -25,16 +25,17 @@ class ClipCost:
 
 def cost_of(network: Network) -> Cost:
     """Parameters and multiply-adds of one clip of a listed network."""
-    return clip_cost(
-        network.architecture,
-        {
-            "backbone": network.backbone,
-            "num_classes": network.classes,
-            "num_segments": network.segments,
-            **network.options,
-        },
-        network.side_px,
-    ).cost
+    return clip_cost(network.architecture, keywords_of(network), network.side_px).cost
+
+
+def keywords_of(network: Network) -> dict[str, Any]:
+    """What `build_from` takes to build a listed network."""
+    return {
+        "backbone": network.backbone,
+        "num_classes": network.classes,
+        "num_segments": network.segments,
+        **network.options,
+    }
 
 
 def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:

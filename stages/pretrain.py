@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
-from pipeline.clips.crops import center_crop, random_crop
-from pipeline.clips.transforms import normalise, train_view
+from pipeline.clips.crops import random_crop
+from pipeline.clips.transforms import crop_views, normalise, train_view
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace
@@ -116,13 +116,13 @@ class _Stills:
         with `rng`."""
         views = []
         for row in rows:
-            frame = self.frames[row]
-            side = frame.shape[-1]
+            frame = [self.frames[row]]
+            side = frame[0].shape[-1]
             if rng is None:
-                crop = center_crop(side, side, self.size_px)[0]
+                views.append(crop_views(frame, "center", None, self.size_px)[0])
             else:
                 crop = random_crop(side, side, self.size_px, True, rng)
-            views.append(train_view([frame], crop, self.size_px))
+                views.append(train_view(frame, crop, self.size_px))
         clips = torch.stack(views).unsqueeze(1).to(self.device)
         return normalise(clips), self.labels[rows].to(self.device)
 

@@ -20,7 +20,7 @@ from pipeline.schema.profiles import Profile, load_profile
 
 DEFAULT = "mini"
 VALUES = "graph.yaml"
-_SWITCH = "# Written by `tdn profile use`: DVC sees this profile's graph.\n!/dvc.yaml\n"
+_SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = "# Derived from {sources}:\n# edit those, then run `tdn profile use {name}`.\n"
 
 

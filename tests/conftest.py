@@ -5,3 +5,9 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy
+
+from hypothesis import settings
+
+# No time is asserted: a loaded machine may take long over one example.
+settings.register_profile("tdn", deadline=None)
+settings.load_profile("tdn")

@@ -13,7 +13,7 @@ from pipeline.audit import orphans, statements
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
-from pipeline.audit.links import Level, Link, Status, some
+from pipeline.audit.links import Level, Link, Status, checked, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
@@ -93,15 +93,9 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
         detail = "the raw data it was made from are not on this machine"
         yield Link(Level.LOCK, source, "planned by", run.path, Status.UNAVAILABLE, detail=detail)
         return
-    yield Link(
-        Level.LOCK,
-        source,
-        "planned by",
-        context.work.relative(context.work.plan(run.stage, run.key)),
-        Status.STALE_INPUT if found else Status.OK,
-        detail=some(found),
-        do="`make repro`, or take the edit back" if found else "",
-    )
+    path, do = context.work.plan(run.stage, run.key), "`make repro`, or take the edit back"
+    place = context.work.relative(path)
+    yield checked(Level.LOCK, source, "planned by", place, found, Status.STALE_INPUT, do)
 
 
 def _raw_only(found: list[str]) -> bool:
@@ -125,9 +119,8 @@ def _locked(context: Context, run: Run, stage: LockedStage | None, source: str) 
         entry = entries.get(item.path)
         if entry is not None and entry.bytes is not None and entry.bytes != item.bytes:
             wrong.append(f"{item.path} has {entry.bytes} bytes there, {item.bytes} in the record")
-    status = Status.LOCK_MISMATCH if wrong else Status.OK
-    do = f"`make repro`, or restore {path} and the record from git" if wrong else ""
-    return Link(Level.LOCK, source, "locked by", path, status, detail=some(wrong), do=do)
+    do = f"`make repro`, or restore {path} and the record from git"
+    return checked(Level.LOCK, source, "locked by", path, wrong, Status.LOCK_MISMATCH, do)
 
 
 def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[Link]:
@@ -152,17 +145,10 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     if declared is None:
         return
     maker = context.evidence.maker(read.path) or ""
-    stale = declared != read.sha256
-    yield Link(
-        Level.LOCK,
-        source,
-        "read",
-        read.path,
-        Status.STALE_INPUT if stale else Status.OK,
-        declared,
-        read.sha256,
-        detail=f"it saw another file than {maker} made" if stale else "",
-        do=f"run {stage_command(run.stage, run.key)} again" if stale else "",
+    wrong = [f"it saw another file than {maker} made"] if declared != read.sha256 else []
+    do = f"run {stage_command(run.stage, run.key)} again"
+    yield checked(
+        Level.LOCK, source, "read", read.path, wrong, Status.STALE_INPUT, do, declared, read.sha256
     )
 
 
@@ -201,12 +187,11 @@ def _definitions(context: Context) -> Iterator[Link]:
     runs = {run.code_path: run for run in context.runs() if run.code_path}
     for path, run in sorted(runs.items()):
         digest = str(run.plan["code"]["digest"])
-        status, detail, do = Status.OK, "", ""
-        if run.code_problem:
-            status = Status.MISSING if run.code_problem == "missing" else Status.HASH_MISMATCH
-            detail = f"{run.code_problem}: it lists the definitions that {run.name} ran"
-            do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
-        yield Link(Level.LOCK, "code", "lists", path, status, digest, detail=detail, do=do)
+        wrong = [f"{run.code_problem}: it lists the definitions that {run.name} ran"]
+        status = Status.MISSING if run.code_problem == "missing" else Status.HASH_MISMATCH
+        do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
+        wrong = wrong if run.code_problem else []
+        yield checked(Level.LOCK, "code", "lists", path, wrong, status, do, declared=digest)
 
 
 def _code(context: Context) -> Iterator[Link]:
@@ -250,15 +235,8 @@ def _environments(context: Context) -> Iterator[Link]:
             if len(values) > 1
         ]
         path = context.work.relative(context.work.reports / "tables" / f"{name}.csv")
-        yield Link(
-            Level.LOCK,
-            f"table:{name}",
-            "made in",
-            path,
-            Status.MIXED_ENV if mixed else Status.OK,
-            detail=some(mixed),
-            do="make the rows of one table on one kind of machine" if mixed else "",
-        )
+        do = "make the rows of one table on one kind of machine"
+        yield checked(Level.LOCK, f"table:{name}", "made in", path, mixed, Status.MIXED_ENV, do)
 
 
 def environment(observed: Mapping[str, Any]) -> dict[str, str]:
@@ -284,20 +262,16 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
                 wrong.append(f"it was made from another {item['path']}")
         elif made.path == item["path"] and made.sha256 != item["sha256"]:
             wrong.append(f"it was made from another {item['path']}")
+    false = []
     if cell["unit"] == "percent" and not 0 <= cell["measured"] <= 100:
-        detail, do = f"{cell['measured']:g} is no percentage", "make the tables again: `tdn tables`"
-        status = Status.RECOMPUTE_MISMATCH
-        return Link(Level.LOCK, source, "claims", path, status, detail=detail, do=do)
+        false.append(f"{cell['measured']:g} is no percentage")
     smoke = context.evidence.smoke(context.behind(cell))
     if smoke is not None and cell["status"] in _COMPARED:
-        detail = f"it is '{cell['status']}' and depends on miniature data ({smoke})"
-        return Link(
-            Level.LOCK, source, "claims", path, Status.RECOMPUTE_MISMATCH, detail=detail,
-            do="make the tables again: `tdn tables`",
-        )  # fmt: skip
-    status = Status.STALE_INPUT if wrong else Status.OK
-    do = "make the tables again: `tdn tables`" if wrong else ""
-    return Link(Level.LOCK, source, "measured from", path, status, detail=some(wrong), do=do)
+        false.append(f"it is '{cell['status']}' and depends on miniature data ({smoke})")
+    do = "make the tables again: `tdn tables`"
+    if false:
+        return checked(Level.LOCK, source, "claims", path, false, Status.RECOMPUTE_MISMATCH, do)
+    return checked(Level.LOCK, source, "measured from", path, wrong, Status.STALE_INPUT, do)
 
 
 def _root(context: Context, published: str | None) -> Link:
@@ -311,10 +285,11 @@ def _root(context: Context, published: str | None) -> Link:
     actual = found["root"]
     words, do = [], ""
     if stated["root"] != actual:
-        words = root.differences(stated, found) or ["what it says it covers was edited"]
         do = "make the tables again: `make repro`"
+        words = root.differences(stated, found) or ["what it says it covers was edited"]
     if published not in (None, actual):
         words.append(f"published {published}")
-    status = Status.ROOT_MISMATCH if words else Status.OK
     declared = published or stated["root"]
-    return Link(Level.LOCK, "root", "covers", path, status, declared, actual, some(words), do)
+    return checked(
+        Level.LOCK, "root", "covers", path, words, Status.ROOT_MISMATCH, do, declared, actual
+    )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.audit.context import Context
 from pipeline.audit.dvc_lock import Ignored, LockEntry, find_stage, md5_of
-from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.links import Level, Link, Status, checked
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import files_below, read_json, sha256_file, sha256_json
 from pipeline.lineage.evidence import Artefact, Run
@@ -164,15 +164,9 @@ def _locked(context: Context) -> Iterator[Link]:
         place = context.place(path)
         if place.exists():
             differs = md5_of(place, ignored) != entry.md5
-            yield Link(
-                Level.HASH,
-                "dvc.lock",
-                "locks",
-                path,
-                Status.LOCK_MISMATCH if differs else Status.OK,
-                detail=f"its md5 is not the one in {lock}" if differs else "",
-                do="`make repro`, or restore it from git" if differs else "",
-            )
+            wrong = [f"its md5 is not the one in {lock}"] if differs else []
+            do = "`make repro`, or restore it from git"
+            yield checked(Level.HASH, "dvc.lock", "locks", path, wrong, Status.LOCK_MISMATCH, do)
 
 
 def _sources(context: Context, run: Run, pool: ThreadPoolExecutor) -> Iterator[Link]:

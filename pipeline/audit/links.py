@@ -111,6 +111,23 @@ def counts(links: Iterable[Link]) -> dict[str, int]:
     return {status.value: found[status] for status in Status if found[status]}
 
 
+def checked(
+    level: Level,
+    source: str,
+    relation: str,
+    path: str,
+    wrong: Sequence[str],
+    status: Status,
+    do: str,
+    declared: str | None = None,
+    actual: str | None = None,
+) -> Link:
+    """A link that holds, or has `status` where there are words on what is wrong."""
+    if not wrong:
+        return Link(level, source, relation, path, Status.OK, declared, actual)
+    return Link(level, source, relation, path, status, declared, actual, some(wrong), do)
+
+
 def some(words: Sequence[str], most: int = 6, separator: str = "; ") -> str:
     """The first words, and how many more there are."""
     more = f" and {len(words) - most} more" if len(words) > most else ""

@@ -11,7 +11,7 @@ on the order in which clips are asked for nor on who asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ from pipeline.clips.transforms import (
     Flip,
     Frames,
     colour_jitter,
-    eval_views,
+    crop_views,
     flip_map,
     jitter,
     train_view,
@@ -99,6 +99,31 @@ class EvalRule:
     crop_px: int
 
 
+Reader = Callable[[Sequence[int]], Frames]
+"""Frames (C, H, W) uint8 of a video for frame indices, from 0; repeats allowed."""
+
+
+def read_eval_clip(
+    rule: EvalRule, read: Reader, n_frames: int, video_id: str, seed: int, clip: int
+) -> tuple[Indices, Tensor]:
+    """Test clip number `clip` of a video: frame indices (T, F) and pixels (V, T, F, C, H, W).
+
+    The only place where frames are chosen, read and cropped for a protocol.
+    """
+    clips = views(rule.protocol, n_frames, rule.segments, rule.window, video_id, seed)
+    _, chosen = clips[clip]
+    return chosen, _by_segment(eval_crop(rule, read(_flat(chosen))), len(chosen))
+
+
+def eval_crop(rule: EvalRule, frames: Frames) -> Tensor:
+    """Frames as the rule crops them: (V, N, C, H, W) uint8, channels-last."""
+    return crop_views(frames, rule.protocol.crops, rule.resize_px, rule.crop_px)
+
+
+def _flat(chosen: Indices) -> list[int]:
+    return [int(frame) for frame in chosen.reshape(-1)]
+
+
 @dataclass
 class ClipDataset(TorchDataset[Sample]):
     """The clips of some videos under one rule.
@@ -152,7 +177,7 @@ class ClipDataset(TorchDataset[Sample]):
             raise IndexError(index)
         if isinstance(self.rule, TrainRule):
             return self._train(index, self.rule)
-        return self._test(index, self.rule)
+        return self._eval(index, self.rule)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}
@@ -171,27 +196,29 @@ class ClipDataset(TorchDataset[Sample]):
         width, height = video.width_px, video.height_px
         crop = draw(width, height, rule.crop_px, rule.flip != "none", rng, scales)
         factors = jitter(rng) if rule.colour_jitter else None
-        view = train_view(self._frames(video, chosen), crop, rule.crop_px)
+        view = train_view(self._frames(video, _flat(chosen)), crop, rule.crop_px)
         view = view if factors is None else colour_jitter(view, factors)
-        return self._sample(video, view.unsqueeze(0), len(chosen), mirrored=crop.mirrored)
+        frames = _by_segment(view.unsqueeze(0), len(chosen))
+        return self._sample(video, frames, mirrored=crop.mirrored)
 
-    def _test(self, index: int, rule: EvalRule) -> Sample:
-        protocol = rule.protocol
-        video = self.videos[index // protocol.clips]
-        clips = views(
-            protocol, video.n_frames, rule.segments, rule.window, video.video_id, self.seed
+    def _eval(self, index: int, rule: EvalRule) -> Sample:
+        clips = rule.protocol.clips
+        video, clip = self.videos[index // clips], index % clips
+        _, frames = read_eval_clip(
+            rule,
+            lambda wanted: self._frames(video, wanted),
+            video.n_frames,
+            video.video_id,
+            self.seed,
+            clip,
         )
-        clip, chosen = clips[index % protocol.clips]
-        frames = self._frames(video, chosen)
-        view = eval_views(frames, protocol.crops, rule.resize_px, rule.crop_px)
-        return self._sample(video, view, len(chosen), clip=clip)
+        return self._sample(video, frames, clip=clip)
 
     def _sample(
-        self, video: Video, view: Tensor, T: int, *, clip: int = 0, mirrored: bool = False
+        self, video: Video, frames: Tensor, *, clip: int = 0, mirrored: bool = False
     ) -> Sample:
-        """A sample of the pixels (V, T·F, C, H, W)."""
         return Sample(
-            frames=_by_segment(view, T),
+            frames=frames,
             target=self._target(video, mirrored=mirrored),
             video_id=video.video_id,
             labels=tuple(video.labels),
@@ -206,9 +233,8 @@ class ClipDataset(TorchDataset[Sample]):
             return target
         return torch.tensor(labels[0] if labels else -1, dtype=torch.int64)
 
-    def _frames(self, video: Video, chosen: Indices) -> Frames:
-        """Frames (C, H, W) of T windows, each distinct one decoded once."""
-        wanted = [int(frame) for frame in chosen.reshape(-1)]
+    def _frames(self, video: Video, wanted: Sequence[int]) -> Frames:
+        """The wanted frames (C, H, W), each distinct one decoded once."""
         cached = self._cache.get(video.video_id)
         channels = FLOW_CHANNELS if self.store.kind == "flow" else 3
         size = channels * video.n_frames * video.width_px * video.height_px

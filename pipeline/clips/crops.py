@@ -160,3 +160,25 @@ def ten_crops(width: int, height: int, size_px: int) -> list[Crop]:
 
 
 CROPS = {"center": center_crop, "three": three_crops, "ten": ten_crops}
+
+
+def scaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
+    """(width, height) with the shorter side at `short_side_px`, the longer rounded down."""
+    if width <= height:
+        return short_side_px, int(short_side_px * height / width)
+    return int(short_side_px * width / height), short_side_px
+
+
+def eval_crops(
+    width: int, height: int, crops: str, resize_px: int | None, crop_px: int
+) -> tuple[tuple[int, int], list[Crop]]:
+    """(width, height) to which a test protocol resizes frames, and its crops of the resized frame.
+
+    The shorter side becomes `resize_px` (None: it stays, unless it is smaller than the crop).
+    `full` squeezes the whole frame into one square of `crop_px`.
+    """
+    if crops == "full":
+        return (crop_px, crop_px), [Crop(0, 0, crop_px, crop_px)]
+    short = resize_px if resize_px is not None else max(crop_px, min(width, height))
+    size = scaled_size(width, height, short)
+    return size, CROPS[crops](*size, crop_px)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -82,11 +82,6 @@ def decode_field(jpeg: bytearray) -> Tensor:
         torch.frombuffer(jpeg, dtype=torch.uint8), _GREY, False
     )
     return image.reshape(2, image.shape[-2] // 2, image.shape[-1])
-
-
-def decode_frames(jpegs: Iterable[bytearray]) -> list[Tensor]:
-    """Frames (3, H, W) uint8, channels-last in memory; grey JPEGs become RGB."""
-    return [decode_frame(jpeg) for jpeg in jpegs]
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

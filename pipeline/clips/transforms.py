@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.clips.crops import CROPS, Crop
+from pipeline.clips.crops import Crop, eval_crops
 
 FLOW_CHANNELS = 2
 
@@ -72,13 +72,6 @@ def colour_jitter(view: Tensor, factors: Jitter) -> Tensor:
     view = functional.adjust_contrast(view, contrast)
     jittered: Tensor = functional.adjust_saturation(view, saturation)
     return jittered
-
-
-def scaled_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
-    """(width, height) with the shorter side at `short_side_px`, the longer rounded down."""
-    if width <= height:
-        return short_side_px, int(short_side_px * height / width)
-    return int(short_side_px * width / height), short_side_px
 
 
 def resize(frame: Tensor, width: int, height: int) -> Tensor:
@@ -156,25 +149,19 @@ def mirror(frames: Tensor) -> Tensor:
     return mirrored
 
 
-def eval_views(frames: Frames, crops: str, resize_px: int | None, crop_px: int) -> Tensor:
+def crop_views(frames: Frames, crops: str, resize_px: int | None, crop_px: int) -> Tensor:
     """All crops of a protocol: (V, N, C, crop, crop) uint8, channels-last.
 
-    Frames are resized to the shorter side `resize_px` first (None: not, unless a side is smaller
-    than the crop). `full` squeezes the whole frame into the square.
+    Every frame is decoded once, resized and cropped as `crops.eval_crops` says.
     """
     images = iter(frames)
     first = next(images)
     channels, height, width = first.shape
-    if crops == "full":
-        return train_view(frames, Crop(0, 0, width, height), crop_px).unsqueeze(0)
-    short = resize_px if resize_px is not None else max(crop_px, min(width, height))
-    width, height = scaled_size(width, height, short)
-    rectangles = CROPS[crops](width, height, crop_px)
-    shape = (len(rectangles), len(frames), crop_px, crop_px, channels)
-    out = torch.empty(shape, dtype=torch.uint8)
+    size, boxes = eval_crops(width, height, crops, resize_px, crop_px)
+    out = torch.empty((len(boxes), len(frames), crop_px, crop_px, channels), dtype=torch.uint8)
     for number, frame in enumerate(chain([first], images)):
-        resized = resize(frame, width, height)
-        for view, box in zip(out, rectangles, strict=True):
+        resized = resize(frame, *size)
+        for view, box in zip(out, boxes, strict=True):
             part = _cut(resized, box)
             part = mirror(part) if box.mirrored else part
             view[number].copy_(part.permute(1, 2, 0))

@@ -9,7 +9,6 @@ free for them while it waits.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -25,8 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pipeline.core.errors import StoreError, TdnError, UsageError
+from pipeline.core.errors import StoreError, TdnError, UsageError, is_disk_full
 from pipeline.core.machine import cores
+from pipeline.core.ray_start import cluster_address, starting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +86,7 @@ def _in_worker(function: Callable[[T], R], task: T) -> _Answer[R]:
 def _refused(error: OSError) -> StoreError:
     """What the system refused a worker, in words and without folders of its machine."""
     do = "look at that file's rights and its disk, then run the command again"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         do = "free some space and run the command again"
     reason = error.strerror or type(error).__name__
     where = error.filename if isinstance(error.filename, str) else ""
@@ -102,7 +102,7 @@ def _value(answer: _Answer[R]) -> R:
 @contextmanager
 def _cluster() -> Iterator[None]:
     """For connecting to the cluster of RAY_ADDRESS: UsageError where there is none."""
-    address = os.environ["RAY_ADDRESS"]
+    address = cluster_address()
     place = re.fullmatch(r"(?:\w+://)?\[?([^/\[\]]+)\]?:(\d{1,5})", address)
     try:
         if place is not None:  # Ray itself would try for minutes, and print while it does
@@ -180,7 +180,7 @@ class Pool:
     """Runs tasks; use as a context manager. Starts Ray when the first task needs it."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self.cluster = "RAY_ADDRESS" in os.environ and workers != 0
+        self.cluster = bool(cluster_address()) and workers != 0
         self.workers = cores() if workers is None else workers
         if self.workers < 0:
             raise UsageError("workers must be 0 or more", do="0 runs everything in this process")
@@ -295,23 +295,33 @@ class Pool:
 
     def _start_local(self, processes: int) -> Any:
         """A private Ray in a folder of its own, on this machine alone."""
-        import ray
-
         # Socket paths are limited to 107 bytes, so the folder must be short.
         short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
         _sweep(short)
         self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
-        self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._hold, fcntl.LOCK_EX)
-        ray.init(
-            address="local",
-            num_cpus=processes,
-            include_dashboard=False,
-            object_store_memory=_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=self._folder,
-        )
+        try:
+            self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._hold, fcntl.LOCK_EX)
+        except OSError:
+            shutil.rmtree(self._folder)  # without a hold nobody would ever remove it
+            self._folder = ""
+            raise
+        with starting(Path(self._folder)):
+            import ray
+
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=processes,
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=self._folder,
+                )
+            except BaseException:
+                ray.shutdown()  # what of it had started
+                raise
         return ray
 
     def __enter__(self) -> Pool:

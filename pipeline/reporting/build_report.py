@@ -8,11 +8,10 @@ from typing import Any
 from pipeline.core.files import read_json, sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
-from pipeline.reporting.figures import section
+from pipeline.reporting.figures import figures_view
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts, prose_view
-from pipeline.reporting.results import Results, load_results
-from pipeline.reporting.view import (
+from pipeline.reporting.report_view import (
     SYMBOL,
     dataset_view,
     run_views,
@@ -20,6 +19,7 @@ from pipeline.reporting.view import (
     table_view,
     tolerances,
 )
+from pipeline.reporting.results import Results, load_results
 from pipeline.schema.plan_models import ReportPlan
 from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
 
@@ -62,7 +62,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         about=found["documents"],
         tolerances=tolerances(found["tables"]),
         datasets=datasets,
-        figures=section.figures_section(work, scored),
+        figures=figures_view.figures_section(work, scored),
         cells_digest=sha256_file(cells_path),
         root=stated["root"] if (stated := read_root(work)) is not None else "none",
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from pipeline.reporting.anchors import cell_link, linked, prose_link, value
 from pipeline.reporting.build_tables import number
-from pipeline.reporting.view import SYMBOL
+from pipeline.reporting.report_view import SYMBOL
 
 TITLE = {
     "fails": "contradict the numbers their own texts print",

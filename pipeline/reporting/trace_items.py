@@ -13,7 +13,7 @@ from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.trace import Step, claim_of, walk
 from pipeline.reporting.anchors import anchor, beside, cell_link, run_link
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.view import SYMBOL
+from pipeline.reporting.report_view import SYMBOL
 
 
 @dataclass(frozen=True)

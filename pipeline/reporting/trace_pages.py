@@ -15,9 +15,10 @@ from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.root import read_root
 from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
 from pipeline.reporting.build_tables import number
-from pipeline.reporting.figures.section import read_figures
+from pipeline.reporting.figures.figures_view import read_figures
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
+from pipeline.reporting.report_view import SHORT_DIGEST
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.trace_items import (
     Section,
@@ -27,7 +28,6 @@ from pipeline.reporting.trace_items import (
     prose_section,
     run_section,
 )
-from pipeline.reporting.view import SHORT_DIGEST
 from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"

@@ -2,7 +2,7 @@
 
     word        given by           meaning
     ok          check, decode      the file is there; every frame is stored
-    partial     decode             frames are stored, but the decoder complained
+    partial     decode             some frames are missing or damaged; the reason has both counts
     short       decode, flow       fewer frames than the manifest's minimum (for flow: than two)
     empty       check, decode      a file without bytes, or a video without frames
     error       decode, flow       it cannot be decoded

@@ -77,6 +77,11 @@ def decode(
         _print_estimate(workspace(profile), dataset, workers, sample, as_json)
         return
     run_stage("decode", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
+    if not graph:
+        from stages import decode as stage
+
+        for line in stage.lines(workspace(profile), dataset):
+            typer.echo(line)
 
 
 def flow(

@@ -137,7 +137,7 @@ def _traced(context: Context, texts: CellTexts, kind: str, entry: Mapping[str, A
 @contextmanager
 def _in_words(work: Workspace, kind: str) -> Iterator[None]:
     """Inside, what a file of an earlier version or a damaged one raises becomes a UsageError."""
-    file, _, _, stage = _LISTS[kind]
+    file, _, _, maker = _LISTS[kind]
     try:
         yield
     except _DAMAGED as error:
@@ -145,7 +145,7 @@ def _in_words(work: Workspace, kind: str) -> Iterator[None]:
         raise UsageError(
             f"{Path(file).name} was made by an earlier version or is damaged: {why}",
             where=work.relative(work.reports / file),
-            do=f"run `tdn {stage} --profile {work.profile}`",
+            do=f"run `tdn {maker} --profile {work.profile}`",
         ) from None
 
 

@@ -45,6 +45,10 @@ class Subject:
     label: int | None
     jpegs: Sequence[bytearray]
 
+    def read(self, wanted: Sequence[int]) -> list[Tensor]:
+        """Frames (3, H, W) for frame indices."""
+        return [decode_frame(self.jpegs[frame]) for frame in wanted]
+
 
 def run(
     work: Workspace,
@@ -67,8 +71,7 @@ def run(
     protocol = protocol or next(iter(plan.protocols))
     viewer = Viewer(opened, protocol)
     subject = find(opened, video)
-    frames = _reader(subject)
-    clip = read_clip(viewer.rule, frames, len(subject.jpegs), subject.name, plan.seed)
+    clip = read_clip(viewer.rule, subject.read, len(subject.jpegs), subject.name, plan.seed)
     said = answer(opened, clip)
     chosen = _target(opened, target, said if subject.label is None else subject.label)
     classes = opened.index.classes
@@ -122,13 +125,6 @@ def find(opened: Opened, video: str) -> Subject:
     ends = found.offsets
     jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
     return Subject(path.name, None, jpegs)
-
-
-def _reader(subject: Subject) -> Any:
-    def frames(wanted: Sequence[int]) -> list[Tensor]:
-        return [decode_frame(subject.jpegs[frame]) for frame in wanted]
-
-    return frames
 
 
 def _target(opened: Opened, target: str, default: int) -> int:

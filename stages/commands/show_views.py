@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.clips.crops import CROPS
+from pipeline.clips.crops import eval_crops
 from pipeline.clips.sampling import views
-from pipeline.clips.transforms import scaled_size
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.schema.base import nearest
@@ -27,7 +26,7 @@ def run(
     """The views of a video of `frames` frames stored at `size_px` (width, height).
 
     Frame indices are 0-based, per clip a list of T windows of F. Crops are boxes in the resized
-    frame, whose size is `resized_px`; `full` resizes straight to the square. Raises UsageError naming the nearest protocol.
+    frame, whose size is `resized_px`. Raises UsageError naming the nearest protocol.
     """
     protocols = load_protocols(work.manifests)
     if name not in protocols:
@@ -37,15 +36,7 @@ def run(
             do=nearest(name, list(protocols)),
         )
     protocol = protocols[name]
-    crops: list[Any]
-    if protocol.crops == "full":
-        width = height = protocol.crop_px
-        crops = ["the whole frame, squeezed into the square"]
-    else:
-        # As `eval_views` does it: frames smaller than the crop are enlarged.
-        short = protocol.resize_px or max(protocol.crop_px, min(size_px))
-        width, height = scaled_size(*size_px, short)
-        crops = [asdict(box) for box in CROPS[protocol.crops](width, height, protocol.crop_px)]
+    resized, crops = eval_crops(*size_px, protocol.crops, protocol.resize_px, protocol.crop_px)
     clips = views(protocol, frames, segments, window, video_id, seed)
     return {
         "protocol": name,
@@ -53,8 +44,8 @@ def run(
         "source": protocol.source,
         "aggregate": protocol.aggregate,
         "frames": frames,
-        "resized_px": [width, height],
+        "resized_px": list(resized),
         "clips": [{"clip": clip, "frames": chosen.tolist()} for clip, chosen in clips],
-        "crops": crops,
+        "crops": [asdict(box) for box in crops],
         "views": len(clips) * len(crops),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pipeline.clips.clip_dataset import EvalRule
+from pipeline.clips.clip_dataset import EvalRule, Reader, eval_crop, read_eval_clip
 from pipeline.clips.jpeg_decode import read_frames
-from pipeline.clips.sampling import rng_for, views
-from pipeline.clips.transforms import eval_views, normalise
+from pipeline.clips.sampling import rng_for
+from pipeline.clips.transforms import Frames, normalise
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
@@ -29,8 +29,6 @@ from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import ClipNetwork
 
 Params = dict[str, Any]
-Frames = Callable[[Sequence[int]], list[Tensor]]
-"""Frames (C, H, W) uint8 for frame indices."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +103,20 @@ def clip_rule(opened: Opened, protocol: str) -> EvalRule:
     return EvalRule(rule.segments, rule.window, plain, rule.resize_px, rule.crop_px)
 
 
-def read_clip(rule: EvalRule, frames: Frames, n_frames: int, video_id: str, seed: int) -> Clip:
-    """The rule's clip of a video of `n_frames`."""
-    _, chosen = views(rule.protocol, n_frames, rule.segments, rule.window, video_id, seed)[0]
-    middle = chosen[:, rule.window // 2]
-    around = [np.maximum(middle - 1, 0), middle, np.minimum(middle + 1, n_frames - 1)]
-    wanted = np.concatenate([chosen.reshape(-1), *around])
-    distinct = sorted({int(frame) for frame in wanted})
-    by_frame = dict(zip(distinct, frames(distinct), strict=True))
-    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
-    pictures = [by_frame[int(frame)] for frame in wanted]
-    cropped = eval_views(pictures, *sizes)[0]
-    T, F = chosen.shape
-    network = cropped[: T * F].reshape(1, T, F, *cropped.shape[1:])
-    shown = [_pictures(cropped[T * F + k * T : T * F + (k + 1) * T]) for k in range(3)]
-    return Clip(normalise(network), shown[1], shown[0], shown[2], tuple(int(i) for i in middle))
+def read_clip(rule: EvalRule, read: Reader, n_frames: int, video_id: str, seed: int) -> Clip:
+    """The rule's first clip of a video of `n_frames`, with the neighbours of its middle frames."""
+    chosen, network = read_eval_clip(rule, read, n_frames, video_id, seed, 0)
+    middle = [int(frame) for frame in chosen[:, rule.window // 2]]
+    before = [max(frame - 1, 0) for frame in middle]
+    after = [min(frame + 1, n_frames - 1) for frame in middle]
+    beside = _pictures(eval_crop(rule, read(before + after))[0])
+    return Clip(
+        network=normalise(network),
+        frames=_pictures(network[0, :, rule.window // 2]),
+        before=beside[: len(middle)],
+        after=beside[len(middle) :],
+        indices=tuple(middle),
+    )
 
 
 def _pictures(frames_NCHW: Tensor) -> npt.NDArray[np.uint8]:
@@ -132,9 +129,7 @@ def crop_masks(
     """Masks (n, H, W) of a video's frames as the rule crops the frames at `indices`: (T, H, W)."""
     chosen = torch.from_numpy(np.ascontiguousarray(masks[list(indices)])).to(torch.uint8) * 255
     frames = [frame.expand(3, -1, -1) for frame in chosen.unsqueeze(1)]
-    sizes = (rule.protocol.crops, rule.resize_px, rule.crop_px)
-    cropped = eval_views(frames, *sizes)[0]
-    return np.asarray(_pictures(cropped)[..., 0] > 127)
+    return np.asarray(_pictures(eval_crop(rule, frames)[0])[..., 0] > 127)
 
 
 class Viewer:
@@ -148,11 +143,10 @@ class Viewer:
     def clip(self, video: Video) -> Clip:
         """The video's clip."""
 
-        def frames(wanted: Sequence[int]) -> list[Tensor]:
-            return list(read_frames(self._store, video.video_id, wanted))
+        def read(wanted: Sequence[int]) -> Frames:
+            return read_frames(self._store, video.video_id, wanted)
 
-        seed = self.opened.plan.seed
-        return read_clip(self.rule, frames, video.n_frames, video.video_id, seed)
+        return read_clip(self.rule, read, video.n_frames, video.video_id, self.opened.plan.seed)
 
     def objects(
         self, truth: Truth | None, video: Video, clip: Clip

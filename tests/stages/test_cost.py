@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import CostPlan
 from stages import cost
@@ -56,3 +58,31 @@ def test_a_plan_without_listed_networks_counts_rows_alone(tmp_path: Path) -> Non
     work = Workspace(tmp_path)
     cost.run(work, "all", CostPlan.model_validate({"rows": {"row": ROW}}))
     assert list(json.loads((work.reports / "costs.json").read_text())) == ["row"]
+
+
+def test_a_network_counted_before_by_the_same_code_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workspace(tmp_path)
+    plan = CostPlan.model_validate({"rows": {"row": ROW}, "networks": {"one": TSN}})
+    cost.run(work, "all", plan, code="a")
+    first = (work.reports / "costs.json").read_bytes()
+    counted = []
+    real = cost.clip_cost
+
+    def count(architecture: str, *rest: Any) -> Any:
+        counted.append(architecture)
+        return real(architecture, *rest)
+
+    monkeypatch.setattr(cost, "clip_cost", count)
+    (work.reports / "costs.json").unlink()
+    cost.run(work, "all", plan, code="a")
+    assert counted == []
+    assert (work.reports / "costs.json").read_bytes() == first, "as a fresh run writes it"
+    (work.root / ".tdn" / "costs.json").write_text("{")
+    cost.run(work, "all", plan, code="a")
+    assert counted, "a damaged file is counted anew"
+    counted.clear()
+    cost.run(work, "all", plan, code="b")
+    assert counted, "and so is other code"
+    assert (work.reports / "costs.json").read_bytes() == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,79 @@ def test_every_kind_is_drawn_twice_the_same_and_says_what_is_missing(trained: Wo
     first = files(trained)
     run(trained, plan(trained))
     assert files(trained) == first
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the figures that were drawn since it was last cleared."""
+    found: list[str] = []
+    real = figures.save
+
+    def save(figure: Any, folder: Path) -> list[Path]:
+        if figure.sheet is not None:
+            found.append(figure.key)
+        return real(figure, folder)
+
+    monkeypatch.setattr(figures, "save", save)
+    return found
+
+
+def test_only_figures_made_from_something_else_are_drawn_again(
+    trained: Workspace, drawn: list[str]
+) -> None:
+    wanted = plan(trained)
+    figures.run(trained, "all", wanted, code="a")
+    everything = {"curves", "cost", "reversal", "gains", "cam", "center", "all", "kernels"}
+    assert set(drawn) == everything
+    first = files(trained)
+    drawn.clear()
+    figures.run(trained, "all", wanted, code="a")
+    assert drawn == [] and files(trained) == first
+    history = [{"epoch": e, "loss": 3.0 - e, "top1_pct": 50.0 * e} for e in range(2)]
+    write_json(trained.run("tsn") / "train" / "history.json", history)
+    (trained.reports / "figures" / "kernels.svg").write_text("damaged")
+    figures.run(trained, "all", wanted, code="a")
+    assert set(drawn) == {"curves", "cost", "reversal", "gains", "center", "kernels"}
+    changed = files(trained)
+    shutil.rmtree(trained.reports / "figures")
+    figures.run(trained, "all", wanted, code="a")
+    assert files(trained) == changed, "as a fresh run makes them"
+    drawn.clear()
+    figures.run(trained, "all", wanted, code="b")
+    assert set(drawn) == everything, "other code"
+
+
+def test_an_order_is_drawn_again_when_its_numbers_change(
+    trained: Workspace, drawn: list[str]
+) -> None:
+    def tables(measured: float) -> None:
+        rows = [{"row": r, "label": r.upper(), "settings": {}} for r in "abc"]
+        column = {"key": "top1", "label": "Top1", "protocol": "center_1x1"}
+        orderings = [
+            {"column": c, "tau": 1.0, "tau_low": 0.0, "tau_high": 1.0, "pairs": [],
+             "rows": list("abc"), "smoke": True, "in_words": "Kendall's τ."}
+            for c in ("top1", "top5")
+        ]  # fmt: skip
+        table = {
+            "document": "doc", "table": "1", "caption": "Rows.", "settings": [],
+            "columns": [column, {**column, "key": "top5"}], "rows": rows, "orderings": orderings,
+        }  # fmt: skip
+        cells = {
+            f"doc/1/{row}/{c}": {"claimed": 40.0 + n, "measured": 50.0 + n, "ci_low": 49.0,
+                                 "ci_high": 60.0}
+            for n, row in enumerate("abc") for c in ("top1", "top5")
+        }  # fmt: skip
+        cells["doc/1/a/top5"]["measured"] = measured
+        write_json(trained.reports / "tables" / "cells.json", {"tables": [table], "cells": cells})
+
+    wanted = plan(trained, order=FIGURES["order"])
+    tables(50.0)
+    figures.run(trained, "all", wanted, code="a")
+    assert drawn == ["order_doc_1_top1", "order_doc_1_top5"]
+    drawn.clear()
+    tables(51.5)
+    figures.run(trained, "all", wanted, code="a")
+    assert drawn == ["order_doc_1_top5"]
 
 
 def test_numbers_are_those_of_the_rows(trained: Workspace) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipeline.clips.clip_dataset import (
@@ -19,9 +20,9 @@ from pipeline.clips.clip_dataset import (
     collate,
 )
 from pipeline.clips.crops import multi_scale_crop
-from pipeline.clips.jpeg_decode import Decoding, decode_frame, decode_frames
+from pipeline.clips.jpeg_decode import Decoding, decode_frame
 from pipeline.clips.sampling import rng_for, train_indices, views, windows
-from pipeline.clips.transforms import eval_views, resize
+from pipeline.clips.transforms import crop_views, resize
 from pipeline.core.errors import StoreError
 from pipeline.schema.protocols import load_protocols
 from pipeline.store.index import FrameIndex, read_index
@@ -37,6 +38,10 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> FrameIndex:
     made.check()
     made.decode()
     return read_index(made.frames)
+
+
+def decode_frames(jpegs: Iterable[bytearray]) -> list[Tensor]:
+    return [decode_frame(jpeg) for jpeg in jpegs]
 
 
 def clips(index: FrameIndex, rule: TrainRule | EvalRule = TRAIN, **changes: object) -> ClipDataset:
@@ -112,7 +117,7 @@ def test_a_test_clip_is_exactly_what_its_protocol_says(index: FrameIndex) -> Non
     assert sample.frames.shape == (3, 4, 5, 3, 48, 48)
     _, frames = views(protocol, video.n_frames, 4, 5, video.video_id, 0)[1]
     jpegs = index.store().jpegs(video.video_id, frames.reshape(-1).tolist())
-    expected = eval_views(decode_frames(jpegs), "three", 48, 48)
+    expected = crop_views(decode_frames(jpegs), "three", 48, 48)
     assert torch.equal(sample.frames.reshape(expected.shape), expected)
 
 

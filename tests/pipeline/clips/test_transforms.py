@@ -15,18 +15,19 @@ from pipeline.clips.crops import (
     Crop,
     center_crop,
     multi_scale_crop,
+    scaled_size,
     three_crops,
 )
+from pipeline.clips.jpeg_decode import Decoding
 from pipeline.clips.sampling import rng_for
 from pipeline.clips.transforms import (
     MEAN,
     STD,
-    eval_views,
+    crop_views,
     flip_map,
     mirror,
     normalise,
     resize,
-    scaled_size,
     train_view,
 )
 
@@ -120,7 +121,7 @@ def test_train_view_is_the_crop_resized_and_mirrored() -> None:
 @pytest.mark.parametrize(("crops", "count"), [("center", 1), ("three", 3), ("ten", 10)])
 def test_views_are_crops_of_the_resized_frame(crops: str, count: int) -> None:
     frames = [frame(72, 56, seed) for seed in range(2)]
-    found = eval_views(frames, crops, 40, 32)
+    found = crop_views(frames, crops, 40, 32)
     assert found.shape == (count, 2, 3, 32, 32)
     width, height = scaled_size(72, 56, 40)
     whole = resize(frames[1], width, height)
@@ -131,16 +132,16 @@ def test_views_are_crops_of_the_resized_frame(crops: str, count: int) -> None:
 
 def test_frames_of_the_right_size_are_not_touched() -> None:
     image = frame(72, 56)
-    assert torch.equal(eval_views([image], "center", None, 56)[0, 0], image[:, :, 8:64])
-    assert torch.equal(eval_views([image], "center", 56, 56)[0, 0], image[:, :, 8:64])
+    assert torch.equal(crop_views([image], "center", None, 56)[0, 0], image[:, :, 8:64])
+    assert torch.equal(crop_views([image], "center", 56, 56)[0, 0], image[:, :, 8:64])
 
 
 def test_frames_smaller_than_the_crop_are_enlarged() -> None:
-    assert eval_views([frame(40, 30)], "center", None, 48).shape == (1, 1, 3, 48, 48)
+    assert crop_views([frame(40, 30)], "center", None, 48).shape == (1, 1, 3, 48, 48)
 
 
 def test_the_whole_frame_is_squeezed() -> None:
-    found = eval_views([frame(72, 56)], "full", None, 32)
+    found = crop_views([frame(72, 56)], "full", None, 32)
     assert torch.equal(found[0, 0], resize(frame(72, 56), 32, 32))
 
 
@@ -211,3 +212,22 @@ def test_a_training_view_of_large_frames_has_the_pixels_of_the_straightforward_w
     frames = noise(6, 3, 340, 256)
     for crop in (Crop(84, 0, 256, 224, True), Crop(21, 44, 168, 192), Crop(58, 16, 224, 224)):
         assert torch.equal(train_view(frames, crop, 224), one_by_one(frames, crop, 224))
+
+
+@pytest.mark.parametrize("crops", ["center", "three", "ten", "full"])
+def test_every_frame_is_decoded_once_for_all_its_crops(crops: str) -> None:
+    decoded: list[int] = []
+
+    def decode(jpeg: bytearray) -> Tensor:
+        decoded.append(jpeg[0])
+        return frame(72, 56)
+
+    clip = Decoding({n: bytearray([n]) for n in range(4)}, [0, 1, 1, 3, 2], decode, 1)
+    assert crop_views(clip, crops, 40, 32).shape[1] == 5
+    assert decoded == [0, 1, 3, 2]
+
+
+def test_a_squeezed_frame_has_the_pixels_of_a_training_view_of_all_of_it() -> None:
+    frames = noise(3, 3, 340, 256)
+    whole = train_view(frames, Crop(0, 0, 340, 256), 224)
+    assert torch.equal(crop_views(list(frames), "full", None, 224)[0], whole)

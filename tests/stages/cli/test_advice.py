@@ -17,7 +17,7 @@ from stages.graph import STAGES
 from tests.checkout import ROOT
 
 COMMAND = re.compile(r"`(tdn [^`]+)`")
-SAMPLES = {"stage": "train", "command": "train", "words": "train KEY"}
+SAMPLES = {"stage": "train", "command": "train", "words": "train KEY", "maker": "tables"}
 """What stands for a value that a message fills in, by the variable's last name; else 'KEY'."""
 
 

@@ -79,8 +79,7 @@ def test_a_row_is_looked_into_with_the_clips_it_was_tested_on(work: Workspace, c
     clip = viewer.clip(video)
     assert torch.equal(clip.network, expected)
     subject = explain_row.find(opened, video.video_id)
-    reader = explain_row._reader(subject)
-    again = read_clip(viewer.rule, reader, video.n_frames, subject.name, 0)
+    again = read_clip(viewer.rule, subject.read, video.n_frames, subject.name, 0)
     assert torch.equal(again.network, expected)
     assert np.array_equal(again.frames, clip.frames)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.clips.transforms import eval_views
+from pipeline.clips.transforms import crop_views
 from pipeline.core.workspace import Workspace
 from pipeline.schema.protocols import load_protocols
 from stages.commands import show_views
@@ -20,17 +20,13 @@ ONE_OF_EACH = {(p.crops, p.resize_px, p.crop_px): name for name, p in PROTOCOLS.
 def test_printed_crops_are_those_that_are_cut(name: str, size_px: tuple[int, int]) -> None:
     protocol = PROTOCOLS[name]
     found = show_views.run(Workspace(ROOT), name, 40, 8, 5, "video", 0, size_px)
-    if protocol.crops == "full":
-        assert found["crops"] == ["the whole frame, squeezed into the square"]
-        assert found["resized_px"] == [protocol.crop_px, protocol.crop_px]
-        return
     width, height = found["resized_px"]
     for box in found["crops"]:
         assert 0 <= box["left"] <= width - protocol.crop_px
         assert 0 <= box["top"] <= height - protocol.crop_px
     # One colour per column: a crop shows where it was cut.
     columns = torch.linspace(0, 255, size_px[0]).byte().expand(3, size_px[1], size_px[0])
-    cut = eval_views([columns], protocol.crops, protocol.resize_px, protocol.crop_px)
+    cut = crop_views([columns], protocol.crops, protocol.resize_px, protocol.crop_px)
     assert len(cut) == len(found["crops"])
     for view, box in zip(cut, found["crops"], strict=True):
         middle = 255 * (box["left"] + protocol.crop_px / 2) / width

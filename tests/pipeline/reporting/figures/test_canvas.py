@@ -10,7 +10,7 @@ from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, empty, joined, save
 from pipeline.reporting.figures.curves import draw_curves
-from pipeline.reporting.figures.section import figures_section
+from pipeline.reporting.figures.figures_view import figures_section
 
 HISTORY = {"row": [{"epoch": e, "loss": 2.0 - e, "top1_pct": 40.0 * e} for e in range(2)]}
 

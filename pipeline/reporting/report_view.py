@@ -1,4 +1,4 @@
-"""What the report shows, as plain values: every text, anchor and position the template prints."""
+"""What the report shows of tables, data sets and runs, as plain values that its template prints."""
 
 from __future__ import annotations
 

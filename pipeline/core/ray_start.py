@@ -1,0 +1,51 @@
+"""What a start of Ray depends on: RAY_ADDRESS, a home folder, a machine that lets it start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.core.errors import TdnError, UsageError
+
+
+def cluster_address() -> str:
+    """The cluster that RAY_ADDRESS names; empty where it is unset, empty or 'local'."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return "" if address == "local" else address
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """For starting a private Ray, whose files are in `folder`.
+
+    Ray keeps a file below the home folder: where there is none that it can write to, `folder` is
+    its home, and its workers'. Raises UsageError when Ray does not start.
+    """
+    before = os.environ.get("HOME")
+    if not _has_home():
+        os.environ["HOME"] = str(folder)
+    try:
+        yield
+    except TdnError:
+        raise
+    except Exception as error:  # Ray raises that very class when its own processes end at once
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"Ray does not start on this machine: {reason:.200}",
+            do="look whether memory, disk (`df -h /tmp`) or a limit (`ulimit -a`) is used up; "
+            "or work without Ray: `decode_workers: 0` in params.yaml, or --workers 0",
+        ) from None
+    finally:
+        os.environ.pop("HOME", None)
+        if before is not None:
+            os.environ["HOME"] = before
+
+
+def _has_home() -> bool:
+    """Whether this user has a home folder in which Ray's own can be made."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: neither HOME nor an entry in passwd
+        (Path.home() / ".ray").mkdir(parents=True, exist_ok=True)
+        return os.access(Path.home() / ".ray", os.W_OK)
+    return False
