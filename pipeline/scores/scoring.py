@@ -278,7 +278,8 @@ def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
         raise DataError(
             f"{len(several)} videos have several labels, {several[0]} for example: "
             "a single one is needed for top-1",
-            do="mend the lists and run `tdn check DATASET` again, or say multi_label: true and metric: map",
+            do="mend the lists and run `tdn check DATASET` again, "
+            "or say multi_label: true and metric: map",
         )
     result: dict[str, Any] = {
         "n_expected": videos.n_expected,
