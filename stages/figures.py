@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import AbsentData, TdnError
-from pipeline.core.files import read_json, write_json
+from pipeline.core.files import read_json, write_atomic, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, empty, save
 from pipeline.reporting.figures.cost_chart import Point, draw_cost
@@ -48,7 +50,8 @@ class Drawing:
 def run(
     work: Workspace, key: str, plan: FiguresPlan, *, code: str = "", progress: Any = None
 ) -> None:
-    """Write `reports/P/figures/`: one PNG and one SVG per figure, and figures.json.
+    """Write `reports/P/figures/`: one PNG and one SVG per figure, figures.json, and the training
+    curves as tables.
 
     Works with no result at all: every figure then says what is missing. A figure that an earlier
     run of the same `code` (its digest) drew from the same is left as it is. Files of figures that
@@ -79,12 +82,25 @@ def run(
                 entries.append(earlier.describe(one.as_json(), address))
         if progress is not None:
             progress(number, len(plan.figures))
+    _write_curves(work, folder / "curves", list(plan.rows))
     kept = {name for entry in entries for name in entry["files"].values()} | {"figures.json"}
     heading = {"schema": SCHEMA, "profile": plan.profile, "smoke": plan.smoke}
     write_json(folder / "figures.json", {**heading, "figures": entries})
     for path in sorted(folder.iterdir()):
-        if path.name not in kept:
+        if path.is_file() and path.name not in kept:
             path.unlink()
+
+
+def _write_curves(work: Workspace, folder: Path, rows: list[str]) -> None:
+    """Loss and accuracy per epoch of every trained row as `<row>.csv`, for `dvc plots`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for row in rows:
+        path = work.run(row) / "train" / "history.json"
+        epochs = read_json(path) if path.is_file() else []
+        if epochs:
+            lines = ["epoch,loss,top1_pct"]
+            lines += [f"{e['epoch']},{e['loss']},{e['top1_pct']}" for e in epochs]
+            write_atomic(folder / f"{row}.csv", ("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def _drawings(context: Context, name: str, figure: AnyFigure) -> list[Drawing]:

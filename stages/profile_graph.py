@@ -63,6 +63,8 @@ def _graph(text: str, profile: Profile) -> str:
     body = text[text.index("vars:") :].replace(f"manifests/profiles/{DEFAULT}/{VALUES}", VALUES, 1)
     if not profile.generated:
         body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
+    # Only stages have a working directory; all else is relative to the graph's own folder.
+    body = re.sub(r"^  - ((?:manifests|reports)/)", r"  - ../../../\1", body, flags=re.M)
     body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
     return _HEADER.format(sources="the root's dvc.yaml", name=profile.profile) + body
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.core.errors import ManifestError
-from pipeline.core.files import write_atomic, write_json
+from pipeline.core.files import read_json, write_atomic, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Evidence
@@ -26,11 +26,11 @@ SMOKE_REMARK = (
 
 
 def run(work: Workspace, key: str, plan: TablesPlan) -> None:
-    """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}` and three JSON files.
+    """Write `reports/P/tables/`: `<document>/<table>.{csv,md,tex}` and four JSON files.
 
     cells.json has every cell with its lineage, combinations.json what was made from several runs,
-    prose.json the verdicts on sentences. `reports/P/root.json` is the digest of all that the tables
-    rest on; every table carries it.
+    prose.json the verdicts on sentences, summary.json one number per row. `reports/P/root.json` is
+    the digest of all that the tables rest on; every table carries it.
 
     Works with no result at all: every number of ours is then 'not-run'. Names orphaned metrics on
     stdout and removes tables whose layout is gone.
@@ -59,11 +59,26 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
         },
     )
     write_json(folder / "combinations.json", combined)
+    write_json(folder / "summary.json", _summary(work, plan.rows))
     write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
     _remove_others(folder, written)
     write_json(root.root_path(work), evidence)
     for orphan in orphans(work, plan.rows):
         print(f"orphan: {orphan} belongs to no row of this profile; not shown")
+
+
+def _summary(work: Workspace, rows: list[str]) -> dict[str, float]:
+    """Accuracy in percent (mean average precision where that is the metric) of every scored row
+    under its first protocol: what `dvc metrics diff` compares."""
+    found = {}
+    for row in rows:
+        path = work.metrics(row)
+        about = read_json(path) if path.is_file() else {"protocols": {}}
+        for scored in list(about["protocols"].values())[:1]:
+            value = scored.get(f"{about['metric']}_pct")
+            if value is not None:
+                found[row] = value
+    return found
 
 
 def _read_by(work: Workspace, results: Results) -> list[str]:

@@ -7,6 +7,7 @@ imported when it is first needed.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Collection, Iterator
@@ -49,6 +50,7 @@ def record(root: Path, graph: str, names: Collection[str]) -> None:
 def _opened(root: Path) -> Iterator[Any]:
     """DVC's view of the project as it is now; what DVC raises becomes a TdnError."""
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # not what it writes, but what is wrong
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -93,6 +93,36 @@ def test_the_tables_and_the_report_are_there(checkout: Checkout) -> None:
     assert "https://" not in page.replace("https://www.w3.org", "")
 
 
+def test_dry_run_and_targets_find_nothing_to_do(checkout: Checkout) -> None:
+    dry = checkout.run("repro", "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, "")
+    one = checkout.run("repro", "tsn_r50_8f_ssv1", "ssv1")
+    assert one.returncode == 0
+    assert "tsn_r50_8f_ssv1, ssv1: up to date" in one.stderr
+
+
+def test_dvc_shows_what_an_edit_changes_and_what_was_measured(checkout: Checkout) -> None:
+    path = checkout.root / ROWS
+    text = path.read_text("utf-8")
+    checkout.git("add", "-A", "-f", "manifests")
+    checkout.git("commit", "-qm", "rows", "--allow-empty")
+    checkout.edit(ROWS, "segments: 8", "segments: 16")
+    try:
+        shown = checkout.run("params", "diff", module="dvc").stdout
+        assert "experiments.tsn_r50_8f_ssv1.segments" in shown
+        dry = checkout.run("repro", "--dry-run")
+        assert "train@tsn_r50_8f_ssv1\n" in dry.stdout, dry.stderr
+        assert "train@tconv_r50_8f_ssv1" not in dry.stdout
+    finally:
+        path.write_text(text, "utf-8")
+        repro(checkout)
+    metrics = checkout.run("metrics", "show", module="dvc").stdout
+    assert "tsn_r50_8f_ssv1" in metrics
+    plots = checkout.run("plots", "show", module="dvc")
+    assert plots.returncode == 0, plots.stderr
+    assert "failed to load" not in plots.stdout + plots.stderr
+
+
 def test_a_comment_runs_only_the_plan(checkout: Checkout) -> None:
     path = checkout.root / "tdn_model/models/tsn.py"
     text = path.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""`make repro` stopped in the middle: nothing stays behind, and the next run goes on."""
+"""`tdn repro` stopped in the middle: nothing stays behind, and the next run goes on."""
 
 from __future__ import annotations
 
@@ -6,44 +6,97 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.checkout import copy_to
+from tests.checkout import Checkout, copy_to
 from tests.e2e.test_graph import shrink
 from tests.processes import processes_in, within
 
 pytestmark = pytest.mark.slow
+ROW = "tconv_r50_8f_ssv1"
+WAIT_S = 400.0
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_that_ends_takes_its_children_along(
-    tmp_path: Path, ended_by: signal.Signals
-) -> None:
-    checkout = copy_to(tmp_path)
-    shrink(checkout)
-    checkout.git("init", "-q")
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "stages", "repro"],
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = copy_to(tmp_path)
+    shrink(made)
+    made.git("init", "-q")
+    return made
+
+
+def start(checkout: Checkout, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages", "repro", *words],
         cwd=checkout.root,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "DVC_NO_ANALYTICS": "1"},
     )
-    raw = checkout.root / "data" / "mini" / "raw"
+
+
+def reached(driver: subprocess.Popen[str], found: Callable[[], bool]) -> bool:
+    """Whether `found` comes true while the driver runs."""
+    return within(WAIT_S, lambda: found() or driver.poll() is not None) and driver.poll() is None
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_that_ends_takes_its_children_along(
+    checkout: Checkout, ended_by: signal.Signals
+) -> None:
+    driver = start(checkout, "--jobs", "2")
     try:
-        assert within(120, lambda: raw.is_dir() or driver.poll() is not None)
-        assert driver.poll() is None
-        assert len(processes_in(checkout.root)) > 1, "a stage is running"
+        assert reached(driver, (checkout.root / "data" / "mini" / "raw").is_dir)
+        assert len(processes_in(checkout.root)) > 1, "workers are running"
         driver.send_signal(ended_by)
-        _, said = driver.communicate(timeout=60)
+        _, printed = driver.communicate(timeout=120)
         if ended_by == signal.SIGTERM:
-            assert driver.returncode == 130, said
-            assert "stopped; run the same command again" in said
-        assert "Traceback" not in said
+            assert driver.returncode == 130, printed
+            assert "stopped; run the same command again" in printed
+        assert "Traceback" not in printed
         assert within(120, lambda: not processes_in(checkout.root))
     finally:
-        for process in processes_in(checkout.root):
-            os.kill(process, signal.SIGKILL)
+        end_all(checkout)
         driver.wait()
+
+
+def test_a_row_that_finished_before_a_kill_is_recorded_and_not_run_again(
+    checkout: Checkout,
+) -> None:
+    driver = start(checkout, ROW, "--jobs", "2")
+    record = checkout.root / "reports/mini/records/score" / f"{ROW}.json"
+    weights = checkout.root / "runs/mini" / ROW / "train" / "weights.pt"
+    killed = False
+    try:
+        half = checkout.root / "runs/mini" / ROW / "resume"
+        assert reached(driver, lambda: half.is_dir() or record.is_file())
+        for process in psutil.Process(driver.pid).children(recursive=True):
+            if process.name().startswith("ray::_in_worker") and not killed:
+                process.kill()  # another worker takes the chain up
+                killed = True
+        assert killed
+        assert reached(driver, record.is_file)
+        driver.kill()
+        driver.communicate()
+        assert within(120, lambda: not processes_in(checkout.root))
+        made = weights.stat().st_mtime_ns
+        again = checkout.run("repro", ROW)
+        assert again.returncode == 0, again.stderr
+        assert f"row {ROW} was done before" in again.stderr
+        assert weights.stat().st_mtime_ns == made
+        tables = checkout.root / "reports/mini/tables"
+        assert not tables.exists(), "a target stops before the tables"
+        status = checkout.run("status", f"score@{ROW}", module="dvc")
+        assert "up to date" in status.stdout
+    finally:
+        end_all(checkout)
+        driver.wait()
+
+
+def end_all(checkout: Checkout) -> None:
+    for process in processes_in(checkout.root):
+        os.kill(process, signal.SIGKILL)

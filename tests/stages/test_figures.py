@@ -126,7 +126,8 @@ def run(work: Workspace, plan: FiguresPlan) -> dict[str, dict[str, Any]]:
 
 
 def files(work: Workspace) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (work.reports / "figures").iterdir()}
+    folder = work.reports / "figures"
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_every_kind_is_drawn_twice_the_same_and_says_what_is_missing(trained: Workspace) -> None:
@@ -255,6 +256,14 @@ def test_a_figure_names_the_rows_and_cells_it_rests_on(trained: Workspace) -> No
     assert (made["lost"]["rows"], made["lost"]["found"]) == ([], "")
     for key in ("cam", "center", "all", "kernels"):
         assert made[key]["found"] and made[key]["found"] in made[key]["caption"], key
+
+
+def test_training_curves_are_tables_of_the_trained_rows(trained: Workspace) -> None:
+    run(trained, plan(trained, curves=FIGURES["curves"]))
+    folder = trained.reports / "figures" / "curves"
+    assert {path.stem for path in folder.iterdir()} == set(ROWS)
+    text = (folder / "tsn.csv").read_text("utf-8")
+    assert text == "epoch,loss,top1_pct\n0,2.0,0.0\n1,1.0,50.0\n"
 
 
 def test_figures_no_longer_wanted_are_removed(trained: Workspace) -> None:
