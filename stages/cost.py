@@ -22,7 +22,7 @@ def run(work: Workspace, key: str, plan: CostPlan, *, code: str = "") -> None:
     and `note`, why they differ where they do; their `gmacs` count as many clips as the print does.
     A network that the same `code` (its digest) has counted on this machine is not counted again.
     """
-    counts = Counts(work.root / ".tdn" / "costs.json", code)
+    counts = Counts(work.root / ".tdn" / f"costs.{work.profile}.json", code)
     costs = {row: _measure(network, counts) for row, network in plan.rows.items()}
     write_json(work.reports / "costs.json", listed(plan, counts) | costs)
     counts.save()
@@ -33,16 +33,20 @@ class Counts:
 
     def __init__(self, path: Path, code: str) -> None:
         self._path, self._code = path, code
+        self._earlier: dict[str, list[Any]] = {}
         self._kept: dict[str, list[Any]] = {}
         self._counted_with = [code, metadata.version("torch")]
         if code and path.is_file():
             with suppress(ValueError):  # damaged: everything is counted again
-                self._kept = read_json(path)
+                kept = read_json(path)
+                self._earlier = kept if isinstance(kept, dict) else {}
 
     def of(self, architecture: str, keywords: Mapping[str, Any], side_px: int) -> Count:
         """A network's count, as of `clip_cost`."""
         address = sha256_json([*self._counted_with, architecture, dict(keywords), side_px])
-        if address not in self._kept:
+        if address in self._earlier:
+            self._kept[address] = self._earlier[address]
+        elif address not in self._kept:
             clip = clip_cost(architecture, keywords, side_px)
             self._kept[address] = [clip.cost.params, clip.cost.gmacs, list(clip.input_shape)]
         return Count(*self._kept[address])

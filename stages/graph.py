@@ -244,6 +244,16 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+def as_planned(work: Workspace, name: str, key: str) -> bool:
+    """Whether the stage's record is of the plan that lies there now."""
+    try:
+        identity = read_json(work.record(name, key))["identity"]
+        plan = read_json(work.plan(name, key))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(identity.get(part) == plan[part] for part in ("params", "code"))
+
+
 def up_to_date(work: Workspace, name: str, key: str) -> bool:
     """Whether the stage's record fits its plan and the files on disk: it need not run."""
     stage = STAGES[name]

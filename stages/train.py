@@ -85,9 +85,9 @@ def run(
         for number in range(plan.seeds):
             _train_seed(work, plan, loader, number, resume, identity, progress)
     write_json(folder / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
-    (folder / "identity").unlink(missing_ok=True)
     shutil.rmtree(out, ignore_errors=True)
     folder.rename(out)
+    (out / "identity").unlink(missing_ok=True)  # last: until then a killed run finds it all done
     shutil.rmtree(resume, ignore_errors=True)
 
 
@@ -102,6 +102,8 @@ def _train_seed(
 ) -> None:
     """One training from the row's seed plus `number`; its results are left in `resume/done`."""
     folder, suffix = resume / "done", seed_suffix(number)
+    for left in [*resume.glob(".tmp-*"), *folder.glob(".tmp-*")]:  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     identity_file = folder / "identity"
     if folder.is_dir() and (
         not identity_file.is_file() or identity_file.read_text("utf-8") != identity

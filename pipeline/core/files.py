@@ -56,8 +56,12 @@ def sha256_file(path: Path) -> str:
 
 def files_below(folder: Path) -> list[Path]:
     """Every whole file in a folder and below it, sorted; none that is being written (`.tmp-…`)."""
-    found = (path for path in folder.rglob("*") if not path.name.startswith(".tmp-"))
-    return sorted(path for path in found if path.is_file())
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".tmp-") for part in path.relative_to(folder).parts)
+    )
 
 
 def sha256_path(path: Path) -> str | None:

@@ -14,8 +14,10 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +99,17 @@ def _value(answer: _Answer[R]) -> R:
     if answer.error is not None:
         raise answer.error
     return answer.value  # type: ignore[return-value]  # no error: there is a value
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """What this process does on SIGTERM stays as it was: Ray sets a handler that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -278,15 +291,16 @@ class Pool:
                 os.environ.setdefault(name, value)
         # Else Ray gives its workers one thread each: another number than a process of its own has.
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
-        if self._inside:
-            import ray
-        elif self.cluster:
-            with _cluster():
+        with _own_sigterm():
+            if self._inside:
                 import ray
+            elif self.cluster:
+                with _cluster():
+                    import ray
 
-                ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            ray = self._start_local(min(self.workers, tasks))
+                    ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                ray = self._start_local(min(self.workers, tasks))
         self._ray = ray
         found = self._ray.cluster_resources()
         self.slots, self.accelerators = (int(found.get(kind, 0)) for kind in ("CPU", "GPU"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,29 @@ def read_module(root: Path, name: str, path: Path) -> Module:
             where=f"{path.relative_to(root).as_posix()}, line {error.lineno}",
             do="mend the line",
         ) from None
-    bound = dict(_bound(tree, root))
+    place = path.relative_to(root).as_posix()
+    bound: Bound = {}
+    for alias, target in _bound(tree, root):
+        if bound.setdefault(alias, target) != target:
+            raise UsageError(
+                f"two imports bind '{alias}' to different things",
+                where=place,
+                do="give one of them another name: which code runs is told by names",
+            )
     data = _data(path.parent)
-    definitions = [d for node in tree.body for d in _definitions(node, bound, data, root)]
+    found = [d for node in tree.body for d in _definitions(node, bound, data, root)]
+    definitions = _numbered(found)
     top = {m for node in tree.body for m in _imported(node, root)}
-    return Module(path.relative_to(root).as_posix(), tuple(definitions), bound, tuple(sorted(top)))
+    return Module(place, tuple(definitions), bound, tuple(sorted(top)))
+
+
+def _numbered(definitions: list[Definition]) -> list[Definition]:
+    """What runs on import counts in its order, where there is more than one such statement."""
+    on_import = [n for n, item in enumerate(definitions) if not item.names]
+    for number, n in enumerate(on_import) if len(on_import) > 1 else ():
+        digest = short_digest(f"{number} {definitions[n].digest}")
+        definitions[n] = replace(definitions[n], digest=digest)
+    return definitions
 
 
 def _bound(tree: ast.Module, root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
@@ -127,7 +145,7 @@ def _definitions(
     if REGISTRY in names and isinstance(statement, ast.AnnAssign):
         statement.value = None
     text = "".join(_text(statement, bound))
-    refs = tuple(dict.fromkeys(_refs(statement, bound)))
+    refs = tuple(_refs(statement, bound))
     inner = tuple(sorted(_imports_within(statement, root)))
     yield Definition(names, short_digest(text), refs, inner, tuple(_beside(statement, data, root)))
 

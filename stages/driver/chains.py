@@ -112,10 +112,14 @@ def resolve_targets(work: Workspace, chains: Mapping[str, Chain], targets: list[
             found.add(target)
         elif _data(target) in chains:
             found.add(_data(target))
-        elif target in tables:
-            found |= tables[target]
-        elif len(fitting) == 1:
-            found |= tables[fitting[0]]
+        elif target in tables or len(fitting) == 1:
+            table = target if target in tables else fitting[0]
+            if not tables[table]:
+                raise UsageError(
+                    f"table {table} has no row in profile {work.profile}",
+                    do=f"name another profile, or run `tdn repro --profile {work.profile}`",
+                )
+            found |= tables[table]
         elif fitting:
             raise UsageError(
                 f"{len(fitting)} documents have a table '{target}'",

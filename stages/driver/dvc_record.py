@@ -65,10 +65,18 @@ def _opened(root: Path) -> Iterator[Any]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block ends: DVC does not write its lock atomically."""
-    stops = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    """Ctrl-C and SIGTERM wait until the block ends: DVC does not write its lock atomically.
+
+    The signals are caught rather than blocked: one that is blocked in this thread goes to another
+    of the process, and Python then runs its handler in this one.
+    """
+    came: list[int] = []
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {stop: signal.signal(stop, lambda number, _: came.append(number)) for stop in stops}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -15,7 +15,9 @@ class ProgressLine:
         self._folder = folder
         self._closed = threading.Event()
         self._painter = threading.Thread(target=self._paint, daemon=True)
-        self._shown = sys.stderr.isatty()
+        # Kept: a chain that runs in this process has what it prints redirected.
+        self._out = sys.stderr
+        self._shown = self._out.isatty()
         self.clear = "\r\x1b[K" if self._shown else ""
         """What a line printed meanwhile begins with."""
 
@@ -39,11 +41,11 @@ class ProgressLine:
     def _paint(self) -> None:
         width = shutil.get_terminal_size().columns - 1
         while not self._closed.wait(1.0):
-            notes = sorted(self._folder.iterdir())
+            notes = sorted(self._folder.glob("*"))
             parts = [_read(path) for path in notes if not path.name.startswith(".")]
-            sys.stderr.write(self.clear + " | ".join(filter(None, parts))[:width])
-            sys.stderr.flush()
-        sys.stderr.write(self.clear)
+            self._out.write(self.clear + " | ".join(filter(None, parts))[:width])
+            self._out.flush()
+        self._out.write(self.clear)
 
 
 def _read(path: Path) -> str:

@@ -22,6 +22,7 @@ from stages.driver import dvc_record
 from stages.driver.chains import (
     REPORT,
     Chain,
+    StageKey,
     address,
     affected,
     behind,
@@ -30,7 +31,7 @@ from stages.driver.chains import (
 )
 from stages.driver.memory import Meter
 from stages.driver.run_chains import clock, run_chains
-from stages.graph import say, up_to_date
+from stages.graph import as_planned, say, up_to_date
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run(work: Workspace, choice: Choice) -> None:
     wanted = resolve_targets(work, chains, choice.targets)
     changed = dvc_record.changed(work.root, graph)
     todo = affected(chains, changed)
-    if wanted:
+    if choice.targets:
         within = behind(chains, wanted)
         todo = {name: chain for name, chain in todo.items() if name in within}
     if choice.dry_run:
@@ -74,27 +75,29 @@ def run(work: Workspace, choice: Choice) -> None:
         return
     if todo or changed & {"plan"}:
         with Meter() as memory:
-            _run(work, graph, todo, choice, changed & {"plan"})
+            # Before anything runs: an edit made meanwhile must be news to DVC afterwards.
+            dvc_record.record(work.root, graph, changed & {"plan"})
+            _run(work, graph, todo, choice)
         say(
             f"done in {clock(time.monotonic() - began)}; memory: at most "
             f"{memory.peak_bytes / 2**30:.2f} GiB at once, all processes together"
         )
     else:
         say(f"{', '.join(choice.targets) or work.profile}: up to date.")
-    if not wanted:
+    if not choice.targets:
         _close(work)
 
 
-def _run(
-    work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice, planned: set[str]
-) -> None:
+def _run(work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice) -> None:
     """Run the chains and have DVC record what is up to date; TdnError when something failed."""
 
-    def record(addresses: set[str]) -> None:
-        dvc_record.record(work.root, graph, addresses)
+    def record(stages: set[StageKey]) -> None:
+        # Whoever runs `tdn plan` meanwhile gives a stage another plan than the one it ran with.
+        fitting = {address(stage) for stage in stages if as_planned(work, *stage)}
+        dvc_record.record(work.root, graph, fitting)
 
     result = run_chains(work, todo, choice.jobs, accelerated=choice.accelerated, record=record)
-    record(planned | result.unrecorded)
+    record(result.unrecorded)
     if result.failed:
         without = f"; left out for it: {', '.join(result.left_out)}" if result.left_out else ""
         shown = " (tables and report show what was there before of these)" if REPORT in todo else ""

@@ -137,6 +137,7 @@ def noting(path: Path, title: str) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last > 0.5 or done == total:
             last = time.monotonic()
-            write_atomic(path, f"{title} {done}/{total}".encode())
+            with contextlib.suppress(OSError):  # only a line to look at
+                write_atomic(path, f"{title} {done}/{total}".encode())
 
     return note

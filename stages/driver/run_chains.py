@@ -8,27 +8,28 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.core.errors import TdnError
 from pipeline.core.ray_pool import Crash, Pool, Queue
 from pipeline.core.workspace import Workspace
 from pipeline.schema.settings import settings
-from stages.driver.chains import COSTS, REPORT, Chain, address
+from stages.driver.chains import COSTS, REPORT, Chain, StageKey
 from stages.driver.progress import ProgressLine
 from stages.driver.run_chain import Done, Task, run_chain
 from stages.graph import say
 
-Record = Callable[[set[str]], None]
-"""Has DVC record stages (addresses) that are up to date."""
+Record = Callable[[set[StageKey]], None]
+"""Has DVC record stages that are up to date."""
 RECORD_EVERY_S = 600.0
 
 
 @dataclass
 class Result:
     """What became of all chains: titles of those that failed, of those left out for it, and the
-    stages (addresses) that are up to date and not yet recorded."""
+    stages that are up to date and not yet recorded."""
 
     failed: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    unrecorded: set[str] = field(default_factory=set)
+    unrecorded: set[StageKey] = field(default_factory=set)
 
 
 def run_chains(
@@ -87,9 +88,12 @@ class _Run:
             number, done = self.queue.next()
             self._finish(self.names[number], done)
             if time.monotonic() - recorded > RECORD_EVERY_S:
-                record(self.result.unrecorded)
-                self.result.unrecorded = set()
                 recorded = time.monotonic()
+                try:
+                    record(self.result.unrecorded)
+                    self.result.unrecorded = set()
+                except TdnError as error:  # another DVC at work, say: there is time until the end
+                    say(f"not recorded yet: {error.what}")
         parts = [f"{group} {clock(seconds)}" for group, seconds in self.spent.most_common()]
         say(f"where the time went ({self.pool.slots} side by side): {', '.join(parts)}")
         return self.result
@@ -125,7 +129,7 @@ class _Run:
         if isinstance(done, Crash):
             done = Done((), (), 0.0, f"{done.reason}, each time that it was tried")
         self.over.add(name)
-        self.result.unrecorded |= {address(stage) for stage in done.finished}
+        self.result.unrecorded |= set(done.finished)
         self.spent[chain.group] += round(done.seconds)
         number = len(self.over)
         left = (time.monotonic() - self.began) / number * (len(self.todo) - number)

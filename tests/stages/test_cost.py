@@ -79,7 +79,7 @@ def test_a_network_counted_before_by_the_same_code_is_not_counted_again(
     cost.run(work, "all", plan, code="a")
     assert counted == []
     assert (work.reports / "costs.json").read_bytes() == first, "as a fresh run writes it"
-    (work.root / ".tdn" / "costs.json").write_text("{")
+    (work.root / ".tdn" / "costs.mini.json").write_text("{")
     cost.run(work, "all", plan, code="a")
     assert counted, "a damaged file is counted anew"
     counted.clear()

@@ -176,6 +176,46 @@ def test_two_functions_of_one_name_cannot_be_swapped(tree: Path) -> None:
     assert digest(tree) != before
 
 
+def test_one_use_of_two_functions_of_one_name_cannot_be_swapped(tree: Path) -> None:
+    text = """
+        from pipeline import other as second, shapes as first
+
+        SIDE = 4
+
+        def read(x):
+            return [first.cut(x, SIDE), second.cut(x, SIDE), {0}.cut(x, SIDE)]
+        """
+    put(tree, "pipeline/clips/reading.py", text.format("first"))
+    before = digest(tree)
+    put(tree, "pipeline/clips/reading.py", text.format("second"))
+    assert digest(tree) != before
+
+
+def test_statements_that_run_on_import_count_in_their_order(tree: Path) -> None:
+    put(tree, "pipeline/__init__.py", "A = []\nA.append(1)\nA.append(2)\n")
+    before = digest(tree)
+    put(tree, "pipeline/__init__.py", "A = []\nA.append(2)\nA.append(1)\n")
+    assert digest(tree) != before
+
+
+def test_a_name_bound_by_two_imports_is_a_message(tree: Path) -> None:
+    put(
+        tree,
+        "pipeline/clips/reading.py",
+        """
+        def read(x):
+            from pipeline.shapes import cut
+            return cut(x, 1)
+
+        def other(x):
+            from pipeline.other import cut
+            return cut(x, 1)
+        """,
+    )
+    with pytest.raises(UsageError, match="two imports bind 'cut'"):
+        reached(tree)
+
+
 def test_a_template_beside_the_module_counts(tree: Path) -> None:
     edit(tree, "pipeline/shapes.py", "    return", '    open("page.html.j2")\n    return')
     put(tree, "pipeline/page.html.j2", "<p>one</p>")
