@@ -16,7 +16,7 @@ from pipeline.core.locks import exclusive
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.locks import exclusive
+from pipeline.core.locks import exclusive
 with exclusive(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(60)

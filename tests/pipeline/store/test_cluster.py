@@ -36,7 +36,7 @@ from ray.cluster_utils import Cluster
 from pipeline.store.build_frames import decode
 from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import Dataset
-from pipeline.workers import Pool
+from pipeline.core.ray_pool import Pool
 from tests.pipeline.store.test_cluster import where
 
 size = {"object_store_memory": 100 << 20}
