@@ -68,7 +68,7 @@ def audit(
             "level 4 makes rows again: name what for", do="give --cell CELL (or --table TABLE)"
         )
     published = None if against is None else _digest(against)
-    found = audit_results.run(
+    result = audit_results.run(
         work,
         level=level,
         cell=cell,
@@ -78,11 +78,11 @@ def audit(
         published=published,
     )
     if as_json:
-        print_json(found.as_json())
+        print_json(result.as_json())
     else:
-        _print(found, cell)
-    if found.verdict != "clean":
-        raise typer.Exit(1 if found.broken else 3)
+        _print(result, cell)
+    if result.verdict != "clean":
+        raise typer.Exit(1 if result.broken else 3)
 
 
 def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
@@ -92,14 +92,14 @@ def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini")
     """
     from stages.commands import audit_results
 
-    found = audit_results.trace(workspace(profile), number)
+    result = audit_results.trace(workspace(profile), number)
     if as_json:
-        steps = {name: list(walk) for name, walk in found.walks.items()}
-        about: dict[str, Any] = {found.kind: dict(found.about)}
-        about |= {"steps": steps[number]} if found.kind == "cell" else {"rests_on": steps}
+        steps = {name: list(walk) for name, walk in result.walks.items()}
+        about: dict[str, Any] = {result.kind: dict(result.about)}
+        about |= {"steps": steps[number]} if result.kind == "cell" else {"rests_on": steps}
         print_json(about)
     else:
-        print_rich(section_tree(found))
+        print_rich(section_tree(result))
 
 
 def why(
@@ -129,16 +129,16 @@ def _digest(text: str) -> str:
     return text
 
 
-def _print(found: Result, cell: str | None) -> None:
+def _print(result: Result, cell: str | None) -> None:
     """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
     from pipeline.audit.links import counts, limits
     from pipeline.lineage.root import read_root
     from stages.commands import audit_results
 
-    context = found.context
+    context = result.context
     if cell is not None:
-        print_rich(section_tree(audit_results.trace(context.work, cell), found.links))
-    broken = found.broken
+        print_rich(section_tree(audit_results.trace(context.work, cell), result.links))
+    broken = result.broken
     for link in broken[:_MOST_SHOWN]:
         typer.echo(f"{link.status}: {link.path} ({link.source} {link.relation})")
         if link.detail:
@@ -149,25 +149,25 @@ def _print(found: Result, cell: str | None) -> None:
         typer.echo(f"… and {len(broken) - _MOST_SHOWN} more (--json has all)")
     stated = read_root(context.work)
     typer.echo(f"root   {stated['root'] if stated is not None else 'none'}")
-    tally = ", ".join(f"{n} {status}" for status, n in counts(found.links).items())
+    tally = ", ".join(f"{n} {status}" for status, n in counts(result.links).items())
     typer.echo(f"links  {tally}")
-    cells = _counted(found.cells.values(), "intact back to their raw files")
-    typer.echo(f"cells  {len(found.cells)} with a number of ours: {cells}")
-    if found.prose:
+    cells = _counted(result.cells.values(), "intact back to their raw files")
+    typer.echo(f"cells  {len(result.cells)} with a number of ours: {cells}")
+    if result.prose:
         # Not 'back to their raw files': printed numbers alone decide some, nothing some others.
-        prose = _counted(found.prose.values(), "follow, their measured cells intact")
-        typer.echo(f"prose  {len(found.prose)} verdicts by rule: {prose}")
-    for line in limits(found.level):
+        prose = _counted(result.prose.values(), "follow, their measured cells intact")
+        typer.echo(f"prose  {len(result.prose)} verdicts by rule: {prose}")
+    for line in limits(result.level):
         typer.echo(f"not seen: {line}")
-    typer.echo(f"audit of {context.work.profile} at level {int(found.level)}: ", nl=False)
-    typer.echo(found.verdict)
+    typer.echo(f"audit of {context.work.profile} at level {int(result.level)}: ", nl=False)
+    typer.echo(result.verdict)
 
 
-def _counted(found: Collection[Status], good: str) -> str:
+def _counted(statuses: Collection[Status], good: str) -> str:
     """'230 intact back to their raw files, 2 broken', where `good` are the words between."""
-    whole = sum(status == "ok" for status in found)
-    absent = sum(status == "unavailable" for status in found)
-    broken = len(found) - whole - absent
+    whole = sum(status == "ok" for status in statuses)
+    absent = sum(status == "unavailable" for status in statuses)
+    broken = len(statuses) - whole - absent
     return (
         f"{whole} {good}"
         + (f", {absent} intact as far as the files are here" if absent else "")

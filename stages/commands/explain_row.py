@@ -72,8 +72,8 @@ def run(
     viewer = Viewer(opened, protocol)
     subject = find(opened, video)
     clip = read_clip(viewer.rule, subject.read, len(subject.jpegs), subject.name, plan.seed)
-    said = answer(opened, clip)
-    chosen = _target(opened, target, said if subject.label is None else subject.label)
+    predicted = answer(opened, clip)
+    chosen = _target(opened, target, predicted if subject.label is None else subject.label)
     classes = opened.index.classes
     name = f"{subject.name}: {classes[chosen]}"
     numbers = {
@@ -81,7 +81,7 @@ def run(
         "row": plan.row,
         "protocol": protocol,
         "target": classes[chosen],
-        "answer": classes[said],
+        "answer": classes[predicted],
         "label": None if subject.label is None else classes[subject.label],
         "frames": list(clip.indices),
     }
