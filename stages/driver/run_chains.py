@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pipeline.core.errors import TdnError
@@ -48,13 +51,25 @@ def run_chains(
         if alone and not pool.cluster:
             pool.workers = 0
         else:
-            pool.start(jobs)
+            with own_signals():
+                pool.start(jobs)
         with (
             ProgressLine(work.root / ".tdn" / "progress") as line,
             pool.queue(run_chain) as queue,
         ):
             run = _Run(work, todo, pool, queue, line, accelerated and pool.accelerators > 0)
             return run.all(record)
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """SIGTERM means after the block what it meant before: Ray has it end the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Run:
@@ -85,7 +100,7 @@ class _Run:
             self._submit()
             if not self.queue:
                 continue
-            number, done = self.queue.next()
+            number, done = self._next()
             self._finish(self.names[number], done)
             if time.monotonic() - recorded > RECORD_EVERY_S:
                 recorded = time.monotonic()
@@ -97,6 +112,15 @@ class _Run:
         parts = [f"{group} {clock(seconds)}" for group, seconds in self.spent.most_common()]
         say(f"where the time went ({self.pool.slots} side by side): {', '.join(parts)}")
         return self.result
+
+    def _next(self) -> tuple[int, Done | Crash]:
+        try:
+            return self.queue.next()
+        except SystemError as error:
+            # What a signal's handler raises while Ray waits comes out as the cause of this.
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None
 
     def _submit(self) -> None:
         """Hand in chains that need wait for none, no more than can run at once."""
