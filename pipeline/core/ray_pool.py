@@ -14,10 +14,8 @@ import logging
 import os
 import re
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from typing import Any, Generic, TypeVar
 
 from pipeline.core.errors import StoreError, TdnError, UsageError, is_disk_full
 from pipeline.core.machine import cores
-from pipeline.core.ray_start import cluster_address, starting
+from pipeline.core.ray_start import cluster_address, own_sigterm, starting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,17 +97,6 @@ def _value(answer: _Answer[R]) -> R:
     if answer.error is not None:
         raise answer.error
     return answer.value  # type: ignore[return-value]  # no error: there is a value
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """What this process does on SIGTERM stays as it was: Ray sets a handler that exits at once."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -291,7 +278,7 @@ class Pool:
                 os.environ.setdefault(name, value)
         # Else Ray gives its workers one thread each: another number than a process of its own has.
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
-        with _own_sigterm():
+        with own_sigterm():
             if self._inside:
                 import ray
             elif self.cluster:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,3 +51,14 @@ def _has_home() -> bool:
         (Path.home() / ".ray").mkdir(parents=True, exist_ok=True)
         return os.access(Path.home() / ".ray", os.W_OK)
     return False
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """What this process does on SIGTERM stays as it was: Ray sets a handler that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.core.errors import TdnError
@@ -51,25 +48,13 @@ def run_chains(
         if alone and not pool.cluster:
             pool.workers = 0
         else:
-            with own_signals():
-                pool.start(jobs)
+            pool.start(jobs)
         with (
             ProgressLine(work.root / ".tdn" / "progress") as line,
             pool.queue(run_chain) as queue,
         ):
             run = _Run(work, todo, pool, queue, line, accelerated and pool.accelerators > 0)
             return run.all(record)
-
-
-@contextmanager
-def own_signals() -> Iterator[None]:
-    """SIGTERM means after the block what it meant before: Ray has it end the process at once."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
 
 
 class _Run:

@@ -76,7 +76,9 @@ def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> No
 
 def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:
     before = plans(checkout)
-    checkout.edit("pipeline/reporting/report_view.py", r"(\ndef \w+\([^)]*\)[^:]*:\n)", r"\1    str(1)\n")
+    checkout.edit(
+        "pipeline/reporting/report_view.py", r"(\ndef \w+\([^)]*\)[^:]*:\n)", r"\1    str(1)\n"
+    )
     assert changed(before, plans(checkout)) == {"report.all"}
 
 

@@ -16,10 +16,8 @@ def stop(*_):
     sys.exit(130)
 signal.signal(signal.SIGTERM, stop)
 from pipeline.core.ray_pool import Pool
-from stages.driver.run_chains import own_signals
 with Pool(1) as pool:
-    with own_signals():
-        pool.start(1)
+    pool.start(1)
     os.kill(os.getpid(), signal.SIGTERM)
 """
 
