@@ -21,7 +21,7 @@ from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
-from pipeline.lineage.root import root_path
+from pipeline.lineage.root import root_holds, root_path
 from pipeline.schema.base import nearest
 from pipeline.schema.plan_models import (
     FiguresPlan,
@@ -46,7 +46,8 @@ class Stage:
 
     A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
     the audit makes them again. A `sampled` one works video by video: the audit makes it again for
-    a few. One that `keeps` its earlier outputs goes on from them.
+    a few. One that `keeps` its earlier outputs goes on from them. What it reads besides its inputs
+    (run records, whose digests they cannot hold) is as it was when `besides` says so.
     """
 
     inputs: Places
@@ -55,6 +56,7 @@ class Stage:
     pure: bool = False
     sampled: bool = False
     keeps: bool = False
+    besides: Callable[[Workspace], bool] = lambda work: True
 
 
 def _clips(work: Workspace, data: RowData) -> Files:
@@ -181,6 +183,7 @@ STAGES: dict[str, Stage] = {
             "tables": work.reports / "tables",
         },
         pure=True,
+        besides=root_holds,
     ),
     "figures": Stage(
         inputs=_figures_inputs,
@@ -260,7 +263,8 @@ def up_to_date(work: Workspace, name: str, key: str) -> bool:
     plan = typed_plan(work, name, key)
     inputs, outputs = stage.inputs(work, key, plan), stage.outputs(work, key, plan)
     document = read_plan(work, name, key)
-    return is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
+    fits = is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
+    return fits and stage.besides(work)
 
 
 def read_plan(work: Workspace, name: str, key: str) -> dict[str, Any]:

@@ -53,6 +53,15 @@ def read_root(work: Workspace) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and isinstance(value.get("root"), str) else None
 
 
+def root_holds(work: Workspace) -> bool:
+    """Whether the published root is that of the run records and files as they are now."""
+    published = read_root(work)
+    if published is None:
+        return False
+    now = compute(Evidence(work), published.get("reads", []))
+    return bool(now["root"] == published["root"])
+
+
 def differences(published: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Which runs and files make two roots differ."""
     words = []
