@@ -97,7 +97,7 @@ def test_a_node_that_dies_changes_no_row(work: Workspace, tmp_path: Path) -> Non
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "killed" in ran.stdout, "both nodes trained"
-    stages = sorted(f"{stage}@{row}" for row in ROWS for stage in ("train", "predict"))
+    stages = sorted((stage, row) for row in ROWS for stage in ("train", "predict"))
     assert f"failed [] [] {stages}" in ran.stdout, ran.stdout + ran.stderr[-2000:]
     for row in ROWS:
         stages_of_row = (("train", row), ("predict", row))
