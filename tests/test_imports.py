@@ -139,7 +139,7 @@ def imported_at_top(path: Path) -> set[str]:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    packages = {p.name for p in ROOT.rglob("*/") if (p / "__init__.py").is_file()}
+    packages = {p.parent.name for p in modules() if p.name == "__init__.py"}
     stems = Counter(path.stem for path in modules() if not path.stem.startswith("__"))
     stages = set(ORDER["stages"])
     assert {stem: n for stem, n in stems.items() if n > 1} == {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.core.files import (
     atomic_folder,
     canonical_json,
+    files_below,
     read_json,
     sha256_json,
     write_atomic,
@@ -88,3 +89,10 @@ def test_a_folder_is_replaced_when_it_is_complete_and_kept_when_it_is_not(tmp_pa
         (folder / "third").write_text("3")
     assert [p.name for p in path.iterdir()] == ["third"]
     assert [p.name for p in path.parent.iterdir()] == ["out"]
+
+
+def test_what_lies_in_a_folder_that_is_being_written_is_no_file_of_it(tmp_path: Path) -> None:
+    for name in ("weights.pt", ".tmp-a/weights.pt", "sub/.tmp-b", "sub/done"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert files_below(tmp_path) == [tmp_path / "sub/done", tmp_path / "weights.pt"]
