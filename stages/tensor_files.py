@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import StoreError, disk_full, is_disk_full
+from pipeline.core.files import publish
 
 UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError)
 """What `torch.load` raises for a file that is cut short, is of another kind or holds objects."""
@@ -27,7 +28,7 @@ def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
         # torch names the archive inside a file after the file: so the folder is the temporary one.
         with TemporaryDirectory(prefix=".tmp-", dir=path.parent) as folder:
             torch.save(value, Path(folder, path.name))
-            Path(folder, path.name).replace(path)
+            publish(Path(folder, path.name), path)
     except RuntimeError:  # torch tells no more of a write that failed than where in the file it was
         raise disk_full(path.name) from None
     except OSError as error:

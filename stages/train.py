@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import AbsentData, DataError, UsageError
-from pipeline.core.files import write_json
+from pipeline.core.files import publish, write_atomic, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.experiments import STARTS
 from pipeline.schema.plan_models import TrainPlan
@@ -85,8 +85,7 @@ def run(
         for number in range(plan.seeds):
             _train_seed(work, plan, loader, number, resume, identity, progress)
     write_json(folder / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
-    shutil.rmtree(out, ignore_errors=True)
-    folder.rename(out)
+    publish(folder, out)
     (out / "identity").unlink(missing_ok=True)  # last: until then a killed run finds it all done
     shutil.rmtree(resume, ignore_errors=True)
 
@@ -110,7 +109,7 @@ def _train_seed(
     ):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    identity_file.write_text(identity, "utf-8")
+    write_atomic(identity_file, identity.encode())
     if (folder / f"history{suffix}.json").is_file():
         return
     seed = plan.seed + number

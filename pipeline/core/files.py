@@ -99,6 +99,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             return
         os.chmod(name, _MODE)
         os.replace(name, path)
+        _flush(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -116,10 +117,33 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     folder.mkdir()
     try:
         yield folder
-        shutil.rmtree(path, ignore_errors=True)
-        folder.rename(path)
+        publish(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(finished: Path, path: Path) -> None:
+    """Give a finished file or folder its final name, in the place of what has that name.
+
+    Content reaches the disk before the name does, so that a power cut cannot leave a name without
+    content. A folder that is replaced is absent for a moment; a file never is.
+    """
+    below = sorted(finished.rglob("*")) if finished.is_dir() else []
+    for item in [*below, finished]:
+        _flush(item)
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(finished, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold a file's bytes, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -168,9 +168,19 @@ def _silent(node: ast.AST) -> bool:
     return isinstance(node, ast.Pass)
 
 
-def _text(node: Any, bound: Bound) -> Iterator[str]:
-    """A syntax tree as text: the same in every interpreter, under every name of an import."""
-    if _of_module(node, bound):  # module.name is just name
+def _text(node: Any, bound: Bound, *, raised: bool = False) -> Iterator[str]:
+    """A syntax tree as text: the same in every interpreter, under every name of an import.
+
+    Strings of what is `raised` are left out: an error's words change no result.
+    """
+    raised = raised or isinstance(node, ast.Raise)
+    if raised and isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield "str"
+    elif raised and isinstance(node, ast.JoinedStr):
+        yield "str"
+        parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        yield from _text(parts, bound, raised=True)
+    elif _of_module(node, bound):  # module.name is just name
         yield f"Name({node.attr})"
     elif isinstance(node, ast.Name):
         yield f"Name({bound.get(node.id, ('', node.id))[1] or node.id})"
@@ -182,13 +192,13 @@ def _text(node: Any, bound: Bound) -> Iterator[str]:
             value = getattr(node, name, None)
             if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
                 yield f"{name}="
-                yield from _text(value, bound)
+                yield from _text(value, bound, raised=raised)
         yield ")"
     elif isinstance(node, list):
         yield "["
         for item in node:
             if not _silent(item) and not _ours(item):
-                yield from _text(item, bound)
+                yield from _text(item, bound, raised=raised)
                 yield ","
         yield "]"
     else:

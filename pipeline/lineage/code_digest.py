@@ -6,11 +6,11 @@ to definition, also through imports inside functions. What counts is the content
 that are reached; where they stand does not. So a module can be moved, split or merged without any
 change of a digest, and an edit reaches only the stages that can run it.
 
-Not counted: comments, layout, docstrings and any other bare string, `pass`, imports of our own
-modules, the interpreter's version. Followed as well as names: strings that equal a name of the
-module (`getattr(module, "name")`), and strings that name a file beside the module (a template),
-whose content counts. What is imported lazily by a computed name must be given as a further root;
-the registry of such names (`MODELS`) does not count.
+Not counted: comments, layout, docstrings and any other bare string, the words of an error that is
+raised, `pass`, imports of our own modules, the interpreter's version. Followed as well as names:
+strings that equal a name of the module (`getattr(module, "name")`), and strings that name a file
+beside the module (a template), whose content counts. What is imported lazily by a computed name
+must be given as a further root; the registry of such names (`MODELS`) does not count.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from typing import Any
 import lmdb
 
 from pipeline.core.errors import StoreError
+from pipeline.core.files import publish
 from pipeline.store.blob import ShardDigest, unpack
 
 _FIRST_MAP_BYTES = 16 << 20
@@ -93,7 +94,7 @@ class ShardWriter:
             self._env.close()
             os.chmod(self._temporary, 0o644)
             size = self._temporary.stat().st_size
-            os.replace(self._temporary, self.path)
+            publish(self._temporary, self.path)
         return ShardFile(self.path.name, size, self._entries, self._digest.hex())
 
     def abandon(self) -> None:

@@ -123,6 +123,25 @@ def test_what_runs_counts(tree: Path, name: str, old: str, new: str) -> None:
     assert digest(tree) != before
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('raise ValueError("too few")', 'raise ValueError("too few frames: take more")', True),
+        ('raise ValueError("too few")', "raise ValueError(f'{side} is too few')", False),
+        ('raise ValueError(f"{x}, {side} px")', 'raise ValueError(f"side {x}: {side}")', True),
+        ('raise ValueError(f"{x}, {side} px")', 'raise ValueError(f"{side}, {x} px")', False),
+        ('raise ValueError("too few")', 'raise KeyError("too few")', False),
+        ("raise ValueError(1)", "raise ValueError(2)", False),
+        ('return {"a": 1}[x]', 'return {"b": 1}[x]', False),
+    ],
+)
+def test_the_words_of_an_error_do_not_count(tree: Path, old: str, new: str, same: bool) -> None:
+    put(tree, "pipeline/shapes.py", f"def cut(x, side):\n    {old}\n")
+    before = digest(tree)
+    put(tree, "pipeline/shapes.py", f"def cut(x, side):\n    {new}\n")
+    assert (digest(tree) == before) is same
+
+
 def test_a_moved_module_changes_nothing(tree: Path) -> None:
     before = digest(tree)
     (tree / "pipeline/shapes.py").rename(tree / "pipeline/clips/cutting.py")
