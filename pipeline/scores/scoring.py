@@ -102,6 +102,13 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
     return VideoScores(tuple(scored), labels, np.asarray(scores), failed, partial)
 
 
+def shared_videos(*video_ids: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Where the videos that all of these lists have are in each list, in the order of the ids."""
+    common = sorted(set.intersection(*map(set, video_ids)))
+    places = [{video_id: place for place, video_id in enumerate(ids)} for ids in video_ids]
+    return [np.array([at[video_id] for video_id in common], dtype=np.int64) for at in places]
+
+
 # --- several networks on the same videos ---------------------------------------------------------
 
 

@@ -66,15 +66,10 @@ def made_from(context: Context, name: str, figure: AnyFigure) -> Any:
             "dataset": plan.datasets[data].model_dump(mode="json"),
             "files": {work.relative(file): sha256_path(file) for file in sorted(files)},
         }
-    found = {"name": name, "figure": figure.model_dump(mode="json"), "rows": rows}
+    content: dict[str, Any] = {"name": name, "figure": figure.model_dump(mode="json"), "rows": rows}
     if isinstance(figure, Cost):
         table = figure.printed.table
-        costs = {row: context.costs().get(row) for row in figure.rows_named}
-        cells = {
-            cell: about
-            for cell, about in context.cells()["cells"].items()
-            if cell.startswith(f"{table}/")
-        }
-        tables = [t for t in context.cells()["tables"] if f"{t['document']}/{t['table']}" == table]
-        found |= {"costs": costs, "cells": cells, "tables": tables}
-    return {**found, "smoke": plan.smoke, "profile": plan.profile}
+        content["costs"] = {row: context.costs.get(row) for row in figure.rows_named}
+        content["cells"] = {c: v for c, v in context.cells.items() if c.startswith(f"{table}/")}
+        content["tables"] = [context.tables[table]] if table in context.tables else []
+    return {**content, "smoke": plan.smoke, "profile": plan.profile}
