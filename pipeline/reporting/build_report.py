@@ -86,8 +86,7 @@ def _runs(
 
 
 def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
-    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`, `reason`.
-
+    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`;
     `reason` says why there are no frames.
     """
     path = work.decoded(dataset)
