@@ -45,7 +45,11 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     folder = work.reports / "tables"
     remark = SMOKE_REMARK if plan.smoke else ""
     about = Footing(remark, evidence["root"])
-    written = {path for table in tables for path in _write(folder, table, about)}
+    written = {
+        path
+        for table in tables
+        for path in _write(folder, table, replace(about, notes=table.notes))
+    }
     heading = {"profile": plan.profile, "smoke": plan.smoke}
     documents = {key: document.model_dump() for key, document in given.documents.items()}
     write_json(
@@ -60,7 +64,9 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     )
     write_json(folder / "combinations.json", combined)
     write_json(folder / "summary.json", _summary(work, plan.rows))
-    write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
+    write_json(
+        folder / "prose.json", {**heading, "verdicts": [verdict.as_json() for verdict in verdicts]}
+    )
     _remove_others(folder, written)
     write_json(root.root_path(work), evidence)
     for orphan in orphans(work, plan.rows):
@@ -118,18 +124,13 @@ def check(work: Workspace) -> int:
 
 
 def _write(folder: Path, table: Table, about: Footing) -> list[Path]:
-    layout = table.layout
-    about = replace(about, notes=table.notes)
-    data = frame(table)
-    stem = folder / layout.document / layout.table
+    layout, data = table.layout, frame(table)
     texts = {
-        ".csv": to_csv(data),
-        ".md": to_markdown(data, layout, table.orderings, about),
-        ".tex": to_latex(data, layout, table.orderings, about),
+        "csv": to_csv(data),
+        "md": to_markdown(data, layout, table.orderings, about),
+        "tex": to_latex(data, layout, table.orderings, about),
     }
-    paths = []
-    for suffix, text in texts.items():
-        path = stem.with_name(stem.name + suffix)
+    paths = {folder / layout.document / f"{layout.table}.{name}": t for name, t in texts.items()}
+    for path, text in paths.items():
         write_atomic(path, text.encode("utf-8"))
-        paths.append(path)
-    return paths
+    return list(paths)

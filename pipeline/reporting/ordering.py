@@ -8,15 +8,16 @@ table's pairs; anything else the data leave undecided.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.reporting.cells import Cell
+from pipeline.scores.scoring import shared_videos
 from pipeline.scores.statistics import (
     PairedTest,
     holm,
@@ -65,9 +66,6 @@ class Ordering:
     pairs: tuple[Pair, ...]
     in_words: str
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def find_ordering(
     column: str, cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]
@@ -76,10 +74,10 @@ def find_ordering(
     measured = [cell for cell in cells if cell.measured is not None]
     if len(measured) < 2:
         return None
-    aligned = _align(measured, outcomes)
+    correct = _align(measured, outcomes)
     ranked = [cell for cell in measured if cell.claimed is not None]
-    tau, low, high = _tau(ranked, aligned)
-    pairs = _pairs(measured, aligned)
+    tau, low, high = _tau(ranked, correct)
+    pairs = _pairs(measured, correct)
     if tau is None and not pairs:
         return None
     return Ordering(
@@ -94,39 +92,28 @@ def find_ordering(
     )
 
 
-@dataclass(frozen=True)
-class _Aligned:
-    """Correctness (V, R) of the rows that have outcomes, over the videos all of them scored."""
-
-    rows: tuple[str, ...]
-    correct: npt.NDArray[np.bool_]
-
-    def of(self, row: str) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.correct[:, self.rows.index(row)])
+Correct = Mapping[str, npt.NDArray[np.bool_]]
+"""Correctness (V,) of the rows that have outcomes, over the videos that all of them scored."""
 
 
-def _align(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> _Aligned | None:
-    found: dict[str, tuple[Outcomes, npt.NDArray[np.bool_]]] = {}
+def _align(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> Correct:
+    scored: dict[str, tuple[Sequence[str], npt.NDArray[np.bool_]]] = {}
     for cell in cells:
         outcome = outcomes.get((cell.lineage.run or "", cell.lineage.protocol or ""))
-        if outcome is None or cell.lineage.metric not in ("top1_pct", "top5_pct"):
-            continue
-        top1 = cell.lineage.metric == "top1_pct"
-        found[cell.row] = outcome, outcome.correct1 if top1 else outcome.correct5
-    if len(found) < 2:
-        return None
-    common = sorted(set.intersection(*(set(o.video_ids) for o, _ in found.values())))
-    if not common:
-        return None
-    columns = []
-    for outcome, correct in found.values():
-        place = {video_id: index for index, video_id in enumerate(outcome.video_ids)}
-        columns.append(correct[[place[video_id] for video_id in common]])
-    return _Aligned(tuple(found), np.stack(columns, axis=1))
+        if outcome is not None and (correct := outcome.correct(cell.lineage.metric)) is not None:
+            scored[cell.row] = outcome.video_ids, correct
+    if len(scored) < 2:
+        return {}
+    places = shared_videos(*(video_ids for video_ids, _ in scored.values()))
+    return {
+        row: correct[at]
+        for (row, (_, correct)), at in zip(scored.items(), places, strict=True)
+        if len(at)
+    }
 
 
 def _tau(
-    ranked: Sequence[Cell], aligned: _Aligned | None
+    ranked: Sequence[Cell], correct: Correct
 ) -> tuple[float | None, float | None, float | None]:
     if len(ranked) < 2:
         return None, None, None
@@ -135,32 +122,26 @@ def _tau(
     tau = float(kendall_tau_b(measured, claimed))
     if not np.isfinite(tau):
         return None, None, None
-    if aligned is None or any(cell.row not in aligned.rows for cell in ranked):
+    if any(cell.row not in correct for cell in ranked):
         return round(tau, 4), None, None
-    correct = np.stack([aligned.of(cell.row) for cell in ranked], axis=1).astype(np.float64)
-    samples = kendall_tau_b(resampled_means(correct), claimed)
-    interval = percentile_interval(samples)
+    videos = np.stack([correct[cell.row] for cell in ranked], axis=1).astype(np.float64)
+    interval = percentile_interval(kendall_tau_b(resampled_means(videos), claimed))
     if not np.isfinite(interval.low):
         return round(tau, 4), None, None
     return round(tau, 4), round(interval.low, 4), round(interval.high, 4)
 
 
-def _pairs(cells: Sequence[Cell], aligned: _Aligned | None) -> tuple[Pair, ...]:
-    if aligned is None:
-        return ()
+def _pairs(cells: Sequence[Cell], correct: Correct) -> tuple[Pair, ...]:
     tested = [
-        (first, second, paired_test(aligned.of(first.row), aligned.of(second.row)))
-        for first, second in combinations([c for c in cells if c.row in aligned.rows], 2)
+        (first, second, paired_test(correct[first.row], correct[second.row]))
+        for first, second in combinations([c for c in cells if c.row in correct], 2)
         if first.lineage.run != second.lineage.run
     ]
     adjusted = holm([test.p_value for _, _, test in tested])
-    return tuple(
-        _pair(first, second, test, p_holm, aligned.correct.shape[0])
-        for (first, second, test), p_holm in zip(tested, adjusted, strict=True)
-    )
+    return tuple(_pair(*one, p_holm) for one, p_holm in zip(tested, adjusted, strict=True))
 
 
-def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: int) -> Pair:
+def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float) -> Pair:
     claimed = None
     if first.claimed is not None and second.claimed is not None:
         claimed = round(float(first.claimed) - float(second.claimed), 6)
@@ -176,7 +157,7 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         measured_difference=round(test.difference_pct, 4),
         ci_low=round(test.interval.low, 4),
         ci_high=round(test.interval.high, 4),
-        n_videos=n_videos,
+        n_videos=test.n_videos,
         first_only=test.first_only,
         second_only=test.second_only,
         p_value=float(f"{test.p_value:.4g}"),
@@ -194,25 +175,19 @@ def _in_words(
 ) -> str:
     sentences = []
     if tau is not None:
-        interval = (
-            "" if low is None or high is None else f" (95 % interval {low:.2f} to {high:.2f})"
-        )
+        known = low is not None and high is not None
+        interval = f" (95 % interval {low:.2f} to {high:.2f})" if known else ""
         sentences.append(
             f"Order of {n_rows} rows against the paper's: Kendall's tau {tau:.2f}{interval}."
         )
     if len(pairs) == 1 and pairs[0].claimed_difference is None:
         sentences.append(_one_difference(pairs[0]))
     elif pairs:
-        count = {
-            verdict: sum(pair.verdict == verdict for pair in pairs)
-            for verdict in ("agrees", "contradicts", "supported", "undecided")
-        }
+        count = Counter(pair.verdict for pair in pairs)
         parts = []
         if any(pair.claimed_difference is not None for pair in pairs):
-            parts = [
-                f"{count['agrees']} ordered as in the paper",
-                f"{count['contradicts']} reversed",
-            ]
+            parts += [f"{count['agrees']} ordered as in the paper"]
+            parts += [f"{count['contradicts']} reversed"]
         if count["supported"]:
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")

@@ -11,9 +11,8 @@ from typing import Any
 
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.trace import Step, claim_of, walk
-from pipeline.reporting.anchors import anchor, beside, cell_link, run_link
+from pipeline.reporting.anchors import anchor, beside, cell_link, trace_link
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.report_view import SYMBOL
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,6 @@ class Line:
     status: str = ""
     reason: str = ""
     rule: str = ""
-
-    @property
-    def symbol(self) -> str:
-        return SYMBOL[self.status] if self.status else ""
 
     def __str__(self) -> str:
         head = " ".join(filter(None, (self.text, self.status)))
@@ -123,7 +118,9 @@ def figure_section(
     if name:
         steps.append(Step("record", evidence.runs[name].path, evidence.runs[name].sha256))
     parts = [
-        Part(row, runs.get(row, "not scored"), beside(run_link(row)) if row in runs else "")
+        Part(
+            row, runs.get(row, "not scored"), beside(trace_link("run", row)) if row in runs else ""
+        )
         for row in entry["rows"]
     ]
     for cell in entry["cells"]:

@@ -13,12 +13,11 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.root import read_root
-from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
+from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, beside, table_link
 from pipeline.reporting.build_tables import number
 from pipeline.reporting.figures.figures_view import read_figures
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.report_view import SHORT_DIGEST
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.trace_items import (
     Section,
@@ -31,6 +30,7 @@ from pipeline.reporting.trace_items import (
 from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"
+SHORT_DIGEST = 12
 
 WALKS = (
     "Every line is a file with the start of its sha256 and the run that made it; below it, what "
@@ -71,14 +71,12 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
         above = {"style": f"../{SHEET}", "up": "../../", "how": f" --table {name}", "back": back}
         own = [f"{name}/{row['row']}/{column}" for row in table["rows"] for column in row["cells"]]
         cells = (cell_section(evidence, found["cells"][c], texts, found["documents"]) for c in own)
-        pages[table_page(name)] = page(name, cells, **above)
+        pages[beside(table_link(name))] = page(name, cells, **above)
     results = load_results(work, list(plan.rows))
     combined = read_json(folder / "combinations.json")
     measured = _measured(results, combined)
-    runs = [
-        run_section(key, text, evidence, _sources(results, combined, key))
-        for key, text in measured.items()
-    ]
+    sources = {key: _sources(results, combined, key) for key in measured}
+    runs = [run_section(key, text, evidence, sources[key]) for key, text in measured.items()]
     datasets = [dataset_section(name, evidence) for name in plan.datasets]
     pages[RUNS] = page("runs and data sets", [*runs, *datasets])
     verdicts = read_json(folder / "prose.json")["verdicts"]

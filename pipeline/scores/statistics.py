@@ -43,6 +43,7 @@ class PairedTest:
     `difference_pct` is first minus second in points, `p_value` McNemar's exact two-sided one.
     """
 
+    n_videos: int
     first_only: int
     second_only: int
     difference_pct: float
@@ -107,21 +108,15 @@ def mcnemar_exact(first_only: int, second_only: int) -> float:
     return float(min(1.0, 2.0 * tail))
 
 
-def paired_test(
-    first: npt.NDArray[np.bool_],
-    second: npt.NDArray[np.bool_],
-    *,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = SEED,
-) -> PairedTest:
+def paired_test(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> PairedTest:
     """Compare two rows' correctness (V,) on the same videos in the same order."""
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(f"need two equal non-empty vectors, got {first.shape} and {second.shape}")
     difference = first.astype(np.float64) - second.astype(np.float64)
-    interval = mean_interval(difference, n_resamples=n_resamples, seed=seed)
-    first_only = int((first & ~second).sum())
-    second_only = int((second & ~first).sum())
+    interval = mean_interval(difference)
+    first_only, second_only = int((difference > 0).sum()), int((difference < 0).sum())
     return PairedTest(
+        n_videos=first.size,
         first_only=first_only,
         second_only=second_only,
         difference_pct=100.0 * float(difference.mean()),

@@ -32,6 +32,10 @@ class Outcomes:
     correct1: npt.NDArray[np.bool_]
     correct5: npt.NDArray[np.bool_]
 
+    def correct(self, metric: str | None) -> npt.NDArray[np.bool_] | None:
+        """(V,) what the mean over videos gives `metric`; None for one that is no such mean."""
+        return {"top1_pct": self.correct1, "top5_pct": self.correct5}.get(metric or "")
+
 
 def outcomes(videos: VideoScores) -> Outcomes:
     """Who was right on which video."""
