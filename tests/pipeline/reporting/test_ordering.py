@@ -29,7 +29,7 @@ def outcome(right: int, of: int = 400, start: int = 0) -> Outcomes:
     correct = np.arange(of) < right
     ids = tuple(f"v{start + i:04d}" for i in range(of))
     labels = np.zeros(of, dtype=np.int32)
-    return Outcomes(ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
+    return Outcomes(ids, ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
 
 
 def ordering(rows: dict[str, tuple[str | None, int]]) -> Ordering:
