@@ -304,6 +304,13 @@ def summarise(
     return result
 
 
+def incomplete(found: Mapping[str, Any]) -> str:
+    """How many videos of one protocol's metrics failed or were decoded in part; '' when none."""
+    words = {"n_failed": "failed", "n_partial": "were decoded in part"}
+    counts = [f"{found[name]} {word}" for name, word in words.items() if found[name]]
+    return f"of {found['n_expected']} videos {', '.join(counts)}" if counts else ""
+
+
 def _put(
     result: dict[str, Any], name: str, value: float | None, interval: Interval | None, scale: float
 ) -> None:
