@@ -2,7 +2,8 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of bootstrap draws over videos; between, the data leave it undecided.
+97.5 % (at most 2.5 %) of bootstrap draws over clusters of videos; between, the data leave it
+undecided.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
-from pipeline.scores.scoring import shared_videos
 from pipeline.scores.statistics import resampled_means
+from pipeline.scores.video_scores import compare
 
 Cells = Mapping[str, Mapping[str, Any]]
 """The cells of cells.json by address, in the order of the tables."""
@@ -184,12 +185,10 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
             about = cell["lineage"]
             outcome = results.outcomes.get((about["run"] or "", about["protocol"] or ""))
             if outcome is not None and (about["dataset"] or "") == dataset:
-                correct = outcome.correct(about["metric"])
-                if correct is not None:
-                    scored[cell["cell_id"]] = outcome.video_ids, correct
-        places = shared_videos(*(ids for ids, _ in scored.values())) if scored else []
-        if places and len(places[0]):
-            columns = [right[at] for (_, right), at in zip(scored.values(), places, strict=True)]
-            means = 100.0 * resampled_means(np.stack(columns, axis=1).astype(float), stream=stream)
-            draws |= dict(zip(scored, means.T, strict=True))
+                scored[cell["cell_id"]] = outcome, about["metric"]
+        right, clusters = compare(scored)
+        if right:
+            videos = np.stack(list(right.values()), axis=1).astype(float)
+            means = 100.0 * resampled_means(videos, clusters, stream=stream)
+            draws |= dict(zip(right, means.T, strict=True))
     return draws

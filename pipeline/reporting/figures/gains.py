@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from pipeline.reporting.figures.canvas import AMBER, BLUE, ORANGE, SOFT, Drawing, plot_style, sheet
 from pipeline.scores.scoring import VideoScores, shared_videos
-from pipeline.scores.statistics import mean_interval
+from pipeline.scores.statistics import cluster_codes, mean_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -33,7 +33,7 @@ class Gain:
 def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) -> list[Gain]:
     """Per-class accuracy of two rows on the videos both scored, highest gain first.
 
-    The interval is a paired bootstrap over the class's videos.
+    The interval is that of the paired difference over the class's clusters of videos.
     """
     one, other = shared_videos(first.video_ids, second.video_ids)
     before, after = (
@@ -44,7 +44,8 @@ def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) ->
     for number, name in enumerate(classes):
         of_class = labels == number
         if of_class.any():
-            ends = mean_interval(after[of_class] - before[of_class])
+            codes = cluster_codes([first.clusters[place] for place in one[of_class]])
+            ends = mean_interval(after[of_class] - before[of_class], codes)
             means = float(before[of_class].mean()), float(after[of_class].mean())
             gains.append(Gain(name, int(of_class.sum()), *means, ends.low, ends.high))
     return ranked(gains)

@@ -45,7 +45,6 @@ def draw_ranks(rows: Sequence[Mapping[str, Any]], ordering: Mapping[str, Any]) -
     counts = Counter(pair["verdict"] for pair in ordering["pairs"])
     numbers = {
         "tau": ordering["tau"],
-        "tau_ci95": [ordering["tau_low"], ordering["tau_high"]],
         "pairs_as_printed": counts["agrees"],
         "pairs_reversed": counts["contradicts"],
         "pairs_undecided": counts["undecided"],
