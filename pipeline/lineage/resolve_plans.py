@@ -17,7 +17,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
 from pipeline.lineage.row_plans import Plans, row_plans, start_plans
-from pipeline.schema.base import load, nearest
+from pipeline.schema.base import known_name, load
 from pipeline.schema.dataset import Dataset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
 from pipeline.schema.miniature import Miniature, grown
@@ -92,8 +92,7 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     recipes, protocols = load_recipes(manifests), load_protocols(manifests)
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
-        _check_fold(row, datasets[row.dataset], where)
-        _check_network(row, networks, where)
+        _check(row, datasets[row.dataset], networks, where)
         recipe = pick_recipe(row.recipe, recipes, where)
         _check_recipe(row, recipe, where)
         factory, dataset = networks.models[row.architecture], datasets[row.dataset]
@@ -189,30 +188,13 @@ def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
     return dataset.model_copy(update=changes)
 
 
-def _check_fold(row: Experiment, dataset: Dataset, where: str) -> None:
-    if row.fold not in dataset.folds:
-        raise ManifestError(
-            f"fold: {row.dataset} has no fold '{row.fold}'",
-            where=where,
-            do=nearest(row.fold, list(dataset.folds)),
-        )
-
-
-def _check_network(row: Experiment, networks: Networks, where: str) -> None:
-    if row.architecture not in networks.models:
-        raise ManifestError(
-            f"architecture: unknown '{row.architecture}'",
-            where=where,
-            do=nearest(row.architecture, list(networks.models)),
-        )
-    known = networks.options(row.architecture)
+def _check(row: Experiment, dataset: Dataset, networks: Networks, where: str) -> None:
+    """Raise ManifestError where a row names a fold, network or option that there is not."""
+    known_name(f"fold of {row.dataset}", row.fold, dataset.folds, where)
+    known_name("architecture", row.architecture, networks.models, where)
     for option in row.options:
-        if option not in known:
-            raise ManifestError(
-                f"options.{option}: {row.architecture} has no such option",
-                where=where,
-                do=nearest(option, known),
-            )
+        known = networks.options(row.architecture)
+        known_name(f"options of {row.architecture}", option, known, where)
 
 
 def _check_recipe(row: Experiment, recipe: Recipe, where: str) -> None:

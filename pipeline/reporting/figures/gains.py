@@ -46,8 +46,9 @@ def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) ->
         if of_class.any():
             codes = cluster_codes([first.clusters[place] for place in one[of_class]])
             ends = mean_interval(after[of_class] - before[of_class], codes)
+            known = [] if np.isnan(ends.low) else [ends.low, ends.high]  # one cluster has no spread
             means = float(before[of_class].mean()), float(after[of_class].mean())
-            gains.append(Gain(name, int(of_class.sum()), *means, ends.low, ends.high))
+            gains.append(Gain(name, int(of_class.sum()), *means, *known))
     return ranked(gains)
 
 
