@@ -68,20 +68,20 @@ def read_module(root: Path, name: str, path: Path) -> Module:
             where=f"{path.relative_to(root).as_posix()}, line {error.lineno}",
             do="mend the line",
         ) from None
-    place = path.relative_to(root).as_posix()
+    relative = path.relative_to(root).as_posix()
     bound: Bound = {}
     for alias, target in _bound(tree, root):
         if bound.setdefault(alias, target) != target:
             raise UsageError(
                 f"two imports bind '{alias}' to different things",
-                where=place,
+                where=relative,
                 do="give one of them another name: which code runs is told by names",
             )
     data = _data(path.parent)
-    found = [d for node in tree.body for d in _definitions(node, bound, data, root)]
-    definitions = _numbered(found)
+    numbered = [d for node in tree.body for d in _definitions(node, bound, data, root)]
+    definitions = _numbered(numbered)
     top = {m for node in tree.body for m in _imported(node, root)}
-    return Module(place, tuple(definitions), bound, tuple(sorted(top)))
+    return Module(relative, tuple(definitions), bound, tuple(sorted(top)))
 
 
 def _numbered(definitions: list[Definition]) -> list[Definition]:
@@ -116,15 +116,15 @@ def _imported(node: ast.AST, root: Path) -> set[str]:
 
 
 def _imports_within(node: ast.AST, root: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for inner in ast.walk(node):
         if isinstance(inner, ast.ImportFrom) and _ours(inner):
             base = str(inner.module)
-            found.add(base)
-            found |= {
+            modules.add(base)
+            modules |= {
                 n for a in inner.names if module_file(root, n := f"{base}.{a.name}") is not None
             }
-    return found
+    return modules
 
 
 def _definitions(
@@ -231,8 +231,8 @@ def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterato
     """The files beside the module that a statement names: templates, style sheets."""
     for node in ast.walk(statement):
         if isinstance(node, ast.Constant) and str(node.value) in data:
-            place = data[str(node.value)]
-            files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
+            target = data[str(node.value)]
+            files = [target] if target.is_file() else [p for p in target.rglob("*") if p.is_file()]
             for path in sorted(files):
                 # Its name counts: two templates that change places are a change.
                 digest = short_digest(f"{path.name} {sha256_bytes(path.read_bytes())}")
@@ -241,8 +241,8 @@ def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterato
 
 def _data(folder: Path) -> dict[str, Path]:
     """What lies beside a module and is no code: files, and folders that are no packages."""
-    found = (p for p in folder.iterdir() if p.suffix != ".py" and p.name != "__pycache__")
-    return {p.name: p for p in found if p.is_file() or not (p / "__init__.py").is_file()}
+    others = (p for p in folder.iterdir() if p.suffix != ".py" and p.name != "__pycache__")
+    return {p.name: p for p in others if p.is_file() or not (p / "__init__.py").is_file()}
 
 
 def short_digest(text: str) -> str:

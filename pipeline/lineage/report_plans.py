@@ -103,7 +103,7 @@ def report_plan(
     miniatures: Mapping[str, Miniature],
 ) -> ReportPlan:
     """What the report page is about."""
-    about = {
+    described = {
         name: ReportData(
             title=dataset.title,
             miniature=build_from(Bound, miniatures[name]) if name in miniatures else None,
@@ -111,4 +111,4 @@ def report_plan(
         for name, dataset in datasets.items()
     }
     lines = {key: build_from(ReportRow, row) for key, row in rows.items()}
-    return build_from(ReportPlan, profile, datasets=about, rows=lines)
+    return build_from(ReportPlan, profile, datasets=described, rows=lines)

@@ -64,16 +64,16 @@ def resolve(work: Workspace, networks: Networks) -> Documents:
     """
     plans = resolve_typed(work, networks)
     code = Code(work.root)
-    found: Documents = {}
+    documents: Documents = {}
     for (stage, key), plan in plans.items():
         parts = code.reached(code_roots(stage, plan, networks))
         params = plan.model_dump(mode="json")
-        found[stage, key] = {
+        documents[stage, key] = {
             "params": params,
             "code": {"digest": code_digest(parts)},
             "parts": parts,
         }
-    return found
+    return documents
 
 
 def resolve_typed(work: Workspace, networks: Networks) -> Plans:
@@ -82,8 +82,8 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     profile = load_profile(manifests, work.profile)
     rows = load_experiments(manifests, profile)
     official = {name: load_dataset(manifests, name) for name in profile.datasets}
-    made = profile.datasets if profile.generated else []
-    miniatures = {name: _miniature(manifests, profile, name) for name in made}
+    generated = profile.datasets if profile.generated else []
+    miniatures = {name: _miniature(manifests, profile, name) for name in generated}
     datasets = {
         name: _as_miniature(dataset, miniatures[name]) if name in miniatures else dataset
         for name, dataset in official.items()

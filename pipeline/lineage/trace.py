@@ -55,8 +55,8 @@ def walks(evidence: Evidence, starts: Mapping[str, Iterable[Mapping[str, Any]]])
 
 def _step(evidence: Evidence, read: Artefact, seen: set[str]) -> Step:
     name = evidence.maker(read.path) or ""
-    made = evidence.made(read.path)
-    role = made.role if made is not None and made.path == read.path else read.role
+    output = evidence.made(read.path)
+    role = output.role if output is not None and output.path == read.path else read.role
     if not name:
         return Step(role, read.path, read.sha256)
     if name in seen:

@@ -91,12 +91,12 @@ def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
     path = work.decoded(dataset)
     if not path.is_file():
         return {"splits": [], "statuses": [], "reason": "not decoded here"}
-    about = read_json(path)
-    if about["status"] != "ok":
-        return {"splits": [], "statuses": [], "reason": about["reason"]}
+    outcome = read_json(path)
+    if outcome["status"] != "ok":
+        return {"splits": [], "statuses": [], "reason": outcome["reason"]}
     splits = [
         {"name": name, "partial": 0, **found, "failed": found["listed"] - found["usable"]}
-        for name, found in about["splits"].items()
+        for name, found in outcome["splits"].items()
     ]
-    statuses = [f"{count} {status}" for status, count in sorted(about["counts"].items())]
+    statuses = [f"{count} {status}" for status, count in sorted(outcome["counts"].items())]
     return {"splits": splits, "statuses": statuses, "reason": ""}

@@ -49,11 +49,11 @@ class Table:
         """
         cells = [self.cells[row, c] for c in self.layout.columns if (row, c) in self.cells]
         counted = [cell for cell in cells if cell.n_failed is not None]
-        found: dict[str, int | str] = dict.fromkeys(COUNTS, "")
+        sums: dict[str, int | str] = dict.fromkeys(COUNTS, "")
         for name in COUNTS if counted else ():
             ascending = sorted(counted, key=attrgetter(name))
-            found[name] = sum({c.lineage.run: getattr(c, name) for c in ascending}.values())
-        return found
+            sums[name] = sum({c.lineage.run: getattr(c, name) for c in ascending}.values())
+        return sums
 
     def as_json(self) -> dict[str, Any]:
         """The table's frame and orderings; a row's `cells` are columns, found by their address."""

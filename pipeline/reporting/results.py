@@ -189,8 +189,8 @@ def _timings(work: Workspace) -> tuple[dict[str, Any], Source | None]:
     """{row: {protocol: {ms_per_video, machine}}} of the first file of times that there is."""
     for path in timing_files(work.root):
         report = _read(work, path)
-        about = report["machine"]
-        machine = ", ".join(about["accelerators"]) or f"{about['cpu']}, {about['cores']} cores"
+        host = report["machine"]
+        machine = ", ".join(host["accelerators"]) or f"{host['cpu']}, {host['cores']} cores"
         timings: dict[str, Any] = {}
         for row in report["rows"]:
             if row["in tables"]:

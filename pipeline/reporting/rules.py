@@ -59,14 +59,14 @@ class Rule:
 
     def cells(self) -> list[str]:
         """The addresses the rule reads, in order, wildcards resolved."""
-        found: list[str] = []
+        read: list[str] = []
 
         def record(address: str) -> float:
-            found.append(address)
+            read.append(address)
             return 1.0
 
         _Evaluation(self, record).of(self.tree)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(read))
 
     def evaluate(self, lookup: Lookup) -> Any:
         """The rule's truth (a bool or an array of them)."""
@@ -201,7 +201,7 @@ class _Evaluation:
             raise _NotARule("highest and lowest take texts")
         pattern, *but = [str(text) for text in texts]
         head, star, tail = self.address(pattern).partition("*")
-        found = [
+        matching = [
             address
             for address in self.rule.addresses
             if star
@@ -210,9 +210,9 @@ class _Evaluation:
             and "/" not in (row := address[len(head) : len(address) - len(tail)])
             and row not in but
         ]
-        if not found:
+        if not matching:
             raise _NotARule(f"'{pattern}' names no cells")
-        return found
+        return matching
 
 
 def _number(value: Any) -> Any:

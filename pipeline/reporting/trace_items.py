@@ -111,8 +111,8 @@ def figure_section(
     `runs`: what each run that has a place on the page of runs measured, in words.
     """
     folder = evidence.work.relative(evidence.work.reports / "figures")
-    made, name = evidence.made(folder), evidence.maker(folder) or ""
-    digests = {} if made is None else made.files
+    output, name = evidence.made(folder), evidence.maker(folder) or ""
+    digests = {} if output is None else output.files
     files = [*entry["files"].values(), "figures.json"]
     steps = [Step("figures", f"{folder}/{file}", digests.get(file, ""), name) for file in files]
     if name:
@@ -145,7 +145,7 @@ def run_section(name: str, text: str, evidence: Evidence, sources: Iterable[Any]
 def dataset_section(name: str, evidence: Evidence) -> Section:
     """A data set: the walk from the counts of its decoded videos."""
     path = evidence.work.relative(evidence.work.decoded(name))
-    made = evidence.made(path)
-    found = [] if made is None else [{"path": path, "sha256": made.sha256}]
-    text = "videos listed and decoded" if found else "no record says how it was decoded"
-    return Section(anchor("data", name), name, (Line(text),), steps=walk(evidence, found))
+    output = evidence.made(path)
+    sources = [] if output is None else [{"path": path, "sha256": output.sha256}]
+    text = "videos listed and decoded" if sources else "no record says how it was decoded"
+    return Section(anchor("data", name), name, (Line(text),), steps=walk(evidence, sources))

@@ -51,8 +51,8 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
     folder = work.reports / "tables"
-    found = read_json(folder / "cells.json")
-    texts = CellTexts(found)
+    content = read_json(folder / "cells.json")
+    texts = CellTexts(content)
     stated = read_root(work)
     shared = {
         "short": SHORT_DIGEST,
@@ -65,12 +65,14 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
         return render_page("trace", **shared, **given, title=title, sections=list(sections))
 
     pages = {SHEET: style_sheet()}
-    for table in found["tables"]:
+    for table in content["tables"]:
         name = f"{table['document']}/{table['table']}"
         back = f"#{anchor(table['document'], table['table'])}"
         above = {"style": f"../{SHEET}", "up": "../../", "how": f" --table {name}", "back": back}
         own = [f"{name}/{row['row']}/{column}" for row in table["rows"] for column in row["cells"]]
-        cells = (cell_section(evidence, found["cells"][c], texts, found["documents"]) for c in own)
+        cells = (
+            cell_section(evidence, content["cells"][c], texts, content["documents"]) for c in own
+        )
         pages[beside(table_link(name))] = page(name, cells, **above)
     results = load_results(work, list(plan.rows))
     combined = read_json(folder / "combinations.json")
@@ -92,8 +94,8 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
 def _measured(results: Results, combined: Mapping[str, Any]) -> dict[str, str]:
     """What every run, and every combination of runs, measured, in words."""
     runs = {key: r.metrics for key, r in results.runs.items() if r.metrics is not None}
-    found = {key: _in_words(metrics) for key, metrics in runs.items()}
-    return found | {
+    texts = {key: _in_words(metrics) for key, metrics in runs.items()}
+    return texts | {
         key: f"{metrics['rule']} of {', '.join(metrics['members'])}: {_in_words(metrics)}"
         for key, metrics in combined.items()
     }
@@ -107,10 +109,10 @@ def _sources(results: Results, combined: Mapping[str, Any], key: str) -> list[di
 
 
 def _in_words(metrics: Mapping[str, Any]) -> str:
-    found = []
+    parts = []
     for protocol, values in metrics["protocols"].items():
         name = "map" if metrics["metric"] == "map" else "top1"
         counts = f"{values['n_failed']} failed, {values['n_partial']} partial"
         accuracy = number(values.get(f"{name}_pct"), 2)
-        found.append(f"{name} {accuracy} % under {protocol} ({counts})")
-    return ", ".join(found) or str(metrics["reason"])
+        parts.append(f"{name} {accuracy} % under {protocol} ({counts})")
+    return ", ".join(parts) or str(metrics["reason"])

@@ -287,13 +287,13 @@ def summarise(
     result["n_clusters"] = int(codes.max()) + 1 if codes.size else 0
     for k in TOP_K:
         correct = correct_at(videos, k).astype(np.float64)
-        found = share_interval(correct, codes) if correct.size else None
+        interval = share_interval(correct, codes) if correct.size else None
         mean = float(correct.mean()) if correct.size else None
-        _put(result, f"top{k}", mean and 100.0 * mean, found, 100.0)
+        _put(result, f"top{k}", mean and 100.0 * mean, interval, 100.0)
     if metric == "map":
         value = mean_average_precision(videos) if any(videos.labels) else None
-        found = None if value is None else map_interval(videos, value, codes)
-        _put(result, "map", value, found, 1.0)
+        interval = None if value is None else map_interval(videos, value, codes)
+        _put(result, "map", value, interval, 1.0)
     return result
 
 

@@ -66,9 +66,9 @@ def missing(work: Workspace, row: str, plan: PredictPlan) -> str:
         return absent
     if not outcome.is_file():
         return "the row is not trained"
-    found = read_json(outcome)
-    if found["status"] != "ok":
-        return str(found["reason"])
+    trained = read_json(outcome)
+    if trained["status"] != "ok":
+        return str(trained["reason"])
     return "" if (outcome.parent / "weights.pt").is_file() else "the row has no weights"
 
 
@@ -173,13 +173,13 @@ def activation(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """CAM of a class in the image (T, H, W) and the difference network (T - 1, H, W)."""
     classes = torch.tensor([target], device=opened.device)
-    found = class_activation(opened.model, clip.network.to(opened.device), classes)
-    if set(found) != {"image", "difference"}:
+    maps = class_activation(opened.model, clip.network.to(opened.device), classes)
+    if set(maps) != {"image", "difference"}:
         raise UsageError(
             f"{opened.row} is no pair of an image and a difference network",
             do="use a row of architecture featdiff, or a gradcam figure",
         )
-    return _at_frames(found["image"], clip), _at_frames(found["difference"], clip)
+    return _at_frames(maps["image"], clip), _at_frames(maps["difference"], clip)
 
 
 def _at_frames(maps_1Thw: Tensor, clip: Clip) -> npt.NDArray[np.float64]:

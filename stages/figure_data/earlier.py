@@ -53,16 +53,16 @@ def made_from(context: Context, name: str, figure: AnyFigure) -> Any:
     work, plan = context.work, context.plan
     rows: dict[str, Any] = {}
     for row in figure.rows_named:
-        about = plan.rows.get(row)
-        if about is None:
+        planned = plan.rows.get(row)
+        if planned is None:
             rows[row] = None
             continue
-        data = about.data.name
+        data = planned.data.name
         folders = [work.run(row) / part for part in ("train", "predict", "scores")]
         files = [work.metrics(row), *(file for f in folders if f.is_dir() for file in f.iterdir())]
-        files.append(work.store(data, about.data.input) / "index.json")
+        files.append(work.store(data, planned.data.input) / "index.json")
         rows[row] = {
-            "plan": about.model_dump(mode="json"),
+            "plan": planned.model_dump(mode="json"),
             "dataset": plan.datasets[data].model_dump(mode="json"),
             "files": {work.relative(file): sha256_path(file) for file in sorted(files)},
         }
