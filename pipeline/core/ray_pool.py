@@ -37,8 +37,7 @@ _PREFIX = "tdn-"
 _HELD = ".held"
 _REACH_S = 10.0
 _ANSWER_S = 60.0
-_WAIT_S = 0.5
-"""How long a signal may wait for Ray."""
+_WAIT_S = 0.5  # that a signal may wait for Ray
 _STORE_BYTES = 128 << 20
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -130,14 +129,11 @@ def _new_folder(place: Path) -> tuple[str, int]:
     """A folder for Ray in `place`, and the open file that holds it."""
     while True:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
-        hold = -1
         try:
             hold = os.open(Path(folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(hold, fcntl.LOCK_EX)
         except OSError:
             shutil.rmtree(folder)  # without a hold nobody would ever remove it
-            if hold >= 0:
-                os.close(hold)
             raise
         if os.fstat(hold).st_nlink:
             return folder, hold

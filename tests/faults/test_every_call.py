@@ -67,7 +67,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
             assert failure == "", failure
             return injector.calls
 
-        status, calls = in_child(count, folder / "notes")
+        status, calls = in_child(count)
         assert status == 0
         faults += [Fault(stage, c, f, at) for at, c in enumerate(calls) for f in FAULTS]
         sizes = {len(data) for place, data in results(root).items() if place not in earlier}
@@ -82,7 +82,6 @@ def outcome(material: Material, fault: Fault, root: Path) -> str:
     wrong."""
     number = STAGES.index(fault.stage)
     shutil.copytree(material.before(number), root)
-    notes = root.with_suffix(".notes")
 
     def failing() -> str:
         injector = fault.begin()
@@ -92,9 +91,7 @@ def outcome(material: Material, fault: Fault, root: Path) -> str:
         finally:
             injector.stop()
 
-    status, failure = in_child(failing, notes)
-    if fault.kind == "write" and failure is None:
-        failure = "StoreError: not told"  # the limit kept the child from saying so
+    status, failure = in_child(failing)
     done = {
         place: data
         for place, data in material.whole.items()
@@ -105,7 +102,7 @@ def outcome(material: Material, fault: Fault, root: Path) -> str:
         return "a failure that was not noticed"
     if failure and not any(name in failure for name in NAMED):
         return f"no named error: {failure.strip().splitlines()[-1]}"
-    status, again = in_child(lambda: run(root, fault.stage), notes)
+    status, again = in_child(lambda: run(root, fault.stage))
     if status or again:
         return f"the same command fails: {again}"
     now = results(root)
