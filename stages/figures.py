@@ -231,7 +231,7 @@ def _label(row: dict[str, Any], table: dict[str, Any]) -> str:
 
 
 def _outcomes(context: Context, protocol: str, row: str) -> Outcomes:
-    """Who was right on which video; AbsentData says why that is not known."""
+    """Which videos a row answered right; AbsentData says why that is not known."""
     context.row(row)
     outcomes = scores.read(context.work.run(row) / "scores" / f"{protocol}.parquet")
     if outcomes is None:

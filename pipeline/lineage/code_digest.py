@@ -37,7 +37,7 @@ CLASH = "→"
 
 
 class Code:
-    """The source below a root, read once; ask anew after an edit."""
+    """The source below a root, read once; make a new one after an edit."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -84,7 +84,7 @@ class Code:
         return self.resolve(home, attribute) if attribute else self.everything(home)
 
     def everything(self, module: str) -> list[Place]:
-        """All definitions of a module that is handed on as an object."""
+        """All definitions of a module that is passed on as an object."""
         source = self.module(module)
         return [(module, n) for n in range(len(source.definitions))] if source else []
 

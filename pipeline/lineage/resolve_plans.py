@@ -1,8 +1,7 @@
 """Resolve the manifests of one profile into one small JSON per stage and key.
 
 A plan holds exactly what changes its stage's result (`pipeline.schema.plan_models`) and the digest
-of exactly the code that the stage can run, so that an edit reaches the rows it concerns and no
-other.
+of exactly the code that the stage can run, so that an edit re-runs only the rows it affects.
 """
 
 from __future__ import annotations
@@ -123,7 +122,7 @@ def _dataset_plans(
         plans["check", name] = CheckPlan(
             dataset=dataset,
             generated=profile.generated,
-            # So that data put there later are noticed; their content is the ledger's business.
+            # So that data put there later are noticed; the ledger has the digests of their content.
             raw=None if profile.generated else _digest_of_listing(raw),
         )
         plans["decode", name] = DecodePlan(dataset=dataset, generated=profile.generated)

@@ -1,4 +1,4 @@
-"""The walk from a number back to the raw files, as the records tell it; it verifies nothing."""
+"""The walk from a number back to the raw files, as recorded; nothing is verified here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.lineage.evidence import Artefact, Evidence
 
 @dataclass(frozen=True)
 class Step:
-    """A file on the walk. `run` made it ('' for a file that no run made) from `before`; `beside` is
-    what that run made besides. `again`: the walk went on from here further up."""
+    """A file on the walk. `run` wrote it ('' for a file that no run wrote) from `before`; `beside`
+    are the run's other outputs. `again`: what is before it was shown already."""
 
     role: str
     path: str

@@ -15,7 +15,7 @@ from pipeline.reporting.anchors import anchor, cell_link, linked, table_link, tr
 from pipeline.reporting.build_tables import number
 
 FOLDER = Path(__file__).parent / "templates"
-"""Named here, so that the code digest of who renders a page counts the content of these files."""
+"""The code digest of a stage that renders pages covers these files: their folder is named here."""
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER),
     autoescape=True,

@@ -1,7 +1,7 @@
 """What the rows of a profile measured, looked up by row, protocol and metric.
 
-Rows come from the manifest, never from a folder: a removed row leaves no trace in any table, and
-its left-over file is an orphan that is named and not read.
+Rows come from the manifest, never from a folder. The file of a removed row is reported as an orphan
+and not read.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _over_seeds(seeds: Mapping[str, Any] | None, metric: str) -> str:
 
 
 def load_results(work: Workspace, rows: Sequence[str]) -> Results:
-    """Metrics, per-video outcomes and costs of `rows`; what is missing stays missing, in words.
+    """Metrics, per-video outcomes and costs of `rows`; what is missing is stated in words.
 
     Raises RecordError when a file is there and cannot be read.
     """

@@ -8,9 +8,9 @@
     + - * / < <= > >= and or not, numbers, abs(x), (a > b) + (c > d) >= 1 to count
 
 The syntax is Python's, read with `ast` and never executed. A value may be a number or an array of
-bootstrap draws (B,): then the result is an array of truth values. That is why simpleeval does not
-serve: its `and`, `or` and chained comparisons ask for the truth of a whole array, and its functions
-do not see with how many digits a number was printed.
+bootstrap draws (B,): then the result is an array of truth values. simpleeval cannot do this: its
+`and`, `or` and chained comparisons need one truth value for a whole array, and its functions do not
+know with how many digits a number was printed.
 """
 
 from __future__ import annotations
@@ -216,5 +216,5 @@ class _Evaluation:
 
 
 def _number(value: Any) -> Any:
-    """Truth counts as 0 and 1 in sums."""
+    """Truth values as 0 and 1, to be added."""
     return value + 0 if isinstance(value, np.ndarray | np.bool_) else value

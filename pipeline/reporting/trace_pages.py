@@ -1,7 +1,7 @@
 """One page per table, and one each for runs, sentences and figures: where each number comes from.
 
-Static pages beside `index.html`; every number there links to its place here. They show what the
-records say and verify nothing: that is `tdn audit`.
+Static pages beside `index.html`; every number there links to its place here. They show the
+records without verifying them, which `tdn audit` does.
 """
 
 from __future__ import annotations

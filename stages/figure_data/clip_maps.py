@@ -1,4 +1,4 @@
-"""A trained row opened to look into it: its network, its test clips, its maps over them."""
+"""A trained row: its network, its test clips, and the maps of its network over them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip as a network sees it and as a person does.
+    """One clip as input of a network and as pictures.
 
     `network` (1, T, F, C, H, W) normalised; `frames` (T, H, W, 3), each segment's middle frame;
     `before` and `after` its neighbours in the video; `indices` (T,) their places there.
@@ -58,7 +58,7 @@ class Clip:
 
 
 def missing(work: Workspace, row: str, plan: PredictPlan) -> str:
-    """Why a row cannot be looked into; empty when it can."""
+    """Why a row has no network to draw maps of; empty when it has one."""
     outcome = work.run(row) / "train" / "outcome.json"
     if plan.data.input != "frames":
         return f"it reads {plan.data.input}, and maps are drawn over frames"

@@ -1,4 +1,4 @@
-"""Figures of an earlier run that need not be drawn again: what each was made from is unchanged."""
+"""Figures of an earlier run that are still valid: all that they were drawn from is unchanged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Earlier:
         return entry
 
     def describe(self, entry: Mapping[str, Any], address: str) -> dict[str, Any]:
-        """The entry of a figure just drawn, with what makes it out later."""
+        """The entry of a new figure, with its address and the digests of its files."""
         digests = {kind: sha256_file(self._folder / f) for kind, f in entry["files"].items()}
         return {**entry, "made_from": address, "sha256": digests}
 

@@ -28,7 +28,7 @@ DPI = 144
 FILES = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 """The files of a figure, and the metadata that would differ between equal ones."""
 DPI_OF = {"cam": 110, "gradcam": 110}
-"""Frames weigh more than lines, and have fewer pixels than this anyway."""
+"""Frames make larger files than lines, and have fewer pixels than this."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -117,7 +117,7 @@ def plot_style() -> Iterator[None]:
 
 
 def sheet(width_in: float, height_in: float) -> Sheet:
-    """An empty sheet; made without pyplot, so nothing keeps it alive."""
+    """An empty sheet, created without pyplot, which would keep a reference to it."""
     page = Sheet(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(page)
     return page

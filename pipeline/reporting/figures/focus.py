@@ -1,6 +1,6 @@
 """How much of a map lies where something moves: the number behind 'focuses on motion'.
 
-T segments, H, W pixels. A map is (H, W) float, higher where it speaks for the class.
+T segments, H, W pixels. A map is (H, W) float, higher where it supports the class.
 """
 
 from __future__ import annotations

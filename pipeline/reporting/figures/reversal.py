@@ -1,4 +1,4 @@
-"""Pairs of classes that are each other's reverse in time: who tells them apart."""
+"""Pairs of classes that are each other's reverse in time: which rows tell them apart."""
 
 from __future__ import annotations
 

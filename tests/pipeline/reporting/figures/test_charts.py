@@ -66,6 +66,13 @@ def test_classes_are_ranked_by_what_they_gain_on_the_shared_videos() -> None:
     assert (found[0].low, found[0].high) == (100, 100)
 
 
+def test_a_class_of_one_video_has_no_interval() -> None:
+    (gain,) = accuracy_gains(outcomes([0], [1]), outcomes([0], [0]), CLASSES)
+    assert (gain.gain, gain.low, gain.high) == (100, None, None)
+    numbers = draw_gains(("A", "B"), [gain], most=4, printed={}).numbers
+    assert numbers["ranked"][0]["ci95"] is None
+
+
 def test_average_precision_gains_of_several_labels() -> None:
     labels = ((0,), (0, 1), (1,), (1,))
     good = np.array([[4.0, 0], [3, 3], [1, 4], [0, 2]])
