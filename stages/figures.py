@@ -138,7 +138,7 @@ def _cost(context: Context, key: str, spec: Cost) -> Figure:
         return [Point(spec.rows[row], *numbers, ours)]
 
     points, absent = each(spec.rows, measure, least=0)
-    measured = [point for found in points.values() for point in found]
+    measured = [point for of_row in points.values() for point in of_row]
     printed, cells = _printed(context, spec)
     if not measured and not printed:
         raise AbsentData(reasons(absent))

@@ -123,7 +123,7 @@ def _clusters(results: Results, rule: Combination, protocol: str) -> dict[str, s
 
 
 def _videos(
-    work: Workspace, rule: Combination, protocol: str, found: list[dict[str, Any]]
+    work: Workspace, rule: Combination, protocol: str, metrics_of: list[dict[str, Any]]
 ) -> VideoScores:
     """The members' predictions as one set of video scores."""
     members = [
@@ -140,7 +140,7 @@ def _videos(
         return scoring.fuse_streams(members, rule.weights or [])
     scored = [
         scoring.score_videos(member, metrics["aggregate"])
-        for member, metrics in zip(members, found, strict=True)
+        for member, metrics in zip(members, metrics_of, strict=True)
     ]
     return scoring.pool(scored)
 
@@ -163,7 +163,8 @@ def _mean(
         for name in ("n_expected", "n_scored", "n_failed", "n_partial")
     }
     summary["views"] = max(f["views"] for f in scored)
-    summary["n_clusters"] = len({c for outcome in outcomes for c in outcome.clusters})
+    clusters = _clusters(results, rule, protocol)
+    summary["n_clusters"] = len(set(clusters.values()))
     correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}
     for name in ("top1", "top5", "map"):
         metrics = [f.get(f"{name}_pct") for f in scored]
@@ -172,18 +173,14 @@ def _mean(
             continue
         summary[f"{name}_pct"] = round(float(np.mean(values)), 4)
         complete = name in correct and len(outcomes) == len(scored)
-        summary[f"{name}_ci95_pct"] = _mean_bounds(outcomes, correct[name]) if complete else None
+        bounds = _mean_bounds(outcomes, correct[name], clusters) if complete else None
+        summary[f"{name}_ci95_pct"] = bounds
     return summary
 
 
 def _mean_bounds(
-    outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]]
+    outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]], clusters: Mapping[str, str]
 ) -> list[float] | None:
-    clusters = {
-        video_id: cluster
-        for outcome in outcomes
-        for video_id, cluster in zip(outcome.video_ids, outcome.clusters, strict=True)
-    }
     union = sorted(clusters)
     position = {video_id: index for index, video_id in enumerate(union)}
     # Each video's share of the result, scaled so that the mean over the union is the result.

@@ -194,9 +194,9 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 def _inner(annotation: Any) -> type[BaseModel] | None:
     """The section type inside dict[str, X], list[X] or X | None."""
     for argument in getattr(annotation, "__args__", ()):
-        found = _inner(argument)
-        if found is not None:
-            return found
+        section = _inner(argument)
+        if section is not None:
+            return section
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return None

@@ -25,7 +25,7 @@ def draw_ranks(rows: Sequence[Mapping[str, Any]], ordering: Mapping[str, Any]) -
     values["measured"] = [row["measured"] for row in rows]
     ranks = {side: rankdata([-v for v in given]) for side, given in values.items()}
     # Rows that share a rank lie side by side.
-    left, right = (1 - rankdata(found, "ordinal") for found in ranks.values())
+    left, right = (1 - rankdata(places, "ordinal") for places in ranks.values())
     verdicts = {row["row"]: set[str]() for row in rows}
     for pair in ordering["pairs"]:
         for side in (pair["first"], pair["second"]):
@@ -37,7 +37,7 @@ def draw_ranks(rows: Sequence[Mapping[str, Any]], ordering: Mapping[str, Any]) -
         axes.plot((0, 1), ends, color=colour, linewidth=width, linestyle=style, marker="o")
         _texts(axes, row, *ends)
     _frame(axes, len(rows))
-    first, best = (rows[int(found.argmin())]["label"] for found in ranks.values())
+    first, best = (rows[int(places.argmin())]["label"] for places in ranks.values())
     alt = (
         f"Slope chart of {len(rows)} rows by printed and by measured accuracy. First as printed: "
         f"{first}; first as measured: {best}."
@@ -49,7 +49,7 @@ def draw_ranks(rows: Sequence[Mapping[str, Any]], ordering: Mapping[str, Any]) -
         "pairs_reversed": counts["contradicts"],
         "pairs_undecided": counts["undecided"],
         "ranks": {
-            row["row"]: {side: float(found[n]) for side, found in ranks.items()}
+            row["row"]: {side: float(places[n]) for side, places in ranks.items()}
             for n, row in enumerate(rows)
         },
     }

@@ -43,17 +43,17 @@ def draw_reversal(
 ) -> Drawing:
     """One panel per row of `outcomes`, one bar per pair of class names; all bars are shares."""
     counts = {
-        row: [count_pair(found, classes.index(a), classes.index(b)) for a, b in pairs]
-        for row, found in outcomes.items()
+        row: [count_pair(by_row, classes.index(a), classes.index(b)) for a, b in pairs]
+        for row, by_row in outcomes.items()
     }
     heights = range(len(pairs))
     page = sheet(2.6 + 1.75 * len(counts), 1.0 + 0.4 * len(pairs))
     panels = page.subplots(1, len(counts), squeeze=False, sharey=True)[0]
-    for axes, (row, found) in zip(panels, counts.items(), strict=True):
+    for axes, (row, by_row) in zip(panels, counts.items(), strict=True):
         start = np.zeros(len(pairs))
-        total = np.array([max(1, sum(one.values())) for one in found])
+        total = np.array([max(1, sum(one.values())) for one in by_row])
         for part, text, colour, hatch in PARTS:
-            share = 100 * np.array([one[part] for one in found]) / total
+            share = 100 * np.array([one[part] for one in by_row]) / total
             axes.barh(
                 heights, share, 0.72, start,
                 color=colour, hatch=hatch, edgecolor="white", linewidth=0.6, label=text,
@@ -68,10 +68,10 @@ def draw_reversal(
         axes.tick_params(axis="y", length=0)
     panels[0].invert_yaxis()
     page.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    shares = {row: _shares(found) for row, found in counts.items()}
+    shares = {row: _shares(by_row) for row, by_row in counts.items()}
     by_pair = {
-        row: [{"pair": list(pair), **one} for pair, one in zip(pairs, found, strict=True)]
-        for row, found in counts.items()
+        row: [{"pair": list(pair), **one} for pair, one in zip(pairs, by_row, strict=True)]
+        for row, by_row in counts.items()
     }
     words = [f"{labels[row]} {share['reverse_pct']:.0f} %" for row, share in shares.items()]
     alt = (
@@ -80,8 +80,8 @@ def draw_reversal(
     return Drawing(page, alt, {"all_pairs": shares, "by_pair": by_pair})
 
 
-def _shares(found: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    sums = {part: sum(one[part] for one in found) for part, *_ in PARTS}
+def _shares(pairs: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+    sums = {part: sum(one[part] for one in pairs) for part, *_ in PARTS}
     videos, either = sum(sums.values()), sums["right"] + sums["reverse"]
     return {
         "videos": videos,
