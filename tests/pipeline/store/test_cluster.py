@@ -70,7 +70,7 @@ exec "{binary()}" "$@"
     slow.chmod(0o755)
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER, str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "asked ['doomed', 'head', 'second']" in ran.stdout
