@@ -6,9 +6,11 @@ results are those of a fresh run.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,14 +98,15 @@ class States(RuleBasedStateMachine):
         repro(self.project)
         assert results(self.project) == self.expected(), "a run ends where a fresh one does"
 
-    @rule(at=st.integers(0, 200))
-    def run_and_kill(self, at: int) -> None:
-        def killed() -> None:
-            injector = Injector(at, "kill")
+    @rule(at=st.integers(0, 200), fault=st.sampled_from([errno.ENOSPC, errno.EIO, "kill"]))
+    def run_that_fails(self, at: int, fault: int | str) -> None:
+        def failing() -> None:
+            injector = Injector(at, fault)
             injector.start()
-            repro(self.project)
+            with suppress(OSError, TdnError):
+                repro(self.project)
 
-        in_child(killed)
+        in_child(failing)
 
     @rule(pick=st.integers(0, 10_000), how=st.sampled_from(["flip", "cut", "remove"]))
     def tamper(self, pick: int, how: str) -> None:
