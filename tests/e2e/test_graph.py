@@ -31,6 +31,17 @@ def keep(value: dict[str, Any], group: str, name: str) -> Any:
     return value[group][name]
 
 
+def one_network_and_figure(checkout: Checkout) -> None:
+    """Counting all networks, and drawing all figures, takes longer than everything else."""
+    checkout.rewrite(
+        "manifests/models.yaml",
+        lambda value: (keep(value, "networks", "tsn_8f"), value["ensembles"].clear()),
+    )
+    checkout.rewrite(
+        "manifests/figures.yaml", lambda value: keep(value, "figures", "training_modules")
+    )
+
+
 def shrink(checkout: Checkout) -> None:
     """Three rows on a few clips of one data set, a network four channels wide, one epoch; one
     starts from images, one from scratch, one from the first."""
@@ -40,14 +51,7 @@ def shrink(checkout: Checkout) -> None:
     )
     rows += ROW.format(key="tsn_r50_8f_ssv1_again", architecture="tsn", start="tsn_r50_8f_ssv1")
     (checkout.root / ROWS).write_text("experiments:\n" + rows, "utf-8")
-    # Counting all networks, and drawing all figures, would take longer than everything else.
-    checkout.rewrite(
-        "manifests/models.yaml",
-        lambda value: (keep(value, "networks", "tsn_8f"), value["ensembles"].clear()),
-    )
-    checkout.rewrite(
-        "manifests/figures.yaml", lambda value: keep(value, "figures", "training_modules")
-    )
+    one_network_and_figure(checkout)
 
     def profile(value: dict[str, Any]) -> None:
         value.update(datasets=["ssv1"], flow=[])

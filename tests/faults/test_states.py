@@ -26,10 +26,11 @@ from pipeline.lineage.code_definitions import Module, module_file, read_module
 from stages import graph as harness
 from stages import plan, profile_graph
 from stages.commands import audit_results as audit
-from tests.checkout import ROOT
+from tests.checkout import ROOT, copy_to
+from tests.e2e.test_graph import one_network_and_figure
 from tests.faults.chain import in_child
 from tests.faults.injector import Injector
-from tests.pipeline.audit.project import Project, make
+from tests.pipeline.audit.project import Project, shrink
 
 pytestmark = pytest.mark.slow
 STEPS = int(os.environ.get("TDN_STATES", "12"))
@@ -64,6 +65,22 @@ def repro(project: Project) -> None:
             if not harness.up_to_date(work, stage, key):
                 harness.execute(work, stage, key, in_graph=True, workers=0)
     project.relock()
+
+
+def make(folder: Path) -> Project:
+    """A project that ran; of the networks to be counted and the figures to be drawn one each."""
+    checkout = copy_to(folder)
+    shrink(folder)
+    one_network_and_figure(checkout)
+    checkout.git("init", "-q")
+    project = Project(checkout)
+    (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", "utf-8")
+    repro(project)
+    locked = checkout.run("commit", "--force", "--quiet", module="dvc")
+    assert locked.returncode == 0, locked.stderr
+    checkout.git("add", "-A")
+    checkout.git("commit", "-qm", "it ran")
+    return project
 
 
 def results(project: Project) -> dict[str, bytes]:
