@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
-from pipeline.audit.shadow import link_in
+from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import stage_command
 from pipeline.core.files import read_json, sha256_path
 from pipeline.core.workspace import Workspace
@@ -49,8 +47,7 @@ def _again(
     context: Context, level: Level, run: Run, place: str, params: dict[str, Any]
 ) -> Iterator[Link]:
     assert context.tools.again is not None
-    with tempfile.TemporaryDirectory(prefix="tdn-audit-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
+    with shadow_of(context.work) as shadow:
         stores = [context.work.relative(context.work.data / n) for n in ("frames", "flow", "plan")]
         for path in [*(read.path for read in run.inputs), *stores]:
             if context.place(path).exists():

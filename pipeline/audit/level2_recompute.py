@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.audit import level2_figures, level2_predictions
+from pipeline.audit import level2_absent, level2_figures, level2_predictions
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
-from pipeline.audit.shadow import link_in
+from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import stage_command
 from pipeline.core.files import files_below, read_json
 from pipeline.core.workspace import Workspace
@@ -42,8 +41,7 @@ def check(context: Context) -> Iterator[Link]:
     runs = context.evidence.runs
     wanted = {run.name for run in context.runs() if run.stage in context.tools.pure}
     order = [name for name in context.evidence.in_order(wanted) if runs[name].plan]
-    with tempfile.TemporaryDirectory(prefix="tdn-audit-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
+    with shadow_of(context.work) as shadow:
         link_in(context.work.root / "manifests", shadow.root / "manifests")
         link_in(context.work.reports / "records", shadow.reports / "records")
         done: set[str] = set()
@@ -64,6 +62,7 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
             continue  # the shadow's own
         if not context.place(path).exists():
             yield _unavailable(context, run, path)
+            yield from level2_absent.check(context, run)
             return
         link_in(context.place(path), shadow.root / path)
     params = dict(context.params(run))

@@ -10,7 +10,6 @@ and store are replayed alone.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from pipeline.audit import level2_figures
 from pipeline.audit.context import Context
 from pipeline.audit.level0_records import environment
 from pipeline.audit.links import Level, Link, Status, some
-from pipeline.audit.shadow import link_in
+from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import TdnError, UsageError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
@@ -105,7 +104,7 @@ def check(context: Context, sample: Sample, seed: int) -> Iterator[Link]:
             yield absent
             continue
         try:
-            rows.append(_draw(context, run, sample, seed))
+            rows.append(draw(context, run, sample, seed))
         except (TdnError, OSError, ValueError, KeyError, pa.ArrowException) as error:
             yield _unreadable(run, error)
     yield _told(context, rows, len(predicted), seed)
@@ -137,7 +136,7 @@ def _absent(context: Context, run: Run) -> Link | None:
     return None
 
 
-def _draw(context: Context, run: Run, sample: Sample, seed: int) -> Row:
+def draw(context: Context, run: Run, sample: Sample, seed: int) -> Row:
     """The videos of a row's split that are replayed, without replacement, stratum by stratum."""
     plan = parse_plan("predict", context.params(run), where=run.path)
     assert isinstance(plan, PredictPlan)
@@ -201,8 +200,7 @@ def _store_again(context: Context, run: Run, videos: Collection[str]) -> Iterato
     """Decode some videos of a data set once more (or compute their flow), and compare."""
     params = dict(context.params(run))
     assert context.tools.again is not None
-    with tempfile.TemporaryDirectory(prefix="tdn-replay-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
+    with shadow_of(context.work) as shadow:
         try:
             if any(read.path.endswith("/index.json") for read in run.inputs):  # flow, of frames
                 _cut(read_index(context.work.frames(run.key)), shadow.frames(run.key), videos)
@@ -300,8 +298,7 @@ def _logits(context: Context, row: Row, videos: Collection[str], *, exact: bool)
     """Does the network say of some videos what its predictions have? One link per file."""
     assert context.tools.again is not None
     plan = row.plan
-    with tempfile.TemporaryDirectory(prefix="tdn-replay-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
+    with shadow_of(context.work) as shadow:
         _cut(row.index, shadow.store(plan.data.name, plan.data.input), videos)
         link_in(context.work.run(plan.row) / "train", shadow.run(plan.row) / "train")
         context.tools.again(shadow, row.run.stage, row.run.key, dict(context.params(row.run)))
@@ -312,13 +309,13 @@ def _logits(context: Context, row: Row, videos: Collection[str], *, exact: bool)
                 place = context.work.relative(path)
                 both = predictions.read(path), predictions.read(shadow.root / place)
                 before, after = (_views(found, videos) for found in both)
-                limits = _tolerances(plan, float(np.abs(both[1].logits).max(initial=0.0)))
-                yield _compare(row.run, place, before, after, (0.0, 0.0) if exact else limits)
+                limits = tolerances(
+                    plan.compute.precision, float(np.abs(both[1].logits).max(initial=0.0))
+                )
+                yield compare(row.run, place, before, after, (0.0, 0.0) if exact else limits)
 
 
-def _compare(
-    run: Run, place: str, before: Views, after: Views, limits: tuple[float, float]
-) -> Link:
+def compare(run: Run, place: str, before: Views, after: Views, limits: tuple[float, float]) -> Link:
     """Views, labels and statuses both ways; logits within relative and absolute limits."""
     relative, absolute = limits
     wrong = {key[0]: "other views" for key in before.keys() ^ after.keys()}
@@ -353,12 +350,12 @@ def _views(found: predictions.Predictions, videos: Collection[str]) -> Views:
     return {key: fact for key, fact in zip(keys, facts, strict=True) if key[0] in videos}
 
 
-def _tolerances(plan: PredictPlan, largest: float) -> tuple[float, float]:
+def tolerances(precision: str, largest: float) -> tuple[float, float]:
     """How far a logit may move relative to itself and absolutely, at the row's precision.
 
     `largest` is of the logits made here: what is stored cannot widen its own tolerance.
     """
-    if plan.compute.precision == "bfloat16":
+    if precision == "bfloat16":
         return 0.0, BFLOAT16_TOLERANCE * largest
     return TOLERANCE, TOLERANCE
 

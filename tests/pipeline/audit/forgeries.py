@@ -373,3 +373,34 @@ def swap_two_pictures(project: Project) -> None:
 def forge_a_training_curve(project: Project) -> None:
     path = project.work.reports / "figures" / "curves" / f"{ROW}.csv"
     path.write_text(path.read_text().replace(",", ",0", 1))
+
+
+# Results that are absent, and forged where they are not
+
+
+def _without_runs(project: Project, **forged: Any) -> None:
+    shutil.rmtree(project.root / "runs")
+    path = project.work.metrics(ROW)
+    value = read_json(path)
+    value["protocols"]["center_1x1"].update(forged)
+    write_json(path, value)
+
+
+def invent_a_percentage_without_runs(project: Project) -> None:
+    _without_runs(project, top1_pct=99.0, top1_ci95_pct=[98.0, 100.0])
+
+
+def keep_the_interval_of_a_forged_metric(project: Project) -> None:
+    _without_runs(project, top1_pct=100.0)
+
+
+def leave_out_failed_videos_without_runs(project: Project) -> None:
+    _without_runs(project, n_expected=40)
+
+
+def forge_a_cell_without_runs(project: Project) -> None:
+    _without_runs(project)
+    path = project.work.reports / "tables" / "cells.json"
+    value = read_json(path)
+    value["cells"]["tdn-iclr2021/1d/tsn/top1"]["measured"] = 99.0
+    write_json(path, value)

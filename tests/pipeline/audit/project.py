@@ -78,7 +78,8 @@ class Project:
         harness.execute(self.work, stage, key)
 
     def _again(self, item: dict[str, Any]) -> dict[str, Any]:
-        return describe(self.work, item["role"], self.root / item["path"])
+        path = self.root / item["path"]
+        return describe(self.work, item["role"], path) if path.exists() else item
 
     def make(self, *stages: str) -> None:
         """Run stages that exist once, as `tdn STAGE` does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,12 @@ from pipeline.audit import (
     level1_hashes,
     level1_sources,
     level1_stores,
+    level2_absent,
     level2_figures,
     level2_predictions,
     level2_recompute,
 )
-from pipeline.audit.context import Context, Plans, Tools, open_context
+from pipeline.audit.context import Context, Plans, open_context
 from pipeline.audit.links import Level, Link, Status
 from pipeline.core.digest_cache import DigestCache, stamp
 from pipeline.core.files import sha256_file
@@ -85,6 +87,13 @@ COUNTED = {
     forge.lower_a_rows_parameters: (COSTS, f"{forge.ROW}.params"),
     forge.claim_anothers_cost: (COSTS, "claims"),
 }
+METRICS = f"reports/mini/metrics/{forge.ROW}.json"
+ABSENT = {
+    forge.invent_a_percentage_without_runs: (METRICS, "99.0 is no share of 28 videos"),
+    forge.keep_the_interval_of_a_forged_metric: (METRICS, "is outside its interval"),
+    forge.leave_out_failed_videos_without_runs: (METRICS, "are not all"),
+    forge.forge_a_cell_without_runs: ("reports/mini/tables/cells.json", "top1 is 99.0"),
+}
 DRAWN = {
     forge.forge_a_figures_number: (FIGURES, "numbers.final_loss"),
     forge.forge_a_caption: (FIGURES, "caption"),
@@ -99,6 +108,16 @@ def check_data(context: Context) -> Iterator[Link]:
     yield from level1_stores.check(context)
 
 
+def check_again(context: Context) -> Iterator[Link]:
+    context.cached = True  # networks that this code has counted are not counted once more
+    yield from level2_recompute.check(context)
+
+
+def check_absent(context: Context) -> Iterator[Link]:
+    for run in context.runs():
+        yield from level2_absent.check(context, run)
+
+
 def check_figures(context: Context) -> Iterator[Link]:
     yield from level2_figures.check(context, Level.RECOMPUTE)
 
@@ -107,7 +126,8 @@ def cases() -> list[object]:
     tables: list[tuple[Checked, dict[Forgery, tuple[str, str]]]] = [
         (check_data, DATA),
         (level2_predictions.check, TESTED),
-        (level2_recompute.check, COUNTED),
+        (check_again, COUNTED),
+        (check_absent, ABSENT),
         (check_figures, DRAWN),
     ]
     return [
@@ -117,16 +137,10 @@ def cases() -> list[object]:
     ]
 
 
-@pytest.fixture(scope="module")
-def plans(pristine: Project) -> Plans:
-    """Of the manifests, which nobody forges here: resolved once."""
-    return audit_results.tools(pristine.work).plans(pristine.work)
-
-
 def context_of(project: Project, plans: Plans) -> Context:
     tools = audit_results.tools(project.work)
-    given = Tools(**{**tools.__dict__, "plans": lambda _: plans})
-    return open_context(project.work, given)
+    context = open_context(project.work, replace(tools, plans=lambda _: plans))
+    return context
 
 
 @pytest.mark.parametrize(("check", "forgery", "path", "detail"), cases())
