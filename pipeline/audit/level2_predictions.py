@@ -147,14 +147,14 @@ def _of_another_row(context: Context, seen: dict[str, tuple[Run, Kept]]) -> Iter
             weights[run.key] = {
                 made.files[name] for made in run.outputs for name in made.files if ".pt" in name
             }
-    for (name, (run, one)), (other, (_, two)) in combinations(sorted(seen.items()), 2):
-        pairs = [(a, b) for a in one.values() for b in two.values()]
-        same = any(_alike(a, b) for a, b in pairs)
-        shared = weights.get(run.key, set()) & weights.get(other.partition("/")[2], set())
+    for (run, one), (other, two) in combinations(seen.values(), 2):
+        same = any(_alike(a, b) for a in one.values() for b in two.values())
+        shared = weights.get(run.key, set()) & weights.get(other.key, set())
         if same or shared:
             what = "logits" if same else "weights"
-            wrong = [f"{name} and {other} have the same {what}: one of them is not its own"]
-            yield _link(context, run, run.outputs[0].path, wrong, "")
+            wrong = [f"{run.name} and {other.name} have the same {what}: one has not its own"]
+            for either in (run, other):
+                yield _link(context, either, either.outputs[0].path, wrong, "")
 
 
 def _alike(one: predictions.Predictions, two: predictions.Predictions) -> bool:

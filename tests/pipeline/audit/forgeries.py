@@ -106,7 +106,8 @@ def fail_a_video_in_the_index(project: Project) -> None:
 def fail_a_video_in_its_shard_too(project: Project) -> None:
     """Its blob stays where it was."""
     fail_a_video_in_the_index(project)
-    failed = next(v for v in read_index(project.work.frames("ssv1")).videos if not v.usable)
+    videos = read_index(project.work.frames("ssv1")).videos
+    failed = next(video for video in videos if video.status == "error")
     for path in project.work.frames("ssv1").glob("shard-*.json"):
         value = read_json(path)
         for video in value["videos"]:
@@ -194,9 +195,9 @@ def edit_the_summary(project: Project) -> None:
 # Predictions
 
 
-def predict(project: Project, row: str = ROW, **fields: Any) -> None:
-    """Replace fields of a row's predictions, and write them as `predict` does."""
-    path = project.work.run(row) / "predict" / "center_1x1.parquet"
+def predict(project: Project, **fields: Any) -> None:
+    """Replace fields of the row's predictions, and write them as `predict` does."""
+    path = project.work.run(ROW) / "predict" / "center_1x1.parquet"
     found = predictions.read(path)
     predictions.write(path, Found(**{**found.__dict__, **fields}))
 
