@@ -9,11 +9,8 @@ and store are replayed alone.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil, comb
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,14 @@ from pipeline.audit import level2_figures
 from pipeline.audit.context import Context
 from pipeline.audit.level0_records import environment
 from pipeline.audit.links import Level, Link, Status, some
+from pipeline.audit.replay_sample import FORGED, Row, Sample, draw
 from pipeline.audit.shadow import link_in, shadow_of
-from pipeline.core.errors import TdnError, UsageError, stage_command
+from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.lineage.evidence import Run
 from pipeline.lineage.records import observe
-from pipeline.schema.plan_models import PredictPlan, parse_plan
 from pipeline.schema.status import USABLE
 from pipeline.scores import predictions
 from pipeline.store.index import FrameIndex, read_index, write_index, write_rows
@@ -48,50 +45,6 @@ BFLOAT16_TOLERANCE = 2e-2
 # layer's maps moves small logits by as much as large ones. Computed in another order (convolutions
 # with and without their batch normalisation folded in), logits of three untrained ResNet-50s moved
 # by 0.7 to 1.0 % of the largest on a processor. The sample is a smaller batch than the row's was.
-
-_FORGED = (1, 5, 20)
-"""Sizes of forgeries whose chance to be missed is told."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """How many of a row's test videos are replayed: a count, or a share of them."""
-
-    count: int = 4
-    share: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Sample:
-        """'4' or '5%'; UsageError for anything else."""
-        try:
-            if text.endswith("%"):
-                share = float(text[:-1]) / 100
-                if 0 < share <= 1:
-                    return cls(share=share)
-            elif int(text) > 0:
-                return cls(int(text))
-        except ValueError:
-            pass
-        raise UsageError(
-            f"'{text}' is no sample", do="give a number of videos (`--sample 8`) or a share (5%)"
-        )
-
-    def of(self, total: int) -> int:
-        """How many of `total` videos."""
-        return min(total, self.count if self.share is None else ceil(self.share * total))
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row that can be replayed here: its run, plan and store, and the videos drawn for it."""
-
-    run: Run
-    plan: PredictPlan
-    index: FrameIndex
-    videos: frozenset[str]
-    total: int
-    missed: tuple[float, ...]
-    """How likely a forgery of each size of `_FORGED` has none of its videos in the sample."""
 
 
 def check(context: Context, sample: Sample, seed: int) -> Iterator[Link]:
@@ -136,44 +89,6 @@ def _absent(context: Context, run: Run) -> Link | None:
     return None
 
 
-def draw(context: Context, run: Run, sample: Sample, seed: int) -> Row:
-    """The videos of a row's split that are replayed, without replacement, stratum by stratum."""
-    plan = parse_plan("predict", context.params(run), where=run.path)
-    assert isinstance(plan, PredictPlan)
-    store = context.work.store(plan.data.name, plan.data.input)
-    index = read_index(store)
-    strata: dict[str, list[str]] = {}
-    right = _answers(context, plan)
-    for video in index.split(plan.split):
-        answer = right.get(video.video_id, "not among the predictions")
-        strata.setdefault(answer if video.usable else "failed", []).append(video.video_id)
-    total = sum(map(len, strata.values()))
-    chance = random.Random(f"{seed} {run.name}")
-    drawn: set[str] = set()
-    missed = [0.0] * len(_FORGED)
-    for _, videos in sorted(strata.items()):
-        few = min(len(videos), max(1, round(sample.of(total) * len(videos) / total)))
-        drawn.update(chance.sample(sorted(videos), few))
-        # The forger chooses the stratum: what is told is the largest of their chances.
-        missed = [max(m, miss(len(videos), few, k)) for m, k in zip(missed, _FORGED, strict=True)]
-    return Row(run, plan, index, frozenset(drawn), total, tuple(missed))
-
-
-def miss(total: int, drawn: int, forged: int) -> float:
-    """The chance that `drawn` of `total` videos have none of `forged` among them (hypergeometric);
-    0 where there are not that many to forge."""
-    return comb(total - forged, drawn) / comb(total, drawn) if forged <= total else 0.0
-
-
-def _answers(context: Context, plan: PredictPlan) -> dict[str, str]:
-    """'right' or 'wrong' for each scored video under the row's first protocol."""
-    first = next(iter(plan.protocols))
-    found = predictions.read(context.work.run(plan.row) / "predict" / f"{first}.parquet")
-    answers = found.logits.argmax(axis=1).tolist()
-    ids = zip(found.video_ids, found.labels, answers, strict=True)
-    return {video: "right" if answer in labels else "wrong" for video, labels, answer in ids}
-
-
 def _makers(context: Context, run: Run) -> Iterator[str]:
     """The runs that made the store of a row, and the frames that its flow is of."""
     for read in run.inputs:
@@ -188,8 +103,8 @@ def _told(context: Context, rows: list[Row], predicted: int, seed: int) -> Link:
     drawn, total = sum(len(row.videos) for row in rows), sum(row.total for row in rows)
     detail = f"seed {seed}: {drawn} of {total} test videos of {len(rows)} of {predicted} rows"
     if rows:
-        worst = [max(row.missed[i] for row in rows) for i in range(len(_FORGED))]
-        words = [f"{k} videos {100 * m:.3g} %" for k, m in zip(_FORGED, worst, strict=True)]
+        worst = [max(row.missed[i] for row in rows) for i in range(len(FORGED))]
+        words = [f"{k} videos {100 * m:.3g} %" for k, m in zip(FORGED, worst, strict=True)]
         detail += f"; a forgery of one row is missed with a chance of at most: {', '.join(words)}"
     status = Status.OK if len(rows) == predicted else Status.UNAVAILABLE
     path = context.work.relative(context.work.run("x").parent)

@@ -11,8 +11,8 @@ from pipeline.audit import level1_hashes as hashing
 from pipeline.audit import level2_recompute as recompute
 from pipeline.audit import level3_replay as replay
 from pipeline.audit.context import Context, Tools, open_context
-from pipeline.audit.level3_replay import Sample
 from pipeline.audit.links import Level, Link, Status, counts, limits, worst, worst_of
+from pipeline.audit.replay_sample import Sample
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root

@@ -64,7 +64,7 @@ def audit(
     the level looks at is not on this machine). Changes nothing. With --cell or --table only what
     that comes from is checked.
     """
-    from pipeline.audit.level3_replay import Sample
+    from pipeline.audit.replay_sample import Sample
     from stages.commands import audit_results
 
     cached = level is None

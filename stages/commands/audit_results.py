@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit.context import Context, Plans, Tools, open_context
-from pipeline.audit.level3_replay import Sample
 from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
+from pipeline.audit.replay_sample import Sample
 from pipeline.audit.run_levels import Result, audit, find
 from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons

@@ -12,8 +12,8 @@ import torch
 
 from pipeline.audit import level3_replay as replay
 from pipeline.audit.context import Plans
-from pipeline.audit.level3_replay import Sample
 from pipeline.audit.links import Link, Status
+from pipeline.audit.replay_sample import Sample, draw, miss
 from pipeline.core.errors import UsageError
 from pipeline.lineage.evidence import Run
 from tests.pipeline.audit import forgeries as forge
@@ -72,10 +72,10 @@ def test_answers_that_a_tolerance_lets_change_are_counted() -> None:
 
 
 def test_the_chance_to_miss_a_forgery_is_hypergeometric() -> None:
-    assert replay.miss(10, 5, 1) == 0.5
-    assert replay.miss(10, 3, 2) == pytest.approx(7 / 10 * 6 / 9)
-    assert replay.miss(10, 10, 1) == 0
-    assert replay.miss(4, 1, 5) == 0, "there are no five videos"
+    assert miss(10, 5, 1) == 0.5
+    assert miss(10, 3, 2) == pytest.approx(7 / 10 * 6 / 9)
+    assert miss(10, 10, 1) == 0
+    assert miss(4, 1, 5) == 0, "there are no five videos"
 
 
 def test_a_sample_is_a_count_or_a_share() -> None:
@@ -151,7 +151,7 @@ def test_honest_rows_replay_and_what_was_drawn_is_said(project: Project, plans: 
     links = replayed(project, plans, Sample(4), seed=5)
     assert broken(links) == []
     (told,) = (link.detail for link in links if link.source == "sample")
-    assert told.startswith("seed 5: 4 of 28 test videos of 1 of 1 rows; a forgery of one row is")
+    assert told.startswith("seed 5: 5 of 28 test videos of 1 of 1 rows; a forgery of one row is")
     assert "1 videos 8" in told, "four of 25 videos that the row got wrong are few"
 
 
@@ -162,10 +162,10 @@ def test_the_sample_has_failed_and_wrong_videos_and_follows_the_seed(
     forge.fail_a_video_in_the_index(project)
     context = context_of(project, plans)
     run = context.evidence.runs[f"predict/{forge.ROW}"]
-    drawn = [replay.draw(context, run, Sample(4), seed).videos for seed in (1, 1, 2)]
+    drawn = [draw(context, run, Sample(4), seed).videos for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
-    failed = {video.video_id for video in replay.draw(context, run, Sample(4), 1).index.videos
-              if not video.usable}  # fmt: skip
+    videos = draw(context, run, Sample(4), 1).index.videos
+    failed = {video.video_id for video in videos if video.status == "error"}
     assert failed, "one failed"
     assert all(failed <= videos for videos in drawn)
 
