@@ -9,8 +9,28 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from pipeline.core.errors import ManifestError
 from pipeline.lineage.evidence import Run
-from pipeline.schema.base import read_yaml
+
+_NESTING = (b"[[", b"{{", b"[\n", b"{\n", b"- - -")
+_LONGEST = 4096
+
+
+class _Loader(yaml.CSafeLoader):
+    """A lock has thousands of lines. Refuses a key that is there twice."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    pairs = loader.construct_pairs(node, deep=True)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise yaml.constructor.ConstructorError(None, None, "a key is written twice")
+    return found
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,17 @@ class LockedStage:
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
     """The stages of a lock file by name; ManifestError when it is missing or does not parse."""
-    value = read_yaml(path)
+    place, do = path.name, "`make repro`, or restore it from git"
+    try:
+        text = path.read_bytes()
+        if any(mark in text for mark in _NESTING) or max(map(len, text.split(b"\n"))) > _LONGEST:
+            raise ValueError("DVC does not write such lines")  # libyaml dies of deep nesting
+        value = yaml.load(text, _Loader)
+    except FileNotFoundError:
+        raise ManifestError(f"there is no {path.name}", where=place, do=do) from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        what = f"not readable as YAML: {str(error).splitlines()[0]}"
+        raise ManifestError(what, where=place, do=do) from None
     stages = value.get("stages", {}) if isinstance(value, dict) else {}
     return {
         name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))

@@ -6,10 +6,12 @@ Reads no data; the manifests and the code are read to resolve the plans.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pipeline.audit import orphans, statements
+from pipeline.audit import orphans, signatures, statements
+from pipeline.audit.committed import auditor, changed_code, changed_manifests
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
@@ -22,11 +24,19 @@ from pipeline.lineage.evidence import Artefact, Run
 _COMPARED = ("verified", "differs")
 
 
-def check(context: Context, published: str | None = None) -> Iterator[Link]:
-    """Every link of level 0; `published` is a root digest that the evidence must have."""
+def check(
+    context: Context, published: Mapping[str, Any] | None = None, signers: Path | None = None
+) -> Iterator[Link]:
+    """Every link of level 0.
+
+    `published` is a root that the evidence must have (`root`, and what it covers where that is
+    known); `signers` a file of the keys that may have signed, as of `ssh-keygen`.
+    """
     yield from _foundations(context)
     for run in context.runs():
         yield from _run(context, run)
+    if context.scope is None:
+        yield from _leftovers(context)
     yield from _unrecorded(context)
     yield from _definitions(context)
     yield from _code(context)
@@ -37,6 +47,7 @@ def check(context: Context, published: str | None = None) -> Iterator[Link]:
         yield from orphans.check(context)
         yield from statements.check(context)
     yield _root(context, published)
+    yield from signatures.check(context, signers)
 
 
 def _foundations(context: Context) -> Iterator[Link]:
@@ -65,6 +76,7 @@ def _run(context: Context, run: Run) -> Iterator[Link]:
     if not run.plan:
         return
     yield from _planned(context, run, source)
+    yield from _materials(context, run, source)
     if not isinstance(context.lock, TdnError):
         yield _locked(context, run, find_stage(context.lock, run), source)
     for read in run.inputs:
@@ -77,17 +89,7 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
         return
     plan = context.plans.get(run.name)
     if plan is None:
-        kept = ", ".join(made.path for made in run.outputs)
-        yield Link(
-            Level.LOCK,
-            source,
-            "asked for by",
-            run.path,
-            Status.ORPHAN,
-            detail=f"no manifest asks for this run any more; it made {kept}",
-            do="remove the record and what it made, or put its manifest back",
-        )
-        return
+        return  # a stage that does not exist: `_materials` says so
     found = plan_changes(run.plan, plan, run.code)
     if _raw_only(found) and plan["params"].get("raw") is None:
         detail = "the raw data it was made from are not on this machine"
@@ -96,6 +98,75 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
     path, do = context.work.plan(run.stage, run.key), "`make repro`, or take the edit back"
     place = context.work.relative(path)
     yield checked(Level.LOCK, source, "planned by", place, found, Status.STALE_INPUT, do)
+
+
+def _materials(context: Context, run: Run, source: str) -> Iterator[Link]:
+    """Did the run read and make what its stage reads and makes, in these roles, and all of it?"""
+    files = context.files(run)
+    if files is None:
+        if (
+            run.stage in context.tools.stages
+        ):  # else its parameters are another version's: see above
+            return
+        wrong, late = [f"there is no stage called {run.stage}"], list[str]()
+    else:
+        optional, reads = files.optional, {item.role: item.path for item in run.inputs}
+        late = [
+            f"it was made without {path}, which is there now"
+            for role, path in files.inputs.items()
+            if role in optional and role not in reads and context.is_there(path)
+        ]
+        asked = {r: path for r, path in files.inputs.items() if r not in optional or r in reads}
+        wrong = _unlike(run.inputs, asked, "read") + _unlike(run.outputs, files.outputs, "made")
+    do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
+    status = Status.RECORD_TAMPERED if wrong else Status.STALE_INPUT
+    yield checked(Level.LOCK, source, "is made as", run.path, [*wrong, *late], status, do)
+
+
+def _unlike(items: Sequence[Artefact], asked: Mapping[str, str], verb: str) -> list[str]:
+    """In what a record's files are not the ones that the stage reads or makes."""
+    found = sorted((item.role, item.path) for item in items)
+    twice = {pair for pair in found if found.count(pair) > 1}
+    other = [pair for pair in found if asked.get(pair[0]) != pair[1]]
+    absent = asked.items() - set(found)
+    return (
+        [
+            f"it says that it {verb} {path} as '{role}', which its stage does not"
+            for role, path in other
+        ]
+        + [f"it does not say that it {verb} {path} ('{role}')" for role, path in sorted(absent)]
+        + [f"it says twice that it {verb} {path}" for _, path in sorted(twice)]
+    )
+
+
+def _leftovers(context: Context) -> Iterator[Link]:
+    """Runs of rows or data sets that are gone, by key: no evidence of anything, and no harm."""
+    found: dict[str, list[Run]] = {}
+    for name, run in context.evidence.runs.items():
+        if not context.is_leftover(name):
+            continue
+        owners = {item.path: context.product_of(item.path) for item in run.outputs}
+        taken = [f"it says that it made {path}, which {n} makes" for path, n in owners.items() if n]
+        if taken or run.problem:
+            wrong = [*taken, *([run.problem] if run.problem else [])]
+            do = "remove it: no manifest asks for this run"
+            yield checked(
+                Level.LOCK, f"record:{name}", "is", run.path, wrong, Status.RECORD_TAMPERED, do
+            )
+        else:
+            found.setdefault(run.key, []).append(run)
+    for key, runs in found.items():
+        records = [f"{run.path[: -len('.json')]}*" for run in runs]
+        made = [item.path for run in runs for item in run.outputs]
+        yield Link(
+            Level.LOCK,
+            "leftovers",
+            "keep",
+            runs[0].path,
+            Status.LEFTOVER,
+            detail=f"no manifest asks for {', '.join(run.name for run in runs)} any more",
+            do=f"if {key} shall not come back: `rm -r {' '.join([*records, *made])}`",
+        )
 
 
 def _raw_only(found: list[str]) -> bool:
@@ -127,7 +198,7 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     """Did the run see what the maker of its input wrote?"""
     made = context.evidence.made(read.path)
     if made is None:
-        if _is_made(context, read.path):
+        if context.product_of(read.path) is not None:
             yield Link(
                 Level.LOCK,
                 source,
@@ -152,34 +223,25 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     )
 
 
-def _is_made(context: Context, path: str) -> bool:
-    """Whether some stage makes files at this place; the rest are given: manifests, raw data."""
-    work = context.work
-    made = [work.data / name for name in ("sources", "frames", "flow", "decoded")]
-    places = [work.relative(place) for place in (*made, work.run("x").parent)]
-    return any(path.startswith(f"{place}/") for place in places)
-
-
 def _unrecorded(context: Context) -> Iterator[Link]:
-    """Runs that `dvc.lock` knows and the manifests ask for, without a record."""
-    if isinstance(context.plans, TdnError) or isinstance(context.lock, TdnError):
-        return
-    for name in context.plans:
-        stage, _, key = name.partition("/")
-        outside = context.scope is not None and name not in context.scope
-        if name in context.evidence.runs or outside:
+    """Runs that are asked for and have no record; unavailable where nothing knows of them."""
+    plans = {} if isinstance(context.plans, TdnError) else context.plans
+    lock = {} if isinstance(context.lock, TdnError) else context.lock
+    for name in plans:
+        if name in context.evidence.runs or not (context.scope is None or name in context.scope):
             continue
-        if f"{stage}@{key}" in context.lock or (key == "all" and stage in context.lock):
-            path = context.work.relative(context.work.record(stage, key))
-            yield Link(
-                Level.LOCK,
-                f"record:{name}",
-                "is",
-                path,
-                Status.UNRECORDED,
-                detail="dvc.lock knows this run and there is no record of it",
-                do=f"restore the record from git, or run {stage_command(stage, key)} again",
-            )
+        stage, _, key = name.partition("/")
+        made = [path for path, maker in context.products.items() if maker == name]
+        here = [path for path in made if context.place(path).exists()]
+        path = context.work.relative(context.work.record(stage, key))
+        status, do = Status.UNRECORDED, f"restore it from git, or run {stage_command(stage, key)}"
+        if f"{stage}@{key}" in lock or (key == "all" and stage in lock):
+            detail = "dvc.lock knows this run and there is no record of it"
+        elif here:
+            detail = f"there is no record of the run that made {some(here)}"
+        else:
+            detail, status, do = "it never ran here", Status.UNAVAILABLE, "`make repro`"
+        yield Link(Level.LOCK, f"record:{name}", "is", path, status, detail=detail, do=do)
 
 
 def _definitions(context: Context) -> Iterator[Link]:
@@ -195,25 +257,32 @@ def _definitions(context: Context) -> Iterator[Link]:
 
 
 def _code(context: Context) -> Iterator[Link]:
-    """Modules that a run used and that no commit holds."""
-    if context.uncommitted is None:
-        detail = "no git here: cannot say whether the code is in a commit"
+    """Code of runs and of this audit, and manifests, that no commit holds."""
+    if context.commit is None:
+        detail = "no git here: cannot say whether code and manifests are in a commit"
         yield Link(Level.LOCK, "code", "committed", ".git", Status.UNAVAILABLE, detail=detail)
         return
-    users: dict[str, list[str]] = {}
-    for run in context.runs():
-        for name in sorted(context.uncommitted & run.code.keys()):
-            users.setdefault(name, []).append(run.name)
-    for name, runs in users.items():
+    beside = {path for run in context.runs() for path in run.code if not path.endswith(".py")}
+    _, own = auditor(context.work.root)
+    for path, labels in changed_code(context.commit, beside).items():
+        users = [r.name for r in context.runs() if labels & {*map(_plain, r.code.get(path, ()))}]
+        users += ["this audit itself"] if path in own else []
+        if users:
+            shown = f"{some(sorted(labels))}: in no commit, and used by {some(users)}"
+            do = "commit it; what it ran need not run again"
+            yield Link(
+                Level.LOCK, "code", "committed", path, Status.DIRTY_CODE, detail=shown, do=do
+            )
+    for path in changed_manifests(context.commit):
+        detail, do = "what it says is in no commit", "commit it, or take the edit back"
         yield Link(
-            Level.LOCK,
-            "code",
-            "committed",
-            name,
-            Status.DIRTY_CODE,
-            detail=f"in no commit, and used by {some(runs)}",
-            do="commit it; what it ran need not run again",
+            Level.LOCK, "manifests", "committed", path, Status.DIRTY_CODE, detail=detail, do=do
         )
+
+
+def _plain(label: str) -> str:
+    """A definition's own label, without what `code_digest` adds where a name is there twice."""
+    return label.partition(" →")[0].rstrip("'")
 
 
 def _environments(context: Context) -> Iterator[Link]:
@@ -255,6 +324,8 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     wrong = []
     for item in cell["lineage"]["sources"]:
         made = context.evidence.made(item["path"])
+        if made is not None and context.is_leftover(context.evidence.maker(item["path"]) or ""):
+            wrong.append(f"no manifest asks for the run that made {item['path']}")
         if made is None:
             # Measured outside the graph: a time, say.
             place = context.place(item["path"])
@@ -274,8 +345,8 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     return checked(Level.LOCK, source, "measured from", path, wrong, Status.STALE_INPUT, do)
 
 
-def _root(context: Context, published: str | None) -> Link:
-    """Is the root digest what the records give, and the one that was published?"""
+def _root(context: Context, published: Mapping[str, Any] | None) -> Link:
+    """Is the root digest what the records give, and is it, or that of all results, published?"""
     path = context.work.relative(root.root_path(context.work))
     stated = root.read_root(context.work)
     if stated is None:
@@ -287,9 +358,13 @@ def _root(context: Context, published: str | None) -> Link:
     if stated["root"] != actual:
         do = "make the tables again: `make repro`"
         words = root.differences(stated, found) or ["what it says it covers was edited"]
-    if published not in (None, actual):
-        words.append(f"published {published}")
-    declared = published or stated["root"]
+    declared = stated["root"]
+    if published is not None:
+        declared = published["root"]
+        if declared not in (actual, context.everything["root"]):
+            now = root.compute(context.evidence, published.get("reads", []))
+            others = root.differences(published, now) if "reads" in published else []
+            words.append(f"published {declared}" + (f": other {some(others)}" if others else ""))
     return checked(
         Level.LOCK, "root", "covers", path, words, Status.ROOT_MISMATCH, do, declared, actual
     )

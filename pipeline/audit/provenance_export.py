@@ -9,15 +9,21 @@ lines shorter and need two more packages.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.audit.committed import auditor
 from pipeline.audit.context import Context
+from pipeline.audit.run_levels import Result
 from pipeline.core.files import sha256_json
 from pipeline.lineage.evidence import Artefact, Run
 from pipeline.lineage.root import read_root
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
+STATEMENT = "https://in-toto.io/Statement/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+VERIFICATION_SUMMARY = "https://slsa.dev/verification_summary/v1"
 
 
 def ro_crate(context: Context) -> dict[str, Any]:
@@ -87,6 +93,44 @@ def prov(context: Context) -> dict[str, Any]:
     }
 
 
+def statements(result: Result) -> list[dict[str, Any]]:
+    """What an audit found, in in-toto's words: a test result and a verification summary.
+
+    Subjects are the files that a reader sees; tests are the cells with a number of ours.
+    """
+    context, verdict = result.context, result.verdict
+    shown = [m for run in context.runs() if run.stage in _SHOWN for m in run.outputs]
+    files = {f"{m.path}/{name}": d for m in shown for name, d in m.files.items()}
+    files |= {m.path: m.sha256 for m in shown if not m.files}
+    subject = [{"name": name, "digest": {"sha256": d}} for name, d in sorted(files.items())]
+    digest, _ = auditor(context.work.root)
+    policy = {"name": f"tdn audit, level {int(result.level)}", "digest": {"sha256": digest}}
+    root = {"name": "root of all results", "digest": {"sha256": context.everything["root"]}}
+    commit = context.commit
+    code = [{"name": "code and manifests", "digest": {"gitCommit": commit.name}}] if commit else []
+    tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
+    for cell, status in result.cells.items():
+        good = {"ok": "passedTests", "unavailable": "warnedTests"}
+        tests[good.get(status.value, "failedTests")].append(cell)
+    test: dict[str, Any] = {"result": _RESULTS[verdict], "configuration": [policy, root, *code]}
+    summary = {
+        "verifier": {"id": "urn:tdn-bench:audit", "version": {"tdn": digest}},
+        "timeVerified": datetime.now(UTC).isoformat(timespec="seconds"),
+        "resourceUri": f"urn:tdn-bench:{context.work.profile}:{context.everything['root']}",
+        "policy": {"uri": f"urn:tdn-bench:audit:level{int(result.level)}", **policy},
+        "inputAttestations": [{"digest": root["digest"]}],
+        "verificationResult": "PASSED" if verdict == "clean" else "FAILED",
+        "verifiedLevels": [f"TDN_AUDIT_LEVEL_{int(result.level)}"] if verdict == "clean" else [],
+    }
+    predicates = ((TEST_RESULT, test | tests), (VERIFICATION_SUMMARY, summary))
+    return [
+        {"_type": STATEMENT, "subject": subject, "predicateType": kind, "predicate": predicate}
+        for kind, predicate in predicates
+    ]
+
+
+_SHOWN = ("cost", "tables", "figures", "report")
+_RESULTS = {"clean": "PASSED", "incomplete": "WARNED", "broken": "FAILED"}
 _TIMES = {"start": "started", "end": "ended"}
 
 FORMS: dict[str, Callable[[Context], dict[str, Any]]] = {"ro-crate": ro_crate, "prov": prov}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def read_module(root: Path, name: str, path: Path) -> Module:
         ) from None
     place = path.relative_to(root).as_posix()
     bound: Bound = {}
-    for alias, target in _bound(tree, root):
+    walks = [list(ast.walk(node)) for node in tree.body]
+    for alias, target in _bound(chain.from_iterable(walks), root):
         if bound.setdefault(alias, target) != target:
             raise UsageError(
                 f"two imports bind '{alias}' to different things",
@@ -78,9 +80,11 @@ def read_module(root: Path, name: str, path: Path) -> Module:
                 do="give one of them another name: which code runs is told by names",
             )
     data = _data(path.parent)
-    found = [d for node in tree.body for d in _definitions(node, bound, data, root)]
+    found = [d for nodes in walks for d in _definitions(nodes, bound, data, root)]
     definitions = _numbered(found)
-    top = {m for node in tree.body for m in _imported(node, root)}
+    # A function imports none of ours before it runs.
+    run = (n for n in walks if not isinstance(n[0], ast.FunctionDef | ast.AsyncFunctionDef))
+    top = _imports_within(chain.from_iterable(run), root)
     return Module(place, tuple(definitions), bound, tuple(sorted(top)))
 
 
@@ -93,8 +97,8 @@ def _numbered(definitions: list[Definition]) -> list[Definition]:
     return definitions
 
 
-def _bound(tree: ast.Module, root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    for node in ast.walk(tree):
+def _bound(nodes: Iterable[ast.AST], root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    for node in nodes:
         if not isinstance(node, ast.ImportFrom) or not _ours(node):
             continue
         for alias in node.names:
@@ -108,16 +112,9 @@ def _ours(node: ast.AST) -> bool:
     return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in PACKAGES
 
 
-def _imported(node: ast.AST, root: Path) -> set[str]:
-    """Our modules that a statement imports itself; of a definition, none before it runs."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return set()
-    return _imports_within(node, root)
-
-
-def _imports_within(node: ast.AST, root: Path) -> set[str]:
+def _imports_within(nodes: Iterable[ast.AST], root: Path) -> set[str]:
     found: set[str] = set()
-    for inner in ast.walk(node):
+    for inner in nodes:
         if isinstance(inner, ast.ImportFrom) and _ours(inner):
             base = str(inner.module)
             found.add(base)
@@ -128,8 +125,10 @@ def _imports_within(node: ast.AST, root: Path) -> set[str]:
 
 
 def _definitions(
-    statement: ast.stmt, bound: Bound, data: Mapping[str, Path], root: Path
+    nodes: list[Any], bound: Bound, data: Mapping[str, Path], root: Path
 ) -> Iterator[Definition]:
+    """The definitions of the statement that is the first of `nodes`, with all that is in it."""
+    statement = nodes[0]
     if _silent(statement) or (isinstance(statement, ast.ImportFrom) and _ours(statement)):
         return
     if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -144,10 +143,26 @@ def _definitions(
     names = tuple(_names(statement))
     if REGISTRY in names and isinstance(statement, ast.AnnAssign):
         statement.value = None
-    text = "".join(_text(statement, bound))
-    refs = tuple(_refs(statement, bound))
-    inner = tuple(sorted(_imports_within(statement, root)))
-    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(statement, data, root)))
+        nodes = list(ast.walk(statement))
+    text = _text(statement, bound)
+    refs = tuple(_refs(nodes, bound))
+    inner = tuple(sorted(_imports_within(nodes, root)))
+    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(nodes, data, root)))
+
+
+def definition_texts(source: bytes) -> dict[str, str]:
+    """What counts of each top-level statement of a module, by the label of its definition.
+
+    SyntaxError or ValueError for what is not Python.
+    """
+    found: dict[str, str] = {}
+    for statement in ast.parse(source).body:
+        if not _silent(statement) and not _ours(statement):
+            label = next(_names(statement), "(on import)")
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                label = statement.names[0].asname or statement.names[0].name.partition(".")[0]
+            found[label] = found.get(label, "") + _text(statement, {})
+    return found
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
@@ -168,41 +183,48 @@ def _silent(node: ast.AST) -> bool:
     return isinstance(node, ast.Pass)
 
 
-def _text(node: Any, bound: Bound, *, raised: bool = False) -> Iterator[str]:
+def _text(node: ast.AST, bound: Bound) -> str:
     """A syntax tree as text: the same in every interpreter, under every name of an import.
 
-    Strings of what is `raised` are left out: an error's words change no result.
+    Strings of what is raised are left out: an error's words change no result.
     """
-    raised = raised or isinstance(node, ast.Raise)
-    if raised and isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield "str"
-    elif raised and isinstance(node, ast.JoinedStr):
-        yield "str"
+    parts: list[str] = []
+    _write(node, bound, parts.append, False)
+    return "".join(parts)
+
+
+def _write(node: Any, bound: Bound, put: Callable[[str], None], raised: bool) -> None:
+    kind = type(node)
+    raised = raised or kind is ast.Raise
+    if raised and kind is ast.Constant and isinstance(node.value, str):
+        put("str")
+    elif raised and kind is ast.JoinedStr:
+        put("str")
         parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
-        yield from _text(parts, bound, raised=True)
-    elif _of_module(node, bound):  # module.name is just name
-        yield f"Name({node.attr})"
-    elif isinstance(node, ast.Name):
-        yield f"Name({bound.get(node.id, ('', node.id))[1] or node.id})"
-    elif isinstance(node, ast.Constant):
-        yield f"{type(node.value).__name__}({node.value!r})"
+        _write(parts, bound, put, True)
+    elif kind is ast.Attribute and _of_module(node, bound):  # module.name is just name
+        put(f"Name({node.attr})")
+    elif kind is ast.Name:
+        put(f"Name({bound.get(node.id, ('', node.id))[1] or node.id})")
+    elif kind is ast.Constant:
+        put(f"{type(node.value).__name__}({node.value!r})")
     elif isinstance(node, ast.AST):
-        yield f"{type(node).__name__}("
+        put(f"{kind.__name__}(")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
             if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
-                yield f"{name}="
-                yield from _text(value, bound, raised=raised)
-        yield ")"
-    elif isinstance(node, list):
-        yield "["
+                put(f"{name}=")
+                _write(value, bound, put, raised)
+        put(")")
+    elif kind is list:
+        put("[")
         for item in node:
             if not _silent(item) and not _ours(item):
-                yield from _text(item, bound, raised=raised)
-                yield ","
-        yield "]"
+                _write(item, bound, put, raised)
+                put(",")
+        put("]")
     else:
-        yield repr(node)
+        put(repr(node))
 
 
 def _of_module(node: Any, bound: Bound) -> bool:
@@ -214,10 +236,10 @@ def _of_module(node: Any, bound: Bound) -> bool:
     )
 
 
-def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
+def _refs(nodes: Iterable[ast.AST], bound: Bound) -> Iterator[tuple[str, str | None]]:
     inside: set[ast.AST] = set()
     node: Any
-    for node in ast.walk(statement):
+    for node in nodes:
         if _of_module(node, bound):
             inside.add(node.value)
             yield node.value.id, node.attr
@@ -227,9 +249,11 @@ def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
             yield str(node.value), None
 
 
-def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterator[tuple[str, str]]:
+def _beside(
+    nodes: Iterable[ast.AST], data: Mapping[str, Path], root: Path
+) -> Iterator[tuple[str, str]]:
     """The files beside the module that a statement names: templates, style sheets."""
-    for node in ast.walk(statement):
+    for node in nodes if data else ():
         if isinstance(node, ast.Constant) and str(node.value) in data:
             place = data[str(node.value)]
             files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]

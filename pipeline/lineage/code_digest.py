@@ -41,6 +41,7 @@ class Code:
         self._root = root
         self._modules: dict[str, Module | None] = {}
         self._found: dict[tuple[str, ...], Parts] = {}
+        self._named: dict[str, dict[str, list[Place]]] = {}
 
     def reached(self, roots: Iterable[str]) -> Parts:
         """The definitions that `roots` ("module:name") can run, by file.
@@ -75,7 +76,12 @@ class Code:
         found = self.module(module)
         if found is None:
             return []
-        own = [(module, n) for n, item in enumerate(found.definitions) if name in item.names]
+        if module not in self._named:
+            self._named[module] = {}
+            for n, item in enumerate(found.definitions):
+                for defined in dict.fromkeys(item.names):
+                    self._named[module].setdefault(defined, []).append((module, n))
+        own = self._named[module].get(name, [])
         if own or name not in found.bound:
             return own
         home, attribute = found.bound[name]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,6 +102,8 @@ def mcnemar_exact(first_only: int, second_only: int) -> float:
     n_discordant = first_only + second_only
     if n_discordant == 0:
         return 1.0
+    from scipy.stats import binom  # takes seconds, and an audit that looks at records needs none
+
     tail = binom.cdf(min(first_only, second_only), n_discordant, 0.5)
     return float(min(1.0, 2.0 * tail))
 

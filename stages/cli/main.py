@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from stages.cli import (
     bench_commands,
     check_commands,
     data_commands,
+    isolated,
     result_commands,
     row_commands,
 )
@@ -68,6 +70,12 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line. A TdnError becomes a message and its exit code; a mistake of ours
     becomes a message that names a file with the traceback, and CRASH_EXIT."""
+    if sys.argv[1:2] == ["audit"]:
+        isolated.restart()
+    for stream in (sys.stdout, sys.stderr):
+        # An ASCII terminal, or a name that is not UTF-8, must not stop a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
