@@ -13,7 +13,7 @@ from pipeline.schema.plan_models import ScorePlan
 from pipeline.schema.protocols import Aggregate
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
-from pipeline.scores.scoring import score_videos, summarise
+from pipeline.scores.scoring import incomplete, score_videos, summarise
 
 
 def run(work: Workspace, key: str, plan: ScorePlan) -> None:
@@ -98,6 +98,6 @@ def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, s
         if found["n_scored"] == 0:
             return "not-run", f"{name}: none of {found['n_expected']} videos could be scored"
     for name, found in protocols.items():
-        if found["n_failed"]:
-            return "partial", f"{name}: {found['n_failed']} of {found['n_expected']} videos failed"
+        if why := incomplete(found):
+            return "partial" if found["n_failed"] else "ok", f"{name}: {why}"
     return "ok", ""

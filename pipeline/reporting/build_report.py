@@ -86,8 +86,7 @@ def _runs(
 
 
 def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
-    """What became of the listed videos: `splits` (listed, usable, failed), `statuses`, `reason`.
-
+    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`;
     `reason` says why there are no frames.
     """
     path = work.decoded(dataset)
@@ -97,7 +96,7 @@ def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
     if about["status"] != "ok":
         return {"splits": [], "statuses": [], "reason": about["reason"]}
     splits = [
-        {"name": name, **found, "failed": found["listed"] - found["usable"]}
+        {"name": name, "partial": 0, **found, "failed": found["listed"] - found["usable"]}
         for name, found in about["splits"].items()
     ]
     statuses = [f"{count} {status}" for status, count in sorted(about["counts"].items())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,8 @@ from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column, Layout
 
 SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high")
+COUNTS = ("n_failed", "n_partial")
+"""At a table's end: videos that could not be scored, and those scored on a part of their frames."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,19 @@ class Table:
                 )
                 notes.append(f"{what}: {printed}; {cell.reason}.")
         return tuple(notes)
+
+    def counts(self, row: str) -> dict[str, int | str]:
+        """COUNTS of the runs behind a row of the table, each run once; '' without a run.
+
+        A run evaluated under several protocols counts with the largest number.
+        """
+        cells = [self.cells[row, c] for c in self.layout.columns if (row, c) in self.cells]
+        counted = [cell for cell in cells if cell.n_failed is not None]
+        found: dict[str, int | str] = dict.fromkeys(COUNTS, "")
+        for name in COUNTS if counted else ():
+            ascending = sorted(counted, key=attrgetter(name))
+            found[name] = sum({c.lineage.run: getattr(c, name) for c in ascending}.values())
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """The table's frame and orderings; a row's `cells` are columns, found by their address."""
@@ -68,6 +84,7 @@ class Table:
                     "label": row.label,
                     "settings": dict(row.settings),
                     "cells": [c for c in layout.columns if (key, c) in self.cells],
+                    **self.counts(key),
                 }
                 for key, row in layout.rows.items()
             ],
@@ -141,19 +158,20 @@ def _names_any(layout: Layout, results: Results) -> bool:
 
 
 def frame(table: Table) -> pd.DataFrame:
-    """The table as text cells: row, label, settings, then `<column>_<suffix>` for SUFFIXES.
+    """The table as text cells: row, label, settings, then `<column>_<suffix>` for SUFFIXES, COUNTS.
 
     Claims are printed as the paper prints them, measurements with the column's decimals, and an
     empty string stands for nothing, so that every writer prints the same characters.
     """
-    records = []
+    records: list[dict[str, int | str]] = []
     for row_key, row in table.layout.rows.items():
-        record = {"row": row_key, "label": row.label}
+        record: dict[str, int | str] = {"row": row_key, "label": row.label}
         record |= {key: row.settings.get(key, "") for key in table.layout.settings}
         for name, column in table.layout.columns.items():
             cell = table.cells.get((row_key, name))
             texts = ("",) * len(SUFFIXES) if cell is None else _texts(cell, column.decimals)
             record |= {f"{name}_{s}": t for s, t in zip(SUFFIXES, texts, strict=True)}
+        record |= table.counts(row_key)
         records.append(record)
     return pd.DataFrame.from_records(records, columns=frame_columns(table.layout))
 
@@ -161,7 +179,7 @@ def frame(table: Table) -> pd.DataFrame:
 def frame_columns(layout: Layout) -> list[str]:
     """The frame's columns in order."""
     measured = [f"{name}_{suffix}" for name in layout.columns for suffix in SUFFIXES]
-    return ["row", "label", *layout.settings, *measured]
+    return ["row", "label", *layout.settings, *measured, *COUNTS]
 
 
 def _texts(cell: Cell, decimals: int) -> tuple[str, ...]:

@@ -84,6 +84,8 @@ class Measurement:
     smoke: bool = False
     n_expected: int | None = None
     n_scored: int | None = None
+    n_failed: int | None = None
+    n_partial: int | None = None
     machine: str = ""
     note: str = ""
     """Why it differs from the printed number, where it does and that is known."""
@@ -108,6 +110,9 @@ class Cell:
     ci_high: float | None
     n_expected: int | None
     n_scored: int | None
+    n_failed: int | None
+    n_partial: int | None
+    """Of those scored: of which only a part of the frames could be decoded."""
     smoke: bool
     status: Status
     reason: str
@@ -164,6 +169,8 @@ def make_cell(
         ci_high=high,
         n_expected=found.n_expected,
         n_scored=found.n_scored,
+        n_failed=found.n_failed,
+        n_partial=found.n_partial,
         smoke=found.smoke and column.measure.comes_from_runs,
         status=status,
         reason=reason,

@@ -93,7 +93,8 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         protocols[protocol] = {**summary, "views": sum(f["views"] for f in found)}
         if rule.rule == "pool_folds":
             protocols[protocol]["views"] = max(f["views"] for f in found)
-    failed = sum(found["n_failed"] for found in protocols.values())
+    failed = any(found["n_failed"] for found in protocols.values())
+    reasons = [f"{name}: {why}" for name, f in protocols.items() if (why := scoring.incomplete(f))]
     return {
         "row": key,
         "label": rule.label,
@@ -105,7 +106,7 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         "smoke": any(member["smoke"] for member in members),
         "metric": members[0]["metric"],
         "status": "partial" if failed else "ok",
-        "reason": f"{failed} videos failed" if failed else "",
+        "reason": "; ".join(reasons),
         "protocols": protocols,
     }
 

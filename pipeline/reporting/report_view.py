@@ -135,6 +135,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         texts = [row["settings"].get(setting["key"], "") for setting in table["settings"]]
         runs = list(dict.fromkeys(c["run"] for c in shown if c is not None and c["run"]))
         rows.append({**row, "settings": texts, "cells": shown, "runs": runs})
+    counted = any(row["n_failed"] != "" for row in table["rows"])
     orderings = [_ordering_view(o, table) for o in table["orderings"]]
     return {
         **table,
@@ -143,6 +144,7 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         "title": f"Table {table['table']}" if table["table"][0].isdigit() else "Table",
         "columns": columns,
         "rows": rows,
+        "counted": counted,
         "orderings": orderings,
         "claimed": any(column["claimed"] for column in columns),
         "files": [f"tables/{table['document']}/{table['table']}.{s}" for s in ("csv", "md", "tex")],
@@ -264,6 +266,8 @@ def run_views(
         "ci_high": None,
         "top5": "",
         "videos": "",
+        "failed": "",
+        "partial": "",
     }
     if metrics is None:
         return [{**base, "protocol": "", "status": "not-run", "symbol": "○", "reason": missing}]
@@ -287,6 +291,8 @@ def run_views(
                 else f"{number(interval[0], 2)}–{number(interval[1], 2)}",
                 "top5": number(found.get("top5_pct"), 2),
                 "videos": f"{found['n_scored']} of {found['n_expected']}",
+                "failed": found["n_failed"],
+                "partial": found["n_partial"],
                 "reason": metrics["reason"],
             }
         )

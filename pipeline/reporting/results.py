@@ -129,6 +129,8 @@ class Results:
             smoke=bool(metrics["smoke"]),
             n_expected=int(found["n_expected"]),
             n_scored=int(found["n_scored"]),
+            n_failed=int(found["n_failed"]),
+            n_partial=int(found["n_partial"]),
             over_seeds=_over_seeds(found.get("seeds"), name),
             lineage=Lineage(
                 run=run,

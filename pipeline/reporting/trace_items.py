@@ -85,6 +85,7 @@ def _reason(cell: Mapping[str, Any]) -> str:
         parts.append(f"under {lineage['protocol']}")
     if cell["n_expected"] is not None:
         parts.append(f"{cell['n_scored']} of {cell['n_expected']} videos")
+        parts.append(f"{cell['n_failed']} failed, {cell['n_partial']} partial")
     return ", ".join(parts)
 
 

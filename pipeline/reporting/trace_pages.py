@@ -112,5 +112,7 @@ def _in_words(metrics: Mapping[str, Any]) -> str:
     found = []
     for protocol, values in metrics["protocols"].items():
         name = "map" if metrics["metric"] == "map" else "top1"
-        found.append(f"{name} {number(values.get(f'{name}_pct'), 2)} % under {protocol}")
+        counts = f"{values['n_failed']} failed, {values['n_partial']} partial"
+        accuracy = number(values.get(f"{name}_pct"), 2)
+        found.append(f"{name} {accuracy} % under {protocol} ({counts})")
     return ", ".join(found) or str(metrics["reason"])

@@ -9,7 +9,7 @@ enters no mean. Ties are broken towards the lower class index, always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -298,6 +298,13 @@ def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
         value = mean_average_precision(videos) if any_label else None
         _put(result, "map", value, map_interval(videos) if any_label else None, 1.0)
     return result
+
+
+def incomplete(found: Mapping[str, Any]) -> str:
+    """How many videos of one protocol's metrics failed or were decoded in part; '' when none."""
+    words = {"n_failed": "failed", "n_partial": "were decoded in part"}
+    counts = [f"{found[name]} {word}" for name, word in words.items() if found[name]]
+    return f"of {found['n_expected']} videos {', '.join(counts)}" if counts else ""
 
 
 def _put(
