@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.audit import orphans, signatures, statements
+from pipeline.audit import orphans, quoted, signatures, statements
 from pipeline.audit.committed import auditor, changed_code, changed_manifests
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
@@ -46,6 +46,7 @@ def check(
     if context.scope is None:
         yield from orphans.check(context)
         yield from statements.check(context)
+        yield from quoted.check(context)
     yield _root(context, published)
     yield from signatures.check(context, signers)
 

@@ -98,7 +98,9 @@ def main() -> None:
 
 def _fail(error: TdnError) -> None:
     print(with_profile(f"{type(error).__name__}: {error}"), file=sys.stderr)
-    raise SystemExit(error.exit_code) from None
+    # 1 is what an audit says of broken results.
+    code = UsageError.exit_code if sys.argv[1:2] == ["audit"] else error.exit_code
+    raise SystemExit(code) from None
 
 
 def _of_the_system(error: OSError) -> TdnError:

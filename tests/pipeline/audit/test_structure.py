@@ -3,9 +3,16 @@ signatures, and level 0 finds; and the honest twin of each, of which it is silen
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import py_compile
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +20,14 @@ import yaml
 
 from pipeline.audit.links import Level, Status
 from pipeline.audit.run_levels import Result, audit, find
+from pipeline.core.errors import TdnError
 from pipeline.core.files import read_json, sha256_json, write_json
+from pipeline.core.workspace import Workspace
 from pipeline.lineage.records import describe
+from stages import graph as harness
+from stages import profile_graph
 from stages.commands import audit_results
-from tests.pipeline.audit.project import ROWS, Project
+from tests.pipeline.audit.project import AFTER, ROWS, Project
 
 pytestmark = pytest.mark.slow
 ROW, OTHER = ROWS
@@ -126,6 +137,7 @@ def grow(record: Record) -> None:
 CHECK, TABLES = (f"reports/mini/records/{name}.json" for name in ("check/ssv1", "tables/all"))
 PROSE, FIGURES = "reports/mini/tables/prose.json", "reports/mini/figures/figures.json"
 SIGNED, ROOT = "reports/mini/signed.json", "reports/mini/root.json"
+CELL = "tdn-iclr2021/1d/tsn/top1"
 DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 DIGEST = {"sha256": "0" * 64, "bytes": 1}
 
@@ -237,3 +249,155 @@ def test_a_forgery_of_structure_is_found_at_level_0(
     assert result.verdict == "broken"
     if name == "later schema":
         assert "tdn.run/2" in named[0].detail and "reads tdn.run/1" in named[0].detail
+
+
+def stray_files(project: Project) -> None:
+    """What editors, file managers and another reader of LMDB leave."""
+    for place in (
+        "data/mini/frames/ssv1/shard-00000.lmdb-lock",
+        "data/mini/frames/ssv1/.DS_Store",
+        f"runs/mini/{ROW}/train/history.json~",
+        "reports/mini/tables/tdn-iclr2021/.1d.csv.swp",
+        "reports/mini/index.html~",
+        "reports/mini/Thumbs.db",
+    ):
+        (project.root / place).write_bytes(b"stray")
+
+
+def touched(project: Project) -> None:
+    for path in project.files().values():
+        os.utime(path, (1, 1))
+        path.chmod(0o755)
+
+
+def failed_check(project: Project) -> None:
+    """A check that finds too little, and the files put back."""
+    raw = project.one("data/mini/raw/ssv1/20bn-*")
+    raw.rename(project.root / "away")
+    with pytest.raises(TdnError):
+        harness.execute(project.work, "check", "ssv1")
+    (project.root / "away").rename(raw)
+
+
+def collected(project: Project) -> None:
+    project.checkout.git("stash")
+    project.checkout.git("gc", "-q")
+
+
+@pytest.mark.parametrize("change", [stray_files, touched, failed_check, collected])
+def test_honest_work_is_clean(
+    project: Project, look: Callable[..., Result], change: Callable[[Project], None]
+) -> None:
+    change(project)
+    result = look(project, 1)
+    assert [(link.status, link.path, link.detail) for link in result.broken] == []
+    assert result.verdict == "clean"
+
+
+def test_two_audits_at_once_without_git_see_all_but_the_commit(
+    project: Project, look: Callable[..., Result]
+) -> None:
+    (project.root / ".git").rename(project.root / "no.git")
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            results = list(pool.map(lambda _: look(project, 1), range(2)))
+    finally:
+        (project.root / "no.git").rename(project.root / ".git")
+    for result in results:
+        absent = [link for link in result.links if link.status is not Status.OK]
+        assert [(link.path, link.status) for link in absent] == [(".git", Status.UNAVAILABLE)]
+        assert result.verdict == "incomplete"
+
+
+def test_a_clone_with_other_ends_of_lines_is_the_same(pristine: Project, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    config = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run(["git", *config, "clone", "-q", pristine.root, clone], check=True)
+    assert audit_results.run(Workspace(clone), level=1).broken == []
+
+
+def test_a_row_that_is_gone_is_a_hint_with_a_command_that_works(project: Project) -> None:
+    pattern = f"  {OTHER}:.*?(?=\n  [a-z]|$)"
+    project.checkout.edit("manifests/experiments.yaml", pattern, "")
+    profile_graph.use(project.work)
+    project.make(*AFTER)
+    project.relock()
+    project.checkout.git("add", "-A")
+    project.checkout.git("commit", "-qm", "without it")
+    try:
+        result = audit_results.run(project.work, level=1)
+        assert [(link.status, link.path) for link in result.broken] == []
+        hints = [link for link in result.links if link.status is Status.LEFTOVER]
+        assert len(hints) == 1 and OTHER in hints[0].detail
+        command = hints[0].do.partition("`")[2].rstrip("`")
+        subprocess.run(["sh", "-c", command], cwd=project.root, check=True)
+        after = audit_results.run(project.work, level=0)
+        assert {link.status for link in after.links} <= {Status.OK}
+        assert not (project.work.run(OTHER) / "train").exists()
+    finally:
+        project.checkout.git("reset", "-q", "HEAD~1")
+
+
+def isolated(project: Project, *words: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """`python -m stages audit` as a shell would run it in the project."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, "-m", "stages", "audit", "--level", "0", *words],
+        cwd=project.root,
+        env=env | variables,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_what_is_audited_cannot_change_the_auditor(project: Project, tmp_path: Path) -> None:
+    (project.root / TRAIN).unlink()
+    links = project.root / "pipeline" / "audit" / "links.py"
+    forged = tmp_path / "links.py"
+    text = links.read_text("utf-8")
+    assert "self.status not in HARMLESS" in text
+    forged.write_text(text.replace("self.status not in HARMLESS", "False"), "utf-8")
+    cached = importlib.util.cache_from_source(str(links))
+    py_compile.compile(
+        str(forged), cached, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise SystemExit(0)", "utf-8")
+    seen = tmp_path / "seen"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys; open({str(seen)!r}, 'a').write(str(sys.flags.isolated))", "utf-8"
+    )
+    done = isolated(project, PYTHONPATH=f"{project.root}{os.pathsep}{tmp_path}")
+    Path(cached).unlink()
+    assert done.returncode == 1, done
+    assert f"unrecorded: {TRAIN}".encode() in done.stdout
+    assert b"auditor " in done.stdout
+    assert seen.read_text("utf-8") == "0", "by the shell's interpreter, not by the auditor's"
+
+
+def test_a_terminal_of_few_characters_and_names_of_other_bytes_stop_nothing(
+    project: Project,
+) -> None:
+    name = os.fsencode(project.root / "reports" / "mini") + b"/\xff\xfe.md"
+    with open(name, "wb") as file:
+        file.write(b"x")
+    try:
+        for words in ((), ("--json",), ("--cell", CELL)):
+            done = isolated(project, *words, LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+            broken = words != ("--cell", CELL)  # which is about its own files
+            assert done.returncode == (1 if broken else 0), done.stderr
+            assert done.stdout.isascii() and b"Traceback" not in done.stderr
+            assert not broken or b"udcff" in done.stdout
+    finally:
+        os.unlink(name)
+
+
+def test_an_error_is_none_of_the_outcomes(project: Project) -> None:
+    assert isolated(project, "--cell", "none").returncode == 2
+    records = project.root / "reports" / "mini" / "records"
+    records.rename(records.with_name("away"))
+    try:
+        assert isolated(project).returncode == 2
+    finally:
+        records.with_name("away").rename(records)
