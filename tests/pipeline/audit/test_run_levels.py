@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +426,39 @@ def test_a_number_that_only_a_rerun_can_test_is_rerun(project: Project) -> None:
     assert [(link.status, link.path) for link in found] == [
         (Status.RERUN_MISMATCH, "reports/mini/costs.json")
     ]
+
+
+def test_the_crate_follows_the_rules_of_ro_crate(tdn: Any) -> None:
+    """RO-Crate 1.1, sections 4 to 7, and Process Run Crate 0.5, as far as they say MUST."""
+    crate = json.loads(tdn("audit", "--export", "ro-crate").stdout)
+    assert crate["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    graph = {entity["@id"]: entity for entity in crate["@graph"]}
+    assert len(graph) == len(crate["@graph"]), "each entity once"
+    for entity in graph.values():
+        assert entity["@type"]
+        for value in entity.values():
+            for item in value if isinstance(value, list) else [value]:
+                assert not isinstance(item, dict) or set(item) == {"@id"}, "flat"
+    descriptor, root = graph["ro-crate-metadata.json"], graph["./"]
+    assert descriptor["@type"] == "CreativeWork" and descriptor["about"] == {"@id": "./"}
+    assert descriptor["conformsTo"]["@id"].startswith("https://w3id.org/ro/crate/")
+    assert root["@type"] == "Dataset" and root["name"] and root["description"]
+    assert datetime.fromisoformat(root["datePublished"])
+    assert graph[root["license"]["@id"]]["@type"] == "CreativeWork"
+    assert graph[root["conformsTo"]["@id"]]["@type"] == "CreativeWork"
+    parts = {item["@id"] for item in root["hasPart"]}
+    data = {n for n, e in graph.items() if e["@type"] in ("File", "Dataset") and n != "./"}
+    assert parts == data
+    for name in data:
+        assert (graph[name]["@type"] == "Dataset") == name.endswith("/")
+        assert not name.startswith(("/", ".")) and name.isascii() and " " not in name
+    actions = [entity for entity in graph.values() if entity["@type"] == "CreateAction"]
+    assert {item["@id"] for item in root["mentions"]} == {action["@id"] for action in actions}
+    for action in actions:
+        tool = graph[action["instrument"]["@id"]]
+        assert tool["@type"] == "SoftwareApplication" and tool["name"] and tool["version"]
+        assert datetime.fromisoformat(action["endTime"])
+        assert {item["@id"] for item in action["object"] + action["result"]} <= data
 
 
 def test_exports_name_only_what_they_define(project: Project, tdn: Any) -> None:
