@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from pipeline.audit.committed import Commit
 from pipeline.audit.dvc_lock import LockedStage, read_lock
@@ -18,11 +19,56 @@ from pipeline.core.errors import ManifestError, TdnError, stage_command
 from pipeline.core.files import canonical_json, read_strict_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
-from pipeline.lineage.evidence import UNREADABLE, Evidence, Run, nearest_above
+from pipeline.lineage.evidence import UNREADABLE, Evidence, Inside, Run, nearest_above
 
 Plans = dict[str, dict[str, Any]]
 Again = Callable[[Workspace, str, str, dict[str, Any]], None]
 """Runs a stage (name, key, parameters) in another workspace."""
+
+
+class _Source(BaseModel):
+    path: Inside
+    sha256: str
+
+
+class _Lineage(BaseModel):
+    dataset: str | None
+    sources: list[_Source]
+
+
+class _Cell(BaseModel):
+    cell_id: str
+    unit: str
+    status: str
+    measured: float | None
+    lineage: _Lineage
+
+
+class _Row(BaseModel):
+    row: str
+    cells: list[str]
+
+
+class _Table(BaseModel):
+    document: str
+    table: str
+    rows: list[_Row]
+
+
+class _Tables(BaseModel):
+    """What an audit follows of `cells.json`."""
+
+    cells: dict[str, _Cell]
+    tables: list[_Table]
+
+
+class _Verdict(BaseModel):
+    prose_id: str
+    ours_cells: list[str] = []
+
+
+class _Verdicts(BaseModel):
+    verdicts: list[_Verdict]
 
 
 @dataclass(frozen=True)
@@ -72,6 +118,8 @@ class Context:
     tables: tuple[Mapping[str, Any], ...] = ()
     prose: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scope: frozenset[str] | None = None
+    problem: str = ""
+    """Why the cells cannot be read; '' where they can."""
 
     @cached_property
     def plans(self) -> Plans | TdnError:
@@ -216,11 +264,15 @@ def open_context(work: Workspace, tools: Tools) -> Context:
     folder = work.reports / "tables"
     try:
         found = read_strict_json(folder / "cells.json")
+        _Tables.model_validate(found)
+        if strange := [name for name, cell in found["cells"].items() if cell["cell_id"] != name]:
+            raise ValueError(f"the cell {strange[0]} is named otherwise")
         context = Context(work, tools, evidence, found["cells"], tuple(found["tables"]))
-    except UNREADABLE:
-        return Context(work, tools, evidence)
+    except UNREADABLE as error:
+        return Context(work, tools, evidence, problem=f"the cells cannot be read: {error}")
     try:
         verdicts = read_strict_json(folder / "prose.json")["verdicts"]
+        _Verdicts.model_validate({"verdicts": verdicts})
         return replace(context, prose={verdict["prose_id"]: verdict for verdict in verdicts})
     except UNREADABLE:
         return context

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from pipeline.core.errors import ManifestError
-from pipeline.lineage.evidence import Run
+from pipeline.lineage.evidence import UNREADABLE, Run
 
 _NESTING = (b"[[", b"{{", b"[\n", b"{\n", b"- - -")
 _LONGEST = 4096
@@ -57,22 +57,22 @@ class LockedStage:
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
     """The stages of a lock file by name; ManifestError when it is missing or does not parse."""
-    place, do = path.name, "`make repro`, or restore it from git"
+    do = "`make repro`, or restore it from git"
     try:
         text = path.read_bytes()
         if any(mark in text for mark in _NESTING) or max(map(len, text.split(b"\n"))) > _LONGEST:
             raise ValueError("DVC does not write such lines")  # libyaml dies of deep nesting
         value = yaml.load(text, _Loader)
+        stages = value.get("stages", {}) if isinstance(value, dict) else {}
+        return {
+            name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))
+            for name, stage in stages.items()
+        }
     except FileNotFoundError:
-        raise ManifestError(f"there is no {path.name}", where=place, do=do) from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        what = f"not readable as YAML: {str(error).splitlines()[0]}"
-        raise ManifestError(what, where=place, do=do) from None
-    stages = value.get("stages", {}) if isinstance(value, dict) else {}
-    return {
-        name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))
-        for name, stage in stages.items()
-    }
+        raise ManifestError(f"there is no {path.name}", do=do) from None
+    except (*UNREADABLE, yaml.YAMLError) as error:
+        what = (str(error).splitlines() or [repr(error)])[0]
+        raise ManifestError(f"not readable as YAML: {what}", do=do) from None
 
 
 def find_stage(lock: dict[str, LockedStage], run: Run) -> LockedStage | None:

@@ -19,7 +19,8 @@ from pipeline.audit.links import Level, Link, Status, checked, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
-from pipeline.lineage.evidence import Artefact, Run
+from pipeline.lineage.evidence import UNREADABLE, Artefact, Run
+from pipeline.lineage.records import OBSERVED
 
 _COMPARED = ("verified", "differs")
 
@@ -60,10 +61,10 @@ def _foundations(context: Context) -> Iterator[Link]:
             yield Link(
                 Level.LOCK, name, "says", path, Status.UNREADABLE, detail=found.what, do=found.do
             )
-    if not context.tables:
+    if context.problem:
         path = context.work.relative(context.work.reports / "tables" / "cells.json")
-        detail = "there are no cells, or they do not parse"
-        yield Link(Level.LOCK, "cells", "says", path, Status.UNREADABLE, detail=detail)
+        detail, do = context.problem, "make the tables again: `make repro`"
+        yield Link(Level.LOCK, "cells", "says", path, Status.UNREADABLE, detail=detail, do=do)
 
 
 def _run(context: Context, run: Run) -> Iterator[Link]:
@@ -157,7 +158,7 @@ def _leftovers(context: Context) -> Iterator[Link]:
         else:
             found.setdefault(run.key, []).append(run)
     for key, runs in found.items():
-        records = [f"{run.path[: -len('.json')]}*" for run in runs]
+        records = [path for run in runs for path in (run.path, run.path[:-5] + OBSERVED)]
         made = [item.path for run in runs for item in run.outputs]
         yield Link(
             Level.LOCK,
@@ -166,7 +167,7 @@ def _leftovers(context: Context) -> Iterator[Link]:
             runs[0].path,
             Status.LEFTOVER,
             detail=f"no manifest asks for {', '.join(run.name for run in runs)} any more",
-            do=f"if {key} shall not come back: `rm -r {' '.join([*records, *made])}`",
+            do=f"if {key} shall not come back: `rm -rf {' '.join([*records, *made])}`",
         )
 
 
@@ -310,7 +311,15 @@ def _environments(context: Context) -> Iterator[Link]:
 
 
 def environment(observed: Mapping[str, Any]) -> dict[str, str]:
-    """What results may depend on: versions and the processor, from an observed record."""
+    """What results may depend on: versions and the processor, from an observed record; nothing
+    where it does not parse."""
+    try:
+        return _environment(observed)
+    except UNREADABLE:
+        return {}
+
+
+def _environment(observed: Mapping[str, Any]) -> dict[str, str]:
     packages = observed.get("packages") or {}
     found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
     devices = observed.get("accelerators") or []

@@ -79,7 +79,6 @@ class Result:
         if self.broken:
             return "broken"
         absent = any(link.status is Status.UNAVAILABLE for link in self.links)
-        absent = absent or not self.context.tables
         return "incomplete" if absent else "clean"
 
     def as_json(self) -> dict[str, Any]:

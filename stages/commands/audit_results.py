@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.audit import signatures
 from pipeline.audit.committed import earlier
 from pipeline.audit.context import Context, Files, Plans, Tools, open_context
-from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
+from pipeline.audit.links import HARMLESS, REMARKS, Level, Status, counts
 from pipeline.audit.run_levels import Result, audit, find
 from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons
@@ -241,9 +241,11 @@ def closing(work: Workspace) -> tuple[bool, str]:
     failing = [link for link in result.broken if link.status not in REMARKS]
     remarks = counts(link for link in result.broken if link.status in REMARKS)
     remark_words = "; ".join(f"{n} {status}" for status, n in remarks.items())
-    intact = sum(status in HARMLESS for status in result.cells.values())
+    intact = sum(status == Status.OK for status in result.cells.values())
+    absent = sum(status == Status.UNAVAILABLE for status in result.cells.values())
     line = f"audit: {len(result.links) - len(result.broken)} of {len(result.links)} links hold, "
     line += f"{intact} of {len(result.cells)} numbers trace back"
+    line += f" and {absent} as far as the files are here" if absent else ""
     if result.prose:
         follow = sum(status in HARMLESS for status in result.prose.values())
         line += f", {follow} of {len(result.prose)} verdicts follow, their measured cells intact"
