@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.audit.committed import Commit
-from pipeline.audit.dvc_lock import LockedStage, read_lock
+from pipeline.audit.dvc_lock import LockedStage, read_commands, read_lock
 from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import ManifestError, TdnError, stage_command
 from pipeline.core.files import canonical_json, read_strict_json
@@ -169,6 +170,11 @@ class Context:
             return read_lock(self.tools.lock)
         except TdnError as error:
             return error
+
+    @cached_property
+    def commands(self) -> dict[str, re.Pattern[str]]:
+        """What the commands of the graph's stages read like."""
+        return read_commands(self.tools.lock.with_name("dvc.yaml"))
 
     @cached_property
     def everything(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from pipeline.core.errors import ManifestError
 from pipeline.lineage.evidence import UNREADABLE, Run
+from pipeline.schema.base import read_yaml
 
 _NESTING = (b"[[", b"{{", b"[\n", b"{\n", b"- - -")
 _LONGEST = 4096
@@ -53,6 +55,19 @@ class LockedStage:
     name: str
     deps: dict[str, LockEntry]
     outs: dict[str, LockEntry]
+    command: str
+
+
+def read_commands(path: Path) -> dict[str, re.Pattern[str]]:
+    """What the command of each stage of a dvc.yaml may read like once its variables are filled in.
+
+    ManifestError when it does not parse.
+    """
+    found = {}
+    for name, stage in read_yaml(path).get("stages", {}).items():
+        parts = re.split(r"\$\{.*?\}", str(stage.get("do", stage)["cmd"]))
+        found[name] = re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+    return found
 
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
@@ -65,7 +80,12 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
         value = yaml.load(text, _Loader)
         stages = value.get("stages", {}) if isinstance(value, dict) else {}
         return {
-            name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))
+            name: LockedStage(
+                name,
+                _entries(stage.get("deps")),
+                _entries(stage.get("outs")),
+                str(stage.get("cmd", "")),
+            )
             for name, stage in stages.items()
         }
     except FileNotFoundError:

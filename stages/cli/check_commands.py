@@ -150,6 +150,7 @@ def why(
             typer.echo(f"  {cause}")
     still = len(reasons) - len(moving)
     typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
+    typer.echo("raw files are not read here: `tdn check DATASET` sees a change of them")
 
 
 def _print(result: Result, cell: str | None) -> None:

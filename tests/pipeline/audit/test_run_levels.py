@@ -400,6 +400,8 @@ def test_why_names_the_parameter_the_module_and_the_file(project: Project, tdn: 
     assert f"  follows train/{ROW}, unless that makes the same again" in said
     assert "tables/all would run" in said
     assert "decode/ssv1 would run" not in said
+    project.checkout.edit("dvc.yaml", "stages/run predict", "stages/run -x predict")
+    assert f"predict/{ROW} would run:\n  its command in dvc.yaml" in tdn("why", ROW).output
     project.checkout.edit("pipeline/scores/scoring.py", "np.float64", "np.float32")
     (project.work.run(ROW) / "predict" / "center_1x1.parquet").write_bytes(b"other")
     said = tdn("why", ROW).output
