@@ -13,11 +13,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pipeline.lineage.code_definitions import PACKAGES, definition_texts
+from pipeline.schema.base import same_yaml
 
 _GRAPH = ("dvc.yaml", "params.yaml")
 
@@ -150,13 +148,8 @@ def _texts(source: bytes | None) -> Mapping[str, str]:
 
 
 def _same_value(path: str, here: bytes | None, there: bytes | None) -> bool:
-    if here is None or there is None or not path.endswith(".yaml"):
-        return False
-    try:
-        values: list[Any] = [yaml.safe_load(text) for text in (here, there)]
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return False
-    return bool(values[0] == values[1])
+    known = here is not None and there is not None and path.endswith(".yaml")
+    return known and same_yaml(here or b"", there or b"")
 
 
 def _git(root: Path, *words: str) -> bytes | None:

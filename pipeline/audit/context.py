@@ -10,9 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel
-
 from pipeline.audit.committed import Commit
 from pipeline.audit.dvc_lock import LockedStage, read_commands, read_lock
 from pipeline.audit.links import Level, Link, Status
@@ -20,56 +17,12 @@ from pipeline.core.errors import ManifestError, TdnError, stage_command
 from pipeline.core.files import canonical_json, read_strict_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
-from pipeline.lineage.evidence import UNREADABLE, Evidence, Inside, Run, nearest_above
+from pipeline.lineage.evidence import UNREADABLE, Evidence, Run, nearest_above
+from pipeline.schema.stored import Tables, Verdicts
 
 Plans = dict[str, dict[str, Any]]
 Again = Callable[[Workspace, str, str, dict[str, Any]], None]
 """Runs a stage (name, key, parameters) in another workspace."""
-
-
-class _Source(BaseModel):
-    path: Inside
-    sha256: str
-
-
-class _Lineage(BaseModel):
-    dataset: str | None
-    sources: list[_Source]
-
-
-class _Cell(BaseModel):
-    cell_id: str
-    unit: str
-    status: str
-    measured: float | None
-    lineage: _Lineage
-
-
-class _Row(BaseModel):
-    row: str
-    cells: list[str]
-
-
-class _Table(BaseModel):
-    document: str
-    table: str
-    rows: list[_Row]
-
-
-class _Tables(BaseModel):
-    """What an audit follows of `cells.json`."""
-
-    cells: dict[str, _Cell]
-    tables: list[_Table]
-
-
-class _Verdict(BaseModel):
-    prose_id: str
-    ours_cells: list[str] = []
-
-
-class _Verdicts(BaseModel):
-    verdicts: list[_Verdict]
 
 
 @dataclass(frozen=True)
@@ -96,8 +49,8 @@ class Tools:
     """
 
     plans: Callable[[Workspace], Plans]
-    files: Callable[[Workspace, str, str, Mapping[str, Any]], Files | None]
     lock: Path
+    files: Callable[[Workspace, str, str, Mapping[str, Any]], Files | None] = lambda *_: None
     stages: frozenset[str] = frozenset()
     pure: frozenset[str] = frozenset()
     sampled: frozenset[str] = frozenset()
@@ -129,7 +82,7 @@ class Context:
             found = self.tools.plans(self.work)
         except TdnError as error:
             return error
-        except (*UNREADABLE, yaml.YAMLError) as error:
+        except UNREADABLE as error:
             return ManifestError(f"the manifests cannot be read: {error!r}", where="manifests")
         return {name: json.loads(canonical_json(plan)) for name, plan in found.items()}
 
@@ -270,7 +223,7 @@ def open_context(work: Workspace, tools: Tools) -> Context:
     folder = work.reports / "tables"
     try:
         found = read_strict_json(folder / "cells.json")
-        _Tables.model_validate(found)
+        Tables.model_validate(found)
         if strange := [name for name, cell in found["cells"].items() if cell["cell_id"] != name]:
             raise ValueError(f"the cell {strange[0]} is named otherwise")
         context = Context(work, tools, evidence, found["cells"], tuple(found["tables"]))
@@ -278,7 +231,7 @@ def open_context(work: Workspace, tools: Tools) -> Context:
         return Context(work, tools, evidence, problem=f"the cells cannot be read: {error}")
     try:
         verdicts = read_strict_json(folder / "prose.json")["verdicts"]
-        _Verdicts.model_validate({"verdicts": verdicts})
+        Verdicts.model_validate({"verdicts": verdicts})
         return replace(context, prose={verdict["prose_id"]: verdict for verdict in verdicts})
     except UNREADABLE:
         return context

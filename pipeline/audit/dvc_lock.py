@@ -10,29 +10,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.core.errors import ManifestError
 from pipeline.lineage.evidence import UNREADABLE, Run
-from pipeline.schema.base import read_yaml
-
-_NESTING = (b"[[", b"{{", b"[\n", b"{\n", b"- - -")
-_LONGEST = 4096
-
-
-class _Loader(yaml.CSafeLoader):
-    """A lock has thousands of lines. Refuses a key that is there twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    pairs = loader.construct_pairs(node, deep=True)
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise yaml.constructor.ConstructorError(None, None, "a key is written twice")
-    return found
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+from pipeline.schema.base import parse_lock, read_yaml
 
 
 @dataclass(frozen=True)
@@ -74,10 +54,7 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
     """The stages of a lock file by name; ManifestError when it is missing or does not parse."""
     do = "`make repro`, or restore it from git"
     try:
-        text = path.read_bytes()
-        if any(mark in text for mark in _NESTING) or max(map(len, text.split(b"\n"))) > _LONGEST:
-            raise ValueError("DVC does not write such lines")  # libyaml dies of deep nesting
-        value = yaml.load(text, _Loader)
+        value = parse_lock(path.read_bytes())
         stages = value.get("stages", {}) if isinstance(value, dict) else {}
         return {
             name: LockedStage(
@@ -90,9 +67,8 @@ def read_lock(path: Path) -> dict[str, LockedStage]:
         }
     except FileNotFoundError:
         raise ManifestError(f"there is no {path.name}", do=do) from None
-    except (*UNREADABLE, yaml.YAMLError) as error:
-        what = (str(error).splitlines() or [repr(error)])[0]
-        raise ManifestError(f"not readable as YAML: {what}", do=do) from None
+    except UNREADABLE as error:
+        raise ManifestError(f"not readable as YAML: {error}", do=do) from None
 
 
 def find_stage(lock: dict[str, LockedStage], run: Run) -> LockedStage | None:

@@ -6,11 +6,11 @@ Reads no data; the manifests and the code are read to resolve the plans.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.audit import orphans, quoted, signatures, statements
+from pipeline.audit import materials, orphans, quoted, signatures, statements
 from pipeline.audit.committed import auditor, changed_code, changed_manifests
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
@@ -20,7 +20,6 @@ from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
 from pipeline.lineage.evidence import UNREADABLE, Artefact, Run
-from pipeline.lineage.records import OBSERVED
 
 _COMPARED = ("verified", "differs")
 
@@ -37,8 +36,8 @@ def check(
     for run in context.runs():
         yield from _run(context, run)
     if context.scope is None:
-        yield from _leftovers(context)
-    yield from _unrecorded(context)
+        yield from materials.leftovers(context)
+    yield from materials.unrecorded(context)
     yield from _definitions(context)
     yield from _code(context)
     yield from _environments(context)
@@ -78,7 +77,7 @@ def _run(context: Context, run: Run) -> Iterator[Link]:
     if not run.plan:
         return
     yield from _planned(context, run, source)
-    yield from _materials(context, run, source)
+    yield from materials.check(context, run)
     if not isinstance(context.lock, TdnError):
         yield _locked(context, run, find_stage(context.lock, run), source)
     for read in run.inputs:
@@ -91,7 +90,7 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
         return
     plan = context.plans.get(run.name)
     if plan is None:
-        return  # a stage that does not exist: `_materials` says so
+        return  # a stage that does not exist: see `materials`
     found = plan_changes(run.plan, plan, run.code)
     if _raw_only(found) and plan["params"].get("raw") is None:
         detail = "the raw data it was made from are not on this machine"
@@ -100,75 +99,6 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
     path, do = context.work.plan(run.stage, run.key), "`make repro`, or take the edit back"
     place = context.work.relative(path)
     yield checked(Level.LOCK, source, "planned by", place, found, Status.STALE_INPUT, do)
-
-
-def _materials(context: Context, run: Run, source: str) -> Iterator[Link]:
-    """Did the run read and make what its stage reads and makes, in these roles, and all of it?"""
-    files = context.files(run)
-    if files is None:
-        if (
-            run.stage in context.tools.stages
-        ):  # else its parameters are another version's: see above
-            return
-        wrong, late = [f"there is no stage called {run.stage}"], list[str]()
-    else:
-        optional, reads = files.optional, {item.role: item.path for item in run.inputs}
-        late = [
-            f"it was made without {path}, which is there now"
-            for role, path in files.inputs.items()
-            if role in optional and role not in reads and context.is_there(path)
-        ]
-        asked = {r: path for r, path in files.inputs.items() if r not in optional or r in reads}
-        wrong = _unlike(run.inputs, asked, "read") + _unlike(run.outputs, files.outputs, "made")
-    do = f"restore it from git, or run {stage_command(run.stage, run.key)} again"
-    status = Status.RECORD_TAMPERED if wrong else Status.STALE_INPUT
-    yield checked(Level.LOCK, source, "is made as", run.path, [*wrong, *late], status, do)
-
-
-def _unlike(items: Sequence[Artefact], asked: Mapping[str, str], verb: str) -> list[str]:
-    """In what a record's files are not the ones that the stage reads or makes."""
-    found = sorted((item.role, item.path) for item in items)
-    twice = {pair for pair in found if found.count(pair) > 1}
-    other = [pair for pair in found if asked.get(pair[0]) != pair[1]]
-    absent = asked.items() - set(found)
-    return (
-        [
-            f"it says that it {verb} {path} as '{role}', which its stage does not"
-            for role, path in other
-        ]
-        + [f"it does not say that it {verb} {path} ('{role}')" for role, path in sorted(absent)]
-        + [f"it says twice that it {verb} {path}" for _, path in sorted(twice)]
-    )
-
-
-def _leftovers(context: Context) -> Iterator[Link]:
-    """Runs of rows or data sets that are gone, by key: no evidence of anything, and no harm."""
-    found: dict[str, list[Run]] = {}
-    for name, run in context.evidence.runs.items():
-        if not context.is_leftover(name):
-            continue
-        owners = {item.path: context.product_of(item.path) for item in run.outputs}
-        taken = [f"it says that it made {path}, which {n} makes" for path, n in owners.items() if n]
-        if taken or run.problem:
-            wrong = [*taken, *([run.problem] if run.problem else [])]
-            do = "remove it: no manifest asks for this run"
-            yield checked(
-                Level.LOCK, f"record:{name}", "is", run.path, wrong, Status.RECORD_TAMPERED, do
-            )
-        else:
-            found.setdefault(run.key, []).append(run)
-    for key, runs in found.items():
-        records = [path for run in runs for path in (run.path, run.path[:-5] + OBSERVED)]
-        made = [item.path for run in runs for item in run.outputs]
-        yield Link(
-            Level.LOCK,
-            "leftovers",
-            "keep",
-            runs[0].path,
-            Status.LEFTOVER,
-            detail=f"no manifest asks for {', '.join(run.name for run in runs)} any more",
-            do=f"if {key} shall not come back: `rm -rf {' '.join([*records, *made])}`",
-        )
 
 
 def _raw_only(found: list[str]) -> bool:
@@ -223,27 +153,6 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     yield checked(
         Level.LOCK, source, "read", read.path, wrong, Status.STALE_INPUT, do, declared, read.sha256
     )
-
-
-def _unrecorded(context: Context) -> Iterator[Link]:
-    """Runs that are asked for and have no record; unavailable where nothing knows of them."""
-    plans = {} if isinstance(context.plans, TdnError) else context.plans
-    lock = {} if isinstance(context.lock, TdnError) else context.lock
-    for name in plans:
-        if name in context.evidence.runs or not (context.scope is None or name in context.scope):
-            continue
-        stage, _, key = name.partition("/")
-        made = [path for path, maker in context.products.items() if maker == name]
-        here = [path for path in made if context.place(path).exists()]
-        path = context.work.relative(context.work.record(stage, key))
-        status, do = Status.UNRECORDED, f"restore it from git, or run {stage_command(stage, key)}"
-        if f"{stage}@{key}" in lock or (key == "all" and stage in lock):
-            detail = "dvc.lock knows this run and there is no record of it"
-        elif here:
-            detail = f"there is no record of the run that made {some(here)}"
-        else:
-            detail, status, do = "it never ran here", Status.UNAVAILABLE, "`make repro`"
-        yield Link(Level.LOCK, f"record:{name}", "is", path, status, detail=detail, do=do)
 
 
 def _definitions(context: Context) -> Iterator[Link]:

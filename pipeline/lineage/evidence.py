@@ -7,67 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, Field, StringConstraints
+from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import read_strict_json, sha256_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Parts, code_digest
 from pipeline.lineage.records import OBSERVED, SCHEMA
-from pipeline.schema.base import Strict, validate
+from pipeline.schema.base import validate
+from pipeline.schema.stored import Entry, Record
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file raises that was made for it, or that somebody made unreadable."""
-
-
-def _inside(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if "/".join(parts) != path or {"..", "/"} & {*parts} or not parts or "\0" in path:
-        raise ValueError("it leaves the project or is not written plainly")
-    return path
-
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Inside = Annotated[str, AfterValidator(_inside)]
-"""A relative path below the project, written in the one plain way."""
-
-
-class _FileEntry(Strict):
-    sha256: Sha256
-    bytes: int
-
-
-class _Entry(_FileEntry):
-    role: str
-    path: Inside
-    files: dict[Inside, _FileEntry] | None = None
-
-
-class _Code(Strict):
-    digest: Sha256
-
-
-class _Identity(Strict):
-    stage: str
-    key: str
-    profile: str
-    inputs: list[_Entry]
-    params: dict[str, Any]
-    params_sha256: Sha256
-    code: _Code
-
-
-class _Record(Strict):
-    """A run record as `records.write_record` writes it, and nothing besides."""
-
-    schema_name: str = Field(alias="schema")
-    identity: _Identity
-    outputs: list[_Entry]
-    identity_sha256: Sha256
-    record_sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -208,7 +160,7 @@ def _read(work: Workspace, path: Path, known: dict[str, tuple[Parts, str]]) -> R
     try:
         value = read_strict_json(path)
         _check_version(value["schema"])
-        record = validate(_Record, value, where=place)
+        record = validate(Record, value, where=place)
         wrong = _contradictions(work, value, record)
     except UNREADABLE as error:
         return Run(stage, key, place, problem=f"does not parse as a run record: {error}")
@@ -254,7 +206,7 @@ def _parts(work: Workspace, digest: str) -> tuple[Parts, str]:
         return {}, "damaged"
 
 
-def _contradictions(work: Workspace, value: dict[str, Any], record: _Record) -> list[str]:
+def _contradictions(work: Workspace, value: dict[str, Any], record: Record) -> list[str]:
     """In which of its own digests, and in what else, a record is wrong."""
     identity = value["identity"]
     unsealed = {name: about for name, about in value.items() if name != "record_sha256"}
@@ -275,6 +227,6 @@ def _contradictions(work: Workspace, value: dict[str, Any], record: _Record) -> 
     return wrong
 
 
-def _artefact(item: _Entry) -> Artefact:
+def _artefact(item: Entry) -> Artefact:
     files = {name: about.sha256 for name, about in (item.files or {}).items()}
     return Artefact(item.role, item.path, item.sha256, item.bytes, files)

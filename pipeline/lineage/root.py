@@ -11,23 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from pipeline.core.files import files_below, read_strict_json, sha256_file, sha256_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import UNREADABLE, Evidence, Inside
+from pipeline.lineage.evidence import UNREADABLE, Evidence
+from pipeline.schema.stored import Root
 
 SCHEMA = "tdn.root/1"
 SHORT = 12
-
-
-class _Root(BaseModel):
-    """What is read of a root."""
-
-    root: str
-    reads: list[Inside] = []
-    runs: dict[str, str] = {}
-    files: dict[str, str | None] = {}
 
 
 def root_path(work: Workspace) -> Path:
@@ -83,7 +73,7 @@ def read_root_file(path: Path) -> dict[str, Any] | None:
     """A root as it was written; None when it is missing or unreadable."""
     try:
         value: dict[str, Any] = read_strict_json(path)
-        _Root.model_validate(value)
+        Root.model_validate(value)
     except UNREADABLE:
         return None
     return value

@@ -330,7 +330,7 @@ def test_a_row_that_is_gone_is_a_hint_with_a_command_that_works(project: Project
     pattern = f"  {OTHER}:.*?(?=\n  [a-z]|$)"
     project.checkout.edit("manifests/experiments.yaml", pattern, "")
     profile_graph.use(project.work)
-    project.make(*AFTER)
+    project.make("cost", *AFTER)
     project.relock()
     project.checkout.git("add", "-A")
     project.checkout.git("commit", "-qm", "without it")
