@@ -98,6 +98,11 @@ def use(work: Workspace) -> str:
     return work.relative(path)
 
 
+def is_used(work: Workspace) -> bool:
+    """Whether the profile is switched on."""
+    return work.profile == DEFAULT or graph_path(work).with_name(".dvcignore").is_file()
+
+
 def drop(work: Workspace) -> None:
     """Switch the profile off."""
     if work.profile == DEFAULT:
@@ -110,7 +115,6 @@ def listing(work: Workspace) -> list[tuple[str, bool, str]]:
     """(name, switched on, title) of every profile."""
     found = []
     for path in sorted((work.manifests / "profiles").glob("*.yaml")):
-        profile = load_profile(work.manifests, path.stem)
-        on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
-        found.append((path.stem, on, profile.title))
+        title = load_profile(work.manifests, path.stem).title
+        found.append((path.stem, is_used(Workspace(work.root, path.stem)), title))
     return found

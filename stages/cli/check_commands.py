@@ -29,7 +29,7 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (audit, sign, trace, why):
+    for command in (audit, sign, trace, why, selftest):
         app.command(rich_help_panel="Checks")(command)
 
 
@@ -151,6 +151,20 @@ def why(
     still = len(reasons) - len(moving)
     typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
     typer.echo("raw files are not read here: `tdn check DATASET` sees a change of them")
+
+
+def selftest(
+    faults: Annotated[
+        bool, typer.Option("--faults", help="let every call of a chain fail in every way")
+    ] = False,
+    states: Annotated[
+        int, typer.Option(min=0, help="so many random edits, runs, kills and forgeries")
+    ] = 0,
+) -> None:
+    """Try on tiny data what faults leave behind on this machine; without options, a sample."""
+    from stages.commands import selftest as tests
+
+    tests.run(workspace("mini").root, faults=faults, states=states)
 
 
 def _print(result: Result, cell: str | None) -> None:
