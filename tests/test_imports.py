@@ -33,7 +33,7 @@ OWNERS = {
     "imageio_ffmpeg": ("pipeline/video/ffmpeg.py",),
     "lmdb": ("pipeline/store/lmdb_store.py",),
     "ray": ("pipeline/core/ray_pool.py",),
-    "yaml": ("pipeline/schema/base.py",),
+    "yaml": ("pipeline/schema/base.py", "pipeline/schema/quick_yaml.py"),
     "pydantic": ("pipeline/schema/",),
     "pandas": ("pipeline/reporting/",),
     "jinja2": ("pipeline/reporting/",),

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.lineage.code_definitions import PACKAGES, definition_texts
-from pipeline.schema.base import same_yaml
+from pipeline.schema.quick_yaml import same_yaml
 
 _GRAPH = ("dvc.yaml", "params.yaml")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.core.errors import ManifestError
 from pipeline.lineage.evidence import UNREADABLE, Run
-from pipeline.schema.base import parse_lock, read_yaml
+from pipeline.schema.base import read_yaml
+from pipeline.schema.quick_yaml import parse_lock
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,13 @@ class PairedTest:
         if self.n_clusters < 2:
             return float("nan")
         half = (self.interval.high - self.interval.low) / 2
-        power = float(stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
+        power = float(scipy.stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
         return half * (1 + power / _t(self.n_clusters))
 
     def clusters_needed(self, difference_pct: float) -> int:
         """As many clusters like these see a true difference of that many points as often."""
         error = (self.interval.high - self.interval.low) / 2 / _t(self.n_clusters)
-        ends = stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
+        ends = scipy.stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
         return int(np.ceil(self.n_clusters * float(ends * error / difference_pct) ** 2))
 
 
