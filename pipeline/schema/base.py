@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
@@ -89,6 +90,20 @@ def validate(model: type[M], value: Any, *, where: str) -> M:
 def load(model: type[M], path: Path) -> M:
     """A YAML file as a checked `model`."""
     return validate(model, read_yaml(path), where=_place(path))
+
+
+def build_from(model: type[M], *sources: BaseModel, **values: Any) -> M:
+    """A `model` of `values` and of the fields that it shares with `sources`; the first one wins."""
+    for source in sources:
+        for name in model.model_fields.keys() & type(source).model_fields.keys() - values.keys():
+            values[name] = getattr(source, name)
+    return model(**values)
+
+
+def known_name(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """Raise ManifestError naming the nearest one when `name` is not among the `known`."""
+    if name not in (choices := list(known)):
+        raise ManifestError(f"{kind}: unknown '{name}'", where=where, do=nearest(name, choices))
 
 
 def nearest(word: str, known: list[str]) -> str:

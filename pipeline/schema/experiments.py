@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest, validate
+from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -223,11 +223,11 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
     rows = _chosen(found, profile)
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
-        _known("dataset", row.dataset, profile.datasets, where)
-        _known("backbone", row.backbone, list(profile.backbones), where)
-        _known("start", row.start, [*STARTS, *rows], where)
+        known_name("dataset", row.dataset, profile.datasets, where)
+        known_name("backbone", row.backbone, list(profile.backbones), where)
+        known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
-            _known("input: flow of", row.dataset, profile.flow, where)
+            known_name("input: flow of", row.dataset, profile.flow, where)
         first = rows.get(row.start)
         if first is not None and first.architecture != row.architecture and first.start != "images":
             raise ManifestError(
@@ -249,7 +249,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        _known("rows", key, list(every), where)
+        known_name("rows", key, list(every), where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(
@@ -272,8 +272,3 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
                 )
             met.append(at)
             at = rows[at].start
-
-
-def _known(kind: str, name: str, known: list[str], where: str) -> None:
-    if name not in known:
-        raise ManifestError(f"{kind}: unknown '{name}'", where=where, do=nearest(name, known))

@@ -44,7 +44,8 @@ class Figure(Strict):
 
     @property
     def rows_named(self) -> list[str]:
-        return []
+        """Keys of the rows that it shows."""
+        return list(getattr(self, "rows", ()))
 
 
 class Curves(Figure):
@@ -52,10 +53,6 @@ class Curves(Figure):
 
     kind: Literal["curves"]
     rows: Labelled
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Printed(Strict):
@@ -73,10 +70,6 @@ class Cost(Figure):
     printed: Printed
     rows: Labelled
     protocol: Identifier
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Ordering(Figure):
@@ -98,10 +91,6 @@ class Reversal(Figure):
         default_factory=list
     )
 
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
-
 
 class Gains(Figure):
     """Per-class accuracy (average precision where videos have several labels), second over first.
@@ -115,10 +104,6 @@ class Gains(Figure):
     most: Annotated[int, Field(ge=2)] = 40
     """Classes drawn at most; when there are more, those that gain and lose most."""
     printed: dict[str, float] = Field(default_factory=dict)
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class _Shown(Figure):
@@ -150,10 +135,6 @@ class GradCam(_Shown):
     rows: Labelled
     layer: Layer
     frames: Literal["center", "all"]
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Place(Strict):

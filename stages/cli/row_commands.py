@@ -194,7 +194,7 @@ def explain(
     figure, paths = explain_row.run(
         work, planned, video, out, layer=layer, target=target, protocol=protocol
     )
-    found = figure.numbers
+    found = figure.as_json()["numbers"]
     label = f" (labelled {found['label']})" if found["label"] else ""
     typer.echo(f"{row} answers {found['answer']}{label}; shown: {found['target']}")
     for path in paths:

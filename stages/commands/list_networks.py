@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.schema.base import nearest
+from pipeline.schema.claims import load_claims
 from pipeline.schema.network_list import Models, load_models
-from pipeline.schema.table_layouts import load_claims
 from stages.network_cost import cost_of, input_of
 from tdn_model.count_cost import Cost
 
