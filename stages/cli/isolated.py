@@ -56,10 +56,12 @@ def restart() -> None:
     os.execv(sys.executable, [sys.executable, *words])
 
 
+if __name__ in ("__main__", "__mp_main__"):  # the second: a process that this one starts
+    sys.meta_path.insert(0, _Ours())
+
 if __name__ == "__main__":
     sys.path += sys.argv.pop(1).split(os.pathsep)
     sys.path[:] = [path for path in sys.path if path]
-    sys.meta_path.insert(0, _Ours())
     from stages.cli.main import main
 
     main()
