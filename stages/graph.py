@@ -174,7 +174,6 @@ STAGES: dict[str, Stage] = {
     "cost": Stage(
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
-        takes=frozenset({"code"}),
     ),
     "tables": Stage(
         inputs=_tables_inputs,

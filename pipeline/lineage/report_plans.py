@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.core.benchmark import timing_files
 from pipeline.core.files import sha256_file
 from pipeline.lineage.row_plans import Plans
+from pipeline.schema.claims import load_claims
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
 from pipeline.schema.figure_list import load_figures
@@ -26,7 +27,7 @@ from pipeline.schema.plan_models import (
     TablesPlan,
 )
 from pipeline.schema.profiles import Profile
-from pipeline.schema.table_layouts import LAID_OUT_BY, load_claims
+from pipeline.schema.table_layouts import LAID_OUT_BY
 
 PAPER_SIDE_PX = 224
 """The crop at which every text states its networks' cost."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from pipeline.core.errors import ManifestError
+from pipeline.core.errors import ManifestError, TdnError, UsageError
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 """Names of rows, data sets, protocols …: DVC reads a dot as a path and a dash as an option."""
@@ -89,6 +90,38 @@ def validate(model: type[M], value: Any, *, where: str) -> M:
 def load(model: type[M], path: Path) -> M:
     """A YAML file as a checked `model`."""
     return validate(model, read_yaml(path), where=_place(path))
+
+
+def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> M:
+    """The file of `folder` that is called `name`, which its `key` must repeat.
+
+    `what` it is, in words: a UsageError names the nearest one when there is none.
+    """
+    place = f"manifests/{folder.name}/"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    one_of(name, known, f"unknown {what} '{name}'", where=place)
+    found = load(model, folder / f"{name}.yaml")
+    if getattr(found, key) != name:
+        raise ManifestError(
+            f"{key}: '{getattr(found, key)}' does not match the file name",
+            where=f"{place}{name}.yaml",
+            do=f"write {key}: {name}",
+        )
+    return found
+
+
+def one_of(
+    name: str,
+    known: Iterable[str],
+    what: str,
+    *,
+    where: str = "",
+    error: type[TdnError] = UsageError,
+) -> None:
+    """Raise `error`, saying `what` and the nearest known name, when `name` is not `known`."""
+    valid = list(known)
+    if name not in valid:
+        raise error(what, where=where, do=nearest(name, valid))
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -6,6 +6,7 @@ one as its `base` and then states only what differs; how, is said at the top of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import product
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest, validate
+from pipeline.schema.base import Identifier, Strict, load, nearest, one_of, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -224,7 +225,7 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)
-        _known("backbone", row.backbone, list(profile.backbones), where)
+        _known("backbone", row.backbone, profile.backbones, where)
         _known("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             _known("input: flow of", row.dataset, profile.flow, where)
@@ -249,7 +250,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        _known("rows", key, list(every), where)
+        _known("rows", key, every, where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(
@@ -274,6 +275,5 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
             at = rows[at].start
 
 
-def _known(kind: str, name: str, known: list[str], where: str) -> None:
-    if name not in known:
-        raise ManifestError(f"{kind}: unknown '{name}'", where=where, do=nearest(name, known))
+def _known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    one_of(name, known, f"{kind}: unknown '{name}'", where=where, error=ManifestError)

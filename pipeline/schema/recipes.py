@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, load, one_of
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -96,10 +96,7 @@ def load_recipes(manifests: Path) -> dict[str, Recipe]:
 
 def pick_recipe(name: str, recipes: dict[str, Recipe], where: str) -> Recipe:
     """The recipe called `name`, or a ManifestError that names the nearest one."""
-    if name not in recipes:
-        raise ManifestError(
-            f"recipe: unknown '{name}'", where=where, do=nearest(name, list(recipes))
-        )
+    one_of(name, recipes, f"recipe: unknown '{name}'", where=where, error=ManifestError)
     return recipes[name]
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, load, nearest, one_of
 from pipeline.schema.claims import (
     Claim,
     Document,
@@ -24,11 +24,9 @@ from pipeline.schema.claims import (
     ProseClaim,
     TableId,
     Unit,
+    load_claims,
     load_documents,
     load_prose,
-)
-from pipeline.schema.claims import (
-    load_claims as load_claims,
 )
 
 LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
@@ -293,10 +291,6 @@ def load_all(manifests: Path) -> Manifests:
     named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in found.prose.values()]
     named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in found.layouts]
     for where, document in named:
-        if document not in found.documents:
-            raise ManifestError(
-                f"unknown document '{document}'",
-                where=f"manifests/{where}",
-                do=nearest(document, list(found.documents)),
-            )
+        what = f"unknown document '{document}'"
+        one_of(document, found.documents, what, where=f"manifests/{where}", error=ManifestError)
     return found

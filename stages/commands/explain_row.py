@@ -18,7 +18,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Figure, save
 from pipeline.reporting.figures.focus import moving, video_overlap
 from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
-from pipeline.schema.base import nearest
+from pipeline.schema.base import nearest, one_of
 from pipeline.schema.dataset import DecodePolicy
 from pipeline.schema.plan_models import PredictPlan
 from pipeline.video.decode_video import decode
@@ -131,11 +131,7 @@ def _target(opened: Opened, target: str, default: int) -> int:
     classes = list(opened.index.classes)
     if not target:
         return default
-    if target not in classes:
-        raise UsageError(
-            f"'{target}' is no class of {opened.plan.data.name}",
-            do=nearest(target, classes),
-        )
+    one_of(target, classes, f"'{target}' is no class of {opened.plan.data.name}")
     return classes.index(target)
 
 
