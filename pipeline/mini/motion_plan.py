@@ -108,7 +108,7 @@ def draw_scene(miniature: Miniature, plan: ScenePlan) -> Scene:
 def _split(dataset: str, miniature: Miniature) -> list[ScenePlan]:
     found: list[ScenePlan] = []
     first = 0
-    for subset, split in miniature.splits.items():
+    for subset, split in sorted(miniature.splits.items()):
         pool = (first, split.pool)
         first += split.pool
         for entry in range(len(miniature.pairs) + len(miniature.stills)):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.core import ray_pool as workers
+from pipeline.core import ray_pool
 from pipeline.core.errors import DataError, StoreError, UsageError
 from pipeline.core.ray_pool import Crash, Pool
 
@@ -106,7 +106,7 @@ def test_folders_of_killed_drivers_are_swept_and_others_left(tmp_path: Path) -> 
         (tmp_path / name / ".held").touch()
     with (tmp_path / "tdn-alive" / ".held").open("r+") as hold:
         fcntl.flock(hold, fcntl.LOCK_EX)
-        workers._sweep(tmp_path)
+        ray_pool._sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"tdn-alive", "tdn-other", "else"}
 
 
