@@ -77,10 +77,10 @@ class Count(NamedTuple):
 
 def listed(plan: CostPlan, counts: Counts) -> dict[str, dict[str, Any]]:
     """The costs of the networks and ensembles of manifests/models.yaml, as `run` writes them."""
-    found: dict[str, dict[str, Any]] = {}
+    costs: dict[str, dict[str, Any]] = {}
     for key, network in plan.networks.items():
         cost = counts.of(network)
-        found[key] = {
+        costs[key] = {
             "params": cost.params,
             "gmacs": round(cost.gmacs * network.clips, 3),
             "input": input_of(network),
@@ -88,12 +88,12 @@ def listed(plan: CostPlan, counts: Counts) -> dict[str, dict[str, Any]]:
             "note": network.note,
         }
     for key, ensemble in plan.ensembles.items():
-        members = [found[member] for member in ensemble.members]
-        found[key] = {
+        members = [costs[member] for member in ensemble.members]
+        costs[key] = {
             "params": sum(member["params"] for member in members),
             "gmacs": round(sum(member["gmacs"] for member in members), 3),
             "input": " + ".join(member["input"] for member in members),
             "claims": ensemble.claims,
             "note": ensemble.note,
         }
-    return found
+    return costs

@@ -36,10 +36,10 @@ def _folder(work: Workspace) -> Path:
 def derived(work: Workspace) -> dict[Path, str]:
     """The files of a profile's graph that follow from others, and what they are to hold."""
     profile = load_profile(work.manifests, work.profile)
-    found = {_folder(work) / VALUES: _values(work, profile)}
+    files = {_folder(work) / VALUES: _values(work, profile)}
     if work.profile != DEFAULT:
-        found[graph_path(work)] = _graph((work.root / "dvc.yaml").read_text("utf-8"), profile)
-    return found
+        files[graph_path(work)] = _graph((work.root / "dvc.yaml").read_text("utf-8"), profile)
+    return files
 
 
 def _values(work: Workspace, profile: Profile) -> str:
@@ -108,9 +108,9 @@ def drop(work: Workspace) -> None:
 
 def listing(work: Workspace) -> list[tuple[str, bool, str]]:
     """(name, switched on, title) of every profile."""
-    found = []
+    listed = []
     for path in sorted((work.manifests / "profiles").glob("*.yaml")):
         profile = load_profile(work.manifests, path.stem)
         on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
-        found.append((path.stem, on, profile.title))
-    return found
+        listed.append((path.stem, on, profile.title))
+    return listed

@@ -100,14 +100,14 @@ def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> 
     place = f"manifests/{folder.name}/"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     one_of(name, known, f"unknown {what} '{name}'", where=place)
-    found = load(model, folder / f"{name}.yaml")
-    if getattr(found, key) != name:
+    value = load(model, folder / f"{name}.yaml")
+    if getattr(value, key) != name:
         raise ManifestError(
-            f"{key}: '{getattr(found, key)}' does not match the file name",
+            f"{key}: '{getattr(value, key)}' does not match the file name",
             where=f"{place}{name}.yaml",
             do=f"write {key}: {name}",
         )
-    return found
+    return value
 
 
 def one_of(

@@ -117,17 +117,17 @@ def load_claims(path: Path) -> dict[str, Claim]:
 
 def load_prose(path: Path) -> dict[str, ProseClaim]:
     """Every prose claim by its id, in the file's order; a ManifestError names file and line."""
-    found: dict[str, ProseClaim] = {}
+    claims: dict[str, ProseClaim] = {}
     for where, record in _records(path, PROSE_COLUMNS):
         claim = validate(ProseClaim, record, where=where)
-        if claim.prose_id in found or not claim.prose_id.startswith(f"{claim.document}/"):
+        if claim.prose_id in claims or not claim.prose_id.startswith(f"{claim.document}/"):
             raise ManifestError(
                 f"prose_id '{claim.prose_id}' is written twice or is not of {claim.document}",
                 where=where,
                 do=f"write {claim.document}/<a name of its own>",
             )
-        found[claim.prose_id] = claim
-    return found
+        claims[claim.prose_id] = claim
+    return claims
 
 
 def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:

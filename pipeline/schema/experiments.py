@@ -95,20 +95,20 @@ class _Resolver:
 
     def rows(self) -> dict[str, Values]:
         """Every row by key, in the order written."""
-        found: dict[str, Values] = {}
+        rows: dict[str, Values] = {}
         for name in self.entries:
             if name.startswith(HIDDEN):
                 self.entry(name)  # its base is checked all the same
                 continue
             for key, row in self.expanded(name).items():
-                if key in found:
+                if key in rows:
                     raise ManifestError(
                         f"'{key}' is written twice: also as one of the rows of '{name}'",
                         where=self._at(name),
                         do="rename one of them",
                     )
-                found[key] = row
-        return found
+                rows[key] = row
+        return rows
 
     def entry(self, name: str, path: tuple[str, ...] = ()) -> Values:
         """An entry with what it inherits; `path` are the entries that inherit from it."""
@@ -132,7 +132,7 @@ class _Resolver:
     def expanded(self, name: str, path: tuple[str, ...] = ()) -> dict[str, Values]:
         """The rows of an entry: itself, or one for each of its folds, splits and seeds."""
         whole = self.entry(name, path)
-        found = {}
+        rows = {}
         for suffix, chosen in _suffixes(whole.values).items():
             values = {
                 k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
@@ -143,8 +143,8 @@ class _Resolver:
             origins = {
                 ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
             }
-            found[name + suffix] = Values(values, origins, name)
-        return found
+            rows[name + suffix] = Values(values, origins, name)
+        return rows
 
     def _start(self, start: str, suffix: str, path: tuple[str, ...]) -> str:
         """The row of the entry `start` that has the same fold, split and seed."""
@@ -217,11 +217,11 @@ def load_rows(manifests: Path, file: str) -> dict[str, Values]:
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
     place = f"manifests/{profile.experiments_file}"
-    found = {
+    every = {
         key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
         for key, row in load_rows(manifests, profile.experiments_file).items()
     }
-    rows = _chosen(found, profile)
+    rows = _chosen(every, profile)
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
         _known("dataset", row.dataset, profile.datasets, where)

@@ -138,6 +138,6 @@ def load_profile(manifests: Path, name: str) -> Profile:
 
 def known_dataset(manifests: Path, profile: str, name: str) -> None:
     """UsageError naming the nearest one when the profile has no data set `name`."""
-    found = load_profile(manifests, profile)
+    known = load_profile(manifests, profile)
     what = f"profile {profile} has no data set '{name}'"
-    one_of(name, found.datasets, what, where=f"{found.where}, datasets")
+    one_of(name, known.datasets, what, where=f"{known.where}, datasets")

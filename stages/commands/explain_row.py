@@ -117,13 +117,13 @@ def find(opened: Opened, video: str) -> Subject:
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
     policy = DecodePolicy.model_validate(opened.index.about["policy"])
-    found = decode(path, policy, binary())
-    if not found.n_frames:
+    decoded = decode(path, policy, binary())
+    if not decoded.n_frames:
         raise DataError(
-            f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
+            f"{path.name} cannot be shown: {decoded.reason}", do="give one that ffmpeg decodes"
         )
-    ends = found.offsets
-    jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
+    ends = decoded.offsets
+    jpegs = [bytearray(decoded.stream[a:b]) for a, b in pairwise(ends)]
     return Subject(path.name, None, jpegs)
 
 
@@ -141,9 +141,9 @@ def _one_map(
     """Grad-CAM over every segment."""
     maps = attention(opened, clip, layer, target)
     changed = np.stack([moving(a, b) for a, b in zip(clip.before, clip.after, strict=True)])
-    found = video_overlap(maps, changed)
+    overlap = video_overlap(maps, changed)
     strip = Strip(name, clip.frames, changed, {opened.row: maps})
-    facts = {**numbers, "layer": layer, "motion": None if found is None else _rounded(found)}
+    facts = {**numbers, "layer": layer, "motion": None if overlap is None else _rounded(overlap)}
     title = f"Grad-CAM of {layer}"
     caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the picture changes."
     key = _key(opened.row, str(numbers["video"]), layer)
@@ -159,16 +159,16 @@ def _two_maps(
     for k, own in enumerate(difference):
         changed = moving(clip.frames[k], clip.frames[k + 1])
         both = {"image": (image[k] + image[k + 1]) / 2, "difference": own}
-        found = {n: video_overlap(m[None], changed[None]) for n, m in both.items()}
-        facts.append({n: None if o is None else _rounded(o) for n, o in found.items()})
+        overlaps = {n: video_overlap(m[None], changed[None]) for n, m in both.items()}
+        facts.append({n: None if o is None else _rounded(o) for n, o in overlaps.items()})
         pairs.append(Pair(name, clip.frames[k : k + 2], image[k : k + 2], own, changed))
     caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the pictures differ."
     key = _key(opened.row, str(numbers["video"]), "cam")
     return draw_cam(key, f"CAM of {layer}", caption, pairs, {**numbers, "motion": facts})
 
 
-def _rounded(found: Any) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in vars(found).items()}
+def _rounded(overlap: Any) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in vars(overlap).items()}
 
 
 def _key(*parts: str) -> str:

@@ -71,7 +71,7 @@ def lines(
     keys: Collection[str],
 ) -> list[Line]:
     """The lines of `keys`; `costs` are as stage `cost` lists them."""
-    found: list[Line] = []
+    listing: list[Line] = []
     for key in keys:
         entry: Network | Ensemble = models.networks.get(key) or models.ensembles[key]
         networks = [models.networks[member] for member in members(models, key)]
@@ -86,8 +86,8 @@ def lines(
             views=entry.views,
             note=entry.note,
         )
-        found += _beside(line, entry.claims, printed, models.tolerance_pct)
-    return found
+        listing += _beside(line, entry.claims, printed, models.tolerance_pct)
+    return listing
 
 
 def _beside(
@@ -96,10 +96,10 @@ def _beside(
     """The line once per printed number, or once without."""
     if not claims:
         return [line]
-    found = []
+    beside = []
     for claim in claims:
         difference = 100 * (line.gmacs / printed[claim] - 1)
-        found.append(
+        beside.append(
             replace(
                 line,
                 place=claim.rpartition("/")[0],
@@ -108,4 +108,4 @@ def _beside(
                 within=abs(difference) <= tolerance_pct,
             )
         )
-    return found
+    return beside
