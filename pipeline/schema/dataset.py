@@ -116,8 +116,3 @@ class Dataset(Strict):
 def load_dataset(manifests: Path, name: str) -> Dataset:
     """The data set called `name`; a UsageError naming the nearest one when there is none."""
     return load_named(Dataset, manifests / "datasets", name, "data set", "name")
-
-
-def list_datasets(manifests: Path) -> list[str]:
-    """Names of the data sets that have a manifest, sorted."""
-    return sorted(path.stem for path in (manifests / "datasets").glob("*.yaml"))
