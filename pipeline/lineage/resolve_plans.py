@@ -97,7 +97,8 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
         recipe = pick_recipe(row.recipe, recipes, where)
         _check_recipe(row, recipe, where)
         factory, dataset = networks.models[row.architecture], datasets[row.dataset]
-        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols)
+        miniature = miniatures.get(row.dataset)
+        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols, miniature)
     plans |= start_plans(profile, rows, work.root / "data" / "weights")
     num_classes = {name: dataset.num_classes for name, dataset in official.items()}
     plans["cost", ALL] = cost_plan(manifests, rows, num_classes)

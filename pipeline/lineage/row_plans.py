@@ -10,6 +10,7 @@ from pipeline.core.errors import ManifestError
 from pipeline.schema.base import nearest
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
+from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import (
     NetworkSpec,
     Plan,
@@ -40,6 +41,7 @@ def row_plans(
     dataset: Dataset,
     recipe: Recipe,
     protocols: Mapping[str, Protocol],
+    miniature: Miniature | None,
 ) -> Plans:
     """The plans of one row's train, predict and score; `factory` builds its network."""
     row = rows[key]
@@ -101,6 +103,8 @@ def row_plans(
         metric=dataset.metric,
         seeds=profile.seeds,
         protocols={name: one.aggregate for name, one in views.items()},
+        clusters=dataset.clusters,
+        miniature=miniature,
     )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
 

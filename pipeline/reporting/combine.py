@@ -15,7 +15,7 @@ from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import mean_interval
+from pipeline.scores.statistics import cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -88,8 +88,9 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         except DataError as error:
             where = f"manifests/combinations.yaml, combinations.{key}"
             raise DataError(error.what, where=error.where or where, do=error.do) from None
-        results.outcomes[key, protocol] = scores.outcomes(videos)
-        summary = scoring.summarise(videos, members[0]["metric"])
+        clusters = _clusters(results, rule, protocol)
+        results.outcomes[key, protocol] = scores.outcomes(videos, clusters)
+        summary = scoring.summarise(videos, members[0]["metric"], clusters)
         protocols[protocol] = {**summary, "views": sum(f["views"] for f in found)}
         if rule.rule == "pool_folds":
             protocols[protocol]["views"] = max(f["views"] for f in found)
@@ -108,6 +109,16 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         "status": "partial" if failed else "ok",
         "reason": "; ".join(reasons),
         "protocols": protocols,
+    }
+
+
+def _clusters(results: Results, rule: Combination, protocol: str) -> dict[str, str]:
+    """The cluster of each video that a member's outcomes name."""
+    return {
+        video_id: cluster
+        for member in rule.members
+        if (outcome := results.outcomes.get((member, protocol))) is not None
+        for video_id, cluster in zip(outcome.video_ids, outcome.clusters, strict=True)
     }
 
 
@@ -139,8 +150,8 @@ def _mean(
 ) -> dict[str, Any]:
     """The plain mean over folds, whose videos may overlap between folds.
 
-    The interval resamples videos (not outcomes) within the union, so a video that sits in several
-    folds moves all of them together; it is left out where per-video outcomes are absent (mAP).
+    The interval is over the union's clusters, so that a video in several folds counts once; it is
+    left out where per-video outcomes are absent (mAP).
     """
     outcomes = [
         outcome
@@ -152,6 +163,7 @@ def _mean(
         for name in ("n_expected", "n_scored", "n_failed", "n_partial")
     }
     summary["views"] = max(f["views"] for f in found)
+    summary["n_clusters"] = len({c for outcome in outcomes for c in outcome.clusters})
     correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}
     for name in ("top1", "top5", "map"):
         given = [f.get(f"{name}_pct") for f in found]
@@ -164,13 +176,22 @@ def _mean(
     return summary
 
 
-def _mean_bounds(outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]]) -> list[float]:
-    union = sorted({video_id for outcome in outcomes for video_id in outcome.video_ids})
+def _mean_bounds(
+    outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]]
+) -> list[float] | None:
+    clusters = {
+        video_id: cluster
+        for outcome in outcomes
+        for video_id, cluster in zip(outcome.video_ids, outcome.clusters, strict=True)
+    }
+    union = sorted(clusters)
     place = {video_id: index for index, video_id in enumerate(union)}
     # Each video's share of the result, scaled so that the mean over the union is the result.
     share = np.zeros(len(union))
     for outcome, right in zip(outcomes, correct, strict=True):
         rows = [place[video_id] for video_id in outcome.video_ids]
         share[rows] += len(union) / (len(rows) * len(outcomes)) * right.astype(np.float64)
-    interval = mean_interval(share)
-    return [round(100 * min(1.0, bound), 4) for bound in (interval.low, interval.high)]
+    interval = share_interval(share, cluster_codes([clusters[v] for v in union]))
+    if np.isnan(interval.low):
+        return None
+    return [round(100 * bound, 4) for bound in (interval.low, interval.high)]

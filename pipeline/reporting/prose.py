@@ -2,7 +2,8 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of bootstrap draws over videos; between, the data leave it undecided.
+97.5 % (at most 2.5 %) of bootstrap draws over clusters of videos; between, the data leave it
+undecided.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
-from pipeline.scores.statistics import resampled_means
+from pipeline.scores.statistics import cluster_codes, resampled_means
 
 Cells = Mapping[str, Mapping[str, Any]]
 """The cells of cells.json by address, in the order of the tables."""
@@ -190,7 +191,7 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
     found: dict[str, Any] = {}
     datasets = sorted({cell["lineage"]["dataset"] or "" for cell in used})
     for number, dataset in enumerate(datasets):
-        group = {}
+        group, clusters = {}, dict[str, str]()
         for cell in used:
             about = cell["lineage"]
             outcome = results.outcomes.get((about["run"] or "", about["protocol"] or ""))
@@ -200,12 +201,14 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
             if about["metric"] in correct:
                 right = correct[about["metric"]]
                 group[cell["cell_id"]] = dict(zip(outcome.video_ids, right.tolist(), strict=True))
+                clusters |= dict(zip(outcome.video_ids, outcome.clusters, strict=True))
         if not group:
             continue
         common = sorted(set.intersection(*(set(right) for right in group.values())))
         if not common:
             continue
         matrix = np.array([[right[v] for right in group.values()] for v in common], dtype=float)
-        means = 100.0 * resampled_means(matrix, stream=number)
+        codes = cluster_codes([clusters[v] for v in common])
+        means = 100.0 * resampled_means(matrix, codes, stream=number)
         found |= {address: means[:, i] for i, address in enumerate(group)}
     return found

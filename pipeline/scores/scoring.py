@@ -20,13 +20,12 @@ from sklearn.metrics import average_precision_score
 from pipeline.core.errors import DataError, UsageError
 from pipeline.scores.predictions import Predictions
 from pipeline.scores.statistics import (
-    N_RESAMPLES,
-    SEED,
+    Codes,
     Floats,
     Interval,
-    mean_interval,
-    percentile_interval,
-    resample_weights,
+    cluster_codes,
+    jackknife_interval,
+    share_interval,
 )
 
 TOP_K = (1, 5)
@@ -242,34 +241,38 @@ def _truth(videos: VideoScores) -> npt.NDArray[np.bool_]:
     return truth
 
 
-def map_interval(
-    videos: VideoScores, *, n_resamples: int = N_RESAMPLES, seed: int = SEED
-) -> Interval:
-    """Bootstrap interval of mAP over videos; classes without a positive in a draw sit it out."""
+def map_interval(videos: VideoScores, value: float, clusters: Codes) -> Interval:
+    """The interval of mAP, whose `value` is in percent, from leaving each cluster out in turn.
+
+    Classes that are left without a positive video sit it out.
+    """
     truth = _truth(videos)
+    n_clusters = int(clusters.max()) + 1
+    kept = (clusters[None, :] != np.arange(n_clusters)[:, None]).astype(np.float64)  # (C, V)
     order = np.argsort(-videos.scores, axis=0, kind="stable")
-    samples: list[Floats] = []
-    for weights in resample_weights(truth.shape[0], n_resamples=n_resamples, seed=seed):
-        per_class = []
-        for c in np.flatnonzero(truth.any(axis=0)).tolist():
-            drawn = weights[:, order[:, c]]
-            hits = drawn * truth[order[:, c], c]
-            precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(drawn, axis=1), 1.0)
-            positives = hits.sum(axis=1)
-            value = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
-            per_class.append(np.where(positives > 0, value, np.nan))
-        values = np.stack(per_class)
-        present = np.isfinite(values).sum(axis=0)
-        samples.append(np.nansum(values, axis=0) / np.maximum(present, 1))
-    found = percentile_interval(np.concatenate(samples))
-    return Interval(100.0 * found.low, 100.0 * found.high)
+    per_class = []
+    for c in np.flatnonzero(truth.any(axis=0)).tolist():
+        ranked = kept[:, order[:, c]]
+        hits = ranked * truth[order[:, c], c]
+        precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(ranked, axis=1), 1.0)
+        positives = hits.sum(axis=1)
+        average = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
+        per_class.append(np.where(positives > 0, average, np.nan))
+    stacked = np.stack(per_class)
+    present = np.isfinite(stacked).sum(axis=0)
+    without = 100.0 * np.nansum(stacked, axis=0) / np.maximum(present, 1)
+    found = jackknife_interval(value, without[present > 0])
+    return Interval(max(0.0, found.low), min(100.0, found.high))
 
 
-def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
+def summarise(
+    videos: VideoScores, metric: str, clusters: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The metrics of one protocol as JSON values; numbers are None when no video was scored.
 
     `metric` is 'top1' (top1_pct, top5_pct) or 'map' (map_pct beside them). Each comes with its
-    95 % interval as `<name>_ci95_pct`: [low, high].
+    95 % interval as `<name>_ci95_pct`: [low, high], over clusters of videos; None for one cluster.
+    `clusters` names the cluster of a video; one that it does not name is a cluster of its own.
     """
     if metric not in METRICS:
         raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
@@ -287,15 +290,17 @@ def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
         "n_failed": len(videos.failed),
         "n_partial": len(videos.partial),
     }
+    codes = cluster_codes([(clusters or {}).get(v, v) for v in videos.video_ids])
+    result["n_clusters"] = int(codes.max()) + 1 if codes.size else 0
     for k in TOP_K:
         correct = correct_at(videos, k).astype(np.float64)
-        found = mean_interval(correct) if correct.size else None
+        found = share_interval(correct, codes) if correct.size else None
         mean = float(correct.mean()) if correct.size else None
         _put(result, f"top{k}", mean and 100.0 * mean, found, 100.0)
     if metric == "map":
-        any_label = any(videos.labels)
-        value = mean_average_precision(videos) if any_label else None
-        _put(result, "map", value, map_interval(videos) if any_label else None, 1.0)
+        value = mean_average_precision(videos) if any(videos.labels) else None
+        found = None if value is None else map_interval(videos, value, codes)
+        _put(result, "map", value, found, 1.0)
     return result
 
 
@@ -312,6 +317,6 @@ def _put(
     result[f"{name}_pct"] = None if value is None else round(value, 4)
     result[f"{name}_ci95_pct"] = (
         None
-        if interval is None
+        if interval is None or np.isnan(interval.low)
         else [round(scale * interval.low, 4), round(scale * interval.high, 4)]
     )

@@ -20,6 +20,7 @@ from pipeline.core.workspace import find_root
 from stages.cli import (
     bench_commands,
     check_commands,
+    compare_command,
     data_commands,
     result_commands,
     row_commands,
@@ -53,7 +54,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for module in (result_commands, data_commands, row_commands, check_commands, bench_commands):
+for module in (
+    result_commands,
+    data_commands,
+    row_commands,
+    check_commands,
+    compare_command,
+    bench_commands,
+):
     module.register(app)
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from pipeline.reporting.figures.canvas import AMBER, BLUE, ORANGE, SOFT, Figure, drawing, sheet
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import mean_interval
+from pipeline.scores.statistics import cluster_codes, mean_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -35,7 +35,7 @@ class Gain:
 def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) -> list[Gain]:
     """Per-class accuracy of two rows on the videos both scored, highest gain first.
 
-    The interval is a paired bootstrap over the class's videos.
+    The interval is that of the paired difference over the class's clusters of videos.
     """
     place = {video_id: index for index, video_id in enumerate(second.video_ids)}
     shared = [i for i, video_id in enumerate(first.video_ids) if video_id in place]
@@ -48,7 +48,8 @@ def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) ->
         if not inside.any():
             continue
         before, after = right[0][inside], right[1][inside]
-        interval = mean_interval(after - before)
+        codes = cluster_codes([first.clusters[shared[i]] for i in np.flatnonzero(inside)])
+        interval = mean_interval(after - before, codes)
         found.append(
             Gain(
                 name,

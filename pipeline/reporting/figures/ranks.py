@@ -63,7 +63,6 @@ def draw_ranks(
     )
     numbers = {
         "tau": tau,
-        "tau_ci95": [ordering["tau_low"], ordering["tau_high"]],
         "pairs_as_printed": agreed,
         "pairs_reversed": reversed_,
         "pairs_undecided": sum(pair["verdict"] == "undecided" for pair in ordering["pairs"]),

@@ -183,7 +183,7 @@ def test_markdown_and_latex_escape_what_they_must(tmp_path: Path) -> None:
     folder = work.reports / "tables" / "doc"
     markdown = (folder / "1.md").read_text("utf-8")
     assert r"none\_at\_all" in markdown and r"theirs \<b\>" in markdown
-    assert "Kendall's tau" in markdown and "**Smoke:" in markdown
+    assert "in the paper's order" in markdown and "**Smoke:" in markdown
     latex = (folder / "1.tex").read_text("utf-8")
     assert r"none\_at\_all" in latex and r"F$\odot$H \& co." in latex and r"(\%)" in latex
     assert latex.count(r"\begin") == latex.count(r"\end") == 2

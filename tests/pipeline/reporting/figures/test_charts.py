@@ -20,8 +20,10 @@ CLASSES = ["opening", "closing", "resting"]
 
 def outcomes(labels: list[int], answers: list[int], start: int = 0) -> Outcomes:
     right = np.array(labels) == np.array(answers)
+    ids = tuple(f"v{start + i:03d}" for i in range(len(labels)))
     return Outcomes(
-        tuple(f"v{start + i:03d}" for i in range(len(labels))),
+        ids,
+        ids,
         np.array(labels, np.int32),
         np.array(answers, np.int32),
         right,
