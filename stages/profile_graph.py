@@ -69,13 +69,6 @@ def _graph(text: str, profile: Profile) -> str:
     return _HEADER.format(sources="the root's dvc.yaml", name=profile.profile) + body
 
 
-def sync(work: Workspace) -> Path:
-    """Bring the derived files up to date; returns the graph's path."""
-    for path, text in derived(work).items():
-        write_atomic(path, text.encode("utf-8"))
-    return graph_path(work)
-
-
 def check(work: Workspace) -> None:
     """Raises UsageError when a derived file is there and not what it would be derived as.
 
@@ -91,11 +84,13 @@ def check(work: Workspace) -> None:
 
 
 def use(work: Workspace) -> str:
-    """Switch the profile on, its graph up to date; returns the graph's path for `dvc repro`."""
-    path = sync(work)
+    """Derive the graph and switch the profile on; returns the graph's path for `dvc repro`."""
+    for path, text in derived(work).items():
+        write_atomic(path, text.encode("utf-8"))
+    graph = graph_path(work)
     if work.profile != DEFAULT:
-        write_atomic(path.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
-    return work.relative(path)
+        write_atomic(graph.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
+    return work.relative(graph)
 
 
 def drop(work: Workspace) -> None:
