@@ -20,6 +20,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.loaded_code import check_loaded
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_holds, root_path
 from pipeline.schema.base import nearest
@@ -209,8 +210,9 @@ def execute(
     A stage run `in_graph` records absent data instead of failing, and begins without the outputs of
     an earlier run unless it `keeps` them. `switches` are run-time choices that change no result
     (`workers`, `progress`); a stage sees only those it takes. Inputs are recorded as they were
-    before the stage ran. Raises UsageError for a key without a plan, RecordError when an input
-    changed meanwhile, and whatever the stage raises; without a record a stage has failed.
+    before the stage ran. Raises UsageError for a key without a plan, RecordError when the code is
+    not the planned one or an input changed meanwhile, and whatever the stage raises; without a
+    record a stage has failed.
     """
     stage = STAGES[name]
     document = read_plan(work, name, key)
@@ -222,6 +224,8 @@ def execute(
     kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
     with exclusive(lock, f"{name} {key} ({work.profile})"):
+        if (parts := work.planned_code(document["code"]["digest"])).is_file():
+            check_loaded(read_json(parts))
         outputs = stage.outputs(work, key, plan)
         inputs = read_inputs(work, stage.inputs(work, key, plan))
         if in_graph and not stage.keeps:
@@ -256,12 +260,15 @@ def as_planned(work: Workspace, name: str, key: str) -> bool:
     return all(identity.get(part) == plan[part] for part in ("params", "code"))
 
 
-def up_to_date(work: Workspace, name: str, key: str) -> bool:
-    """Whether the stage's record fits its plan and the files on disk: it need not run."""
+def up_to_date(
+    work: Workspace, name: str, key: str, document: dict[str, Any] | None = None
+) -> bool:
+    """Whether the stage's record fits its plan (the written one, or `document`) and the files on
+    disk: it need not run."""
     stage = STAGES[name]
-    plan = typed_plan(work, name, key)
+    document = read_plan(work, name, key) if document is None else document
+    plan = parse_plan(name, document["params"], where=work.relative(work.plan(name, key)))
     inputs, outputs = stage.inputs(work, key, plan), stage.outputs(work, key, plan)
-    document = read_plan(work, name, key)
     fits = is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
     return fits and stage.besides(work)
 

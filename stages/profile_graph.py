@@ -93,6 +93,11 @@ def use(work: Workspace) -> str:
     return work.relative(graph)
 
 
+def is_used(work: Workspace) -> bool:
+    """Whether the profile is switched on."""
+    return work.profile == DEFAULT or graph_path(work).with_name(".dvcignore").is_file()
+
+
 def drop(work: Workspace) -> None:
     """Switch the profile off."""
     if work.profile == DEFAULT:
@@ -105,7 +110,6 @@ def listing(work: Workspace) -> list[tuple[str, bool, str]]:
     """(name, switched on, title) of every profile."""
     listed = []
     for path in sorted((work.manifests / "profiles").glob("*.yaml")):
-        profile = load_profile(work.manifests, path.stem)
-        on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
-        listed.append((path.stem, on, profile.title))
+        title = load_profile(work.manifests, path.stem).title
+        listed.append((path.stem, is_used(Workspace(work.root, path.stem)), title))
     return listed

@@ -234,9 +234,12 @@ def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterato
             place = data[str(node.value)]
             files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
             for path in sorted(files):
-                # Its name counts: two templates that change places are a change.
-                digest = short_digest(f"{path.name} {sha256_bytes(path.read_bytes())}")
-                yield path.relative_to(root).as_posix(), digest
+                yield path.relative_to(root).as_posix(), digest_beside(path)
+
+
+def digest_beside(path: Path) -> str:
+    """Of a file beside a module. Its name counts: two that change places are a change."""
+    return short_digest(f"{path.name} {sha256_bytes(path.read_bytes())}")
 
 
 def _data(folder: Path) -> dict[str, Path]:

@@ -32,6 +32,8 @@ Parts = dict[str, dict[str, str]]
 """{file: {definition: digest}}; sorted, digests of 16 hexadecimal digits."""
 Place = tuple[str, int]
 """A definition: its module, and its number there."""
+CLASH = "→"
+"""In the label of an entry that is no definition: which of two of one name is meant."""
 
 
 class Code:
@@ -153,7 +155,7 @@ class _Walk:
             ]
             if unclear:
                 digest = short_digest("\n".join([user.digest, *unclear]))
-                self._add(found, place[0], f"{user.label} → names that two define", digest)
+                self._add(found, place[0], f"{user.label} {CLASH} names that two define", digest)
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
 
     def _add(self, found: Parts, module: str, name: str, digest: str) -> None:

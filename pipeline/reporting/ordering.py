@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class Pair:
     ci_high: float
     n_videos: int
     n_clusters: int
+    detectable: float | None
+    """The true difference in points that four of five such tests would see, before correction."""
     first_only: int
     second_only: int
     p_value: float
@@ -168,6 +171,7 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         ci_high=round(test.interval.high, 4),
         n_videos=n_videos,
         n_clusters=test.n_clusters,
+        detectable=round(test.detectable_pct, 2) if np.isfinite(test.detectable_pct) else None,
         first_only=test.first_only,
         second_only=test.second_only,
         p_value=float(f"{test.p_value:.4g}"),
@@ -206,6 +210,10 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
         sentences.append(f"Of {len(pairs)} {noun} on the same videos: {', '.join(parts)}.")
+        if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
+            sentences.append(
+                f"Single tests of this size mostly see differences from {median(sizes):.1f} points."
+            )
     return " ".join(sentences)
 
 

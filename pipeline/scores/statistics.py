@@ -27,6 +27,8 @@ N_RESAMPLES = 2000
 N_FLIPS = 20_000
 SEED = 20210
 LEVEL_PCT = 95.0
+POWER_PCT = 80.0
+"""How often a test should see a true difference of the size that is asked for."""
 
 _MOST_EXACT = 16
 """Clusters up to which every one of the 2^C flips is tried."""
@@ -54,6 +56,21 @@ class PairedTest:
     difference_pct: float
     interval: Interval
     p_value: float
+
+    @property
+    def detectable_pct(self) -> float:
+        """The true difference, in points, that POWER_PCT of such tests would see (uncorrected)."""
+        if self.n_clusters < 2:
+            return float("nan")
+        half = (self.interval.high - self.interval.low) / 2
+        power = float(stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
+        return half * (1 + power / _t(self.n_clusters))
+
+    def clusters_needed(self, difference_pct: float) -> int:
+        """As many clusters like these see a true difference of that many points as often."""
+        error = (self.interval.high - self.interval.low) / 2 / _t(self.n_clusters)
+        ends = stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
+        return int(np.ceil(self.n_clusters * float(ends * error / difference_pct) ** 2))
 
 
 def cluster_codes(names: Sequence[str]) -> Codes:

@@ -119,11 +119,13 @@ def stream_ledger(path: Path) -> Iterator[Source]:
 def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]]) -> None:
     """DataError with a list when too many of the (id, status, reason) rows have failed."""
     counted = failed = 0
+    statuses = set()
     shown = []
     for name, status, reason in rows:
         counted += status not in NOT_WANTED
         if status in FAILED:
             failed += 1
+            statuses.add(status)
             if failed <= _MOST_SHOWN:
                 shown.append(f"{name}: {status}: {reason}")
     if failed <= dataset.max_failed_fraction * counted:
@@ -136,10 +138,12 @@ def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, st
     if failed > _MOST_SHOWN:
         lines.append(f"… and {failed - _MOST_SHOWN} more")
     manifest = f"manifests/datasets/{dataset.name}.yaml"
+    lists = "mend the lists" if "refused" in statuses else ""
+    fetch = "fetch these videos again" if statuses - {"refused"} else ""
     raise DataError(
         f"{dataset.name}: " + "\n    ".join(lines),
         where=f"{step} {dataset.name}",
-        do=f"fetch these videos again, or raise max_failed_fraction in {manifest}",
+        do=f"{', '.join(filter(None, (lists, fetch)))}, or raise max_failed_fraction in {manifest}",
     )
 
 

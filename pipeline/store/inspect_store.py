@@ -12,10 +12,9 @@ from typing import Any
 
 from pipeline.core.errors import StoreError, UsageError
 from pipeline.schema.base import nearest
-from pipeline.store.blob import ShardDigest, unpack
+from pipeline.store.blob import ShardDigest, odd_frame
 from pipeline.store.index import FrameIndex
 from pipeline.store.lmdb_store import ShardFile, scan
-from pipeline.video.jpeg_split import Size, is_one_jpeg, size_px
 
 Progress = Callable[[int, int], None]
 
@@ -98,21 +97,6 @@ def _read(folder: Path, shard: ShardFile) -> Read:
     except StoreError as error:
         return "", found, odd, error.what
     return digest.hex(), found, odd, ""
-
-
-def odd_frame(blob: memoryview, where: str) -> str:
-    """What is wrong with the first stored frame that is not exactly one JPEG of the size of the
-    others; '' when all are. StoreError for what is no blob."""
-    stored = unpack(blob, where)
-    size: Size | None = None
-    for number in range(stored.n_frames):
-        image = bytes(stored.jpegs[stored.offsets[number] : stored.offsets[number + 1]])
-        if not is_one_jpeg(image):
-            return f"its frame {number} is not exactly one JPEG"
-        size = size or size_px(image)
-        if size_px(image) != size:
-            return f"its frame {number} has another size than the first"
-    return ""
 
 
 class _Reader:

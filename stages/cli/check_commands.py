@@ -27,7 +27,7 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (audit, trace, why):
+    for command in (audit, trace, why, selftest):
         app.command(rich_help_panel="Checks")(command)
 
 
@@ -121,6 +121,20 @@ def why(
             typer.echo(f"  {cause}")
     still = len(reasons) - len(moving)
     typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
+
+
+def selftest(
+    faults: Annotated[
+        bool, typer.Option("--faults", help="let every call of a chain fail in every way")
+    ] = False,
+    states: Annotated[
+        int, typer.Option(min=0, help="so many random edits, runs, kills and forgeries")
+    ] = 0,
+) -> None:
+    """Try on tiny data what faults leave behind on this machine; without options, a sample."""
+    from stages.commands import selftest as tests
+
+    tests.run(workspace("mini").root, faults=faults, states=states)
 
 
 def _digest(text: str) -> str:

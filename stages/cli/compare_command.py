@@ -30,6 +30,10 @@ def compare(
             "--with", metavar="OTHER", help="a reports folder, another checkout, or a revision"
         ),
     ] = None,
+    difference: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="points: how many videos a test needs to see it"),
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
@@ -63,6 +67,8 @@ def compare(
         typer.echo(f"  {line}")
     for one in found:
         _print_rows(first, second, one)
+        if difference is not None:
+            _print_power(one, difference)
 
 
 def _print_rows(first: str, second: str, one: RowComparison) -> None:
@@ -83,6 +89,16 @@ def _print_rows(first: str, second: str, one: RowComparison) -> None:
     print_table(
         ("class", ">videos", f">{first}", f">{second}"),
         [(c.name, str(c.videos), str(c.first_right), str(c.second_right)) for c in one.classes],
+    )
+
+
+def _print_power(one: RowComparison, difference: float) -> None:
+    clusters = one.test.clusters_needed(difference)
+    videos = round(clusters * one.videos / one.test.n_clusters)
+    typer.echo(
+        f"4 of 5 such tests see a true difference of {one.test.detectable_pct:.1f} points; "
+        f"for {difference:g} points they need {videos} videos in {clusters} clusters "
+        "(another training adds to this)"
     )
 
 

@@ -110,9 +110,11 @@ def test_dvc_shows_what_an_edit_changes_and_what_was_measured(checkout: Checkout
     try:
         shown = checkout.run("params", "diff", module="dvc").stdout
         assert "experiments.tsn_r50_8f_ssv1.segments" in shown
+        before = checkout.files()
         dry = checkout.run("repro", "--dry-run")
         assert "train@tsn_r50_8f_ssv1\n" in dry.stdout, dry.stderr
         assert "train@tconv_r50_8f_ssv1" not in dry.stdout
+        assert checkout.files() == before, "a dry run writes nothing, no plan either"
     finally:
         path.write_text(text, "utf-8")
         repro(checkout)

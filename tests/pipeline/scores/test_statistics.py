@@ -200,3 +200,16 @@ def test_holm_steps_down() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_four_of_five_tests_see_the_difference_that_is_called_detectable() -> None:
+    rng = np.random.default_rng(8)
+    planned = paired_test(rng.random(600) < 0.5, rng.random(600) < 0.5)
+    gain = planned.detectable_pct / 100
+    seen = [
+        paired_test(rng.random(600) < 0.5 + gain, rng.random(600) < 0.5).interval.low > 0
+        for _ in range(400)
+    ]
+    assert 0.73 <= np.mean(seen) <= 0.87
+    assert planned.clusters_needed(planned.detectable_pct) == pytest.approx(600, rel=0.01)
+    assert planned.clusters_needed(planned.detectable_pct / 2) == pytest.approx(2400, rel=0.01)

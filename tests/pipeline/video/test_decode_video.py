@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline.video.decode_video import Decoded, decode
+from pipeline.video.decode_video import decode
 from pipeline.video.ffmpeg import binary
-from pipeline.video.jpeg_split import is_one_jpeg, size_px
 from tests.pipeline.samples import ffmpeg, policy, write_clip
+from tests.pipeline.video.full_decode import check_frames, full_decode
 
 X264 = ["-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p"]
 MJPEG = ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"]
@@ -25,24 +24,6 @@ def made(path: Path, setpts: str, codec: Sequence[str] = X264, frames: int = 50)
         "-enc_time_base", "1/1000", *codec, str(path),
     )  # fmt: skip
     return path
-
-
-def full_decode(path: Path) -> int:
-    """Frames that a decode of the whole file gives, counted by another muxer."""
-    shown = subprocess.run(
-        [binary(), "-nostdin", "-i", str(path), "-an", "-fps_mode", "passthrough",
-         "-f", "framemd5", "-"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    return sum(not line.startswith(b"#") for line in shown.stdout.splitlines())
-
-
-def check_frames(found: Decoded) -> None:
-    """Each stored frame is one JPEG of the store's size."""
-    for first, last in zip(found.offsets, found.offsets[1:], strict=False):
-        frame = found.stream[first:last]
-        assert is_one_jpeg(frame)
-        assert size_px(frame) == (found.width_px, found.height_px)
 
 
 @pytest.mark.parametrize(

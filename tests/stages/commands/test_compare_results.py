@@ -126,6 +126,8 @@ def test_the_command_prints_both_kinds(work: Workspace, monkeypatch: pytest.Monk
     assert rows.exit_code == 0
     assert f"center, {fakes.VIDEOS} videos, top-1:" in rows.output
     assert "right only with net_full: " in rows.output
+    power = CliRunner().invoke(app, ["compare", "net_full", "net_none", "--difference", "2"])
+    assert "for 2 points they need " in power.output
     reports = CliRunner().invoke(app, ["compare", "--with", str(work.reports)])
     assert "3 results: 0.0 points apart on average, 0.0 at most; 3 with equal" in reports.output
     as_json = CliRunner().invoke(app, ["compare", "net_full", "net_mid", "--json"])
