@@ -8,19 +8,18 @@ anything else the data leave undecided.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import kendalltau
 
 from pipeline.reporting.cells import Cell
-from pipeline.scores.statistics import Codes, PairedTest, cluster_codes, holm, paired_test
-from pipeline.scores.video_scores import Outcomes
+from pipeline.scores.statistics import PairedTest, holm, paired_test
+from pipeline.scores.video_scores import Outcomes, compare
 
 ALPHA = 0.05
 LEAST_RANKED = 5
@@ -64,9 +63,6 @@ class Ordering:
     pairs: tuple[Pair, ...]
     in_words: str
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def find_ordering(
     column: str, cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]
@@ -75,9 +71,8 @@ def find_ordering(
     measured = [cell for cell in cells if cell.measured is not None]
     if len(measured) < 2:
         return None
-    aligned = _align(measured, outcomes)
     ranked = [cell for cell in measured if cell.claimed is not None]
-    pairs = _pairs(measured, aligned)
+    pairs = _pairs(measured, outcomes)
     if len(ranked) < 2 and not pairs:
         return None
     tau = _tau(ranked)
@@ -91,41 +86,6 @@ def find_ordering(
     )
 
 
-@dataclass(frozen=True)
-class _Aligned:
-    """Correctness (V, R) of the rows that have outcomes, over the videos all of them scored."""
-
-    rows: tuple[str, ...]
-    correct: npt.NDArray[np.bool_]
-    clusters: Codes
-
-    def of(self, row: str) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.correct[:, self.rows.index(row)])
-
-
-def _align(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> _Aligned | None:
-    found: dict[str, tuple[Outcomes, npt.NDArray[np.bool_]]] = {}
-    for cell in cells:
-        outcome = outcomes.get((cell.lineage.run or "", cell.lineage.protocol or ""))
-        if outcome is None or cell.lineage.metric not in ("top1_pct", "top5_pct"):
-            continue
-        top1 = cell.lineage.metric == "top1_pct"
-        found[cell.row] = outcome, outcome.correct1 if top1 else outcome.correct5
-    if len(found) < 2:
-        return None
-    common = sorted(set.intersection(*(set(o.video_ids) for o, _ in found.values())))
-    if not common:
-        return None
-    columns = []
-    for outcome, correct in found.values():
-        place = {video_id: index for index, video_id in enumerate(outcome.video_ids)}
-        columns.append(correct[[place[video_id] for video_id in common]])
-    first, _ = next(iter(found.values()))
-    names = dict(zip(first.video_ids, first.clusters, strict=True))
-    codes = cluster_codes([names[video_id] for video_id in common])
-    return _Aligned(tuple(found), np.stack(columns, axis=1), codes)
-
-
 def _tau(ranked: Sequence[Cell]) -> float | None:
     if len(ranked) < LEAST_RANKED:
         return None
@@ -134,21 +94,20 @@ def _tau(ranked: Sequence[Cell]) -> float | None:
     return round(tau, 4) if np.isfinite(tau) else None
 
 
-def _pairs(cells: Sequence[Cell], aligned: _Aligned | None) -> tuple[Pair, ...]:
-    if aligned is None:
-        return ()
+def _pairs(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> tuple[Pair, ...]:
+    at = {cell.row: (cell.lineage.run or "", cell.lineage.protocol or "") for cell in cells}
+    scored = {
+        c.row: (outcomes[at[c.row]], c.lineage.metric) for c in cells if at[c.row] in outcomes
+    }
+    right, clusters = compare(scored)
     tested = [
-        (
-            first,
-            second,
-            paired_test(aligned.of(first.row), aligned.of(second.row), aligned.clusters),
-        )
-        for first, second in combinations([c for c in cells if c.row in aligned.rows], 2)
+        (first, second, paired_test(right[first.row], right[second.row], clusters))
+        for first, second in combinations([cell for cell in cells if cell.row in right], 2)
         if first.lineage.run != second.lineage.run
     ]
     adjusted = holm([test.p_value for _, _, test in tested])
     return tuple(
-        _pair(first, second, test, p_holm, aligned.correct.shape[0])
+        _pair(first, second, test, p_holm, right[first.row].size)
         for (first, second, test), p_holm in zip(tested, adjusted, strict=True)
     )
 
@@ -195,16 +154,11 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
     if len(pairs) == 1 and pairs[0].claimed_difference is None:
         sentences.append(_one_difference(pairs[0]))
     elif pairs:
-        count = {
-            verdict: sum(pair.verdict == verdict for pair in pairs)
-            for verdict in ("agrees", "contradicts", "supported", "undecided")
-        }
+        count = Counter(pair.verdict for pair in pairs)
         parts = []
         if any(pair.claimed_difference is not None for pair in pairs):
-            parts = [
-                f"{count['agrees']} ordered as in the paper",
-                f"{count['contradicts']} reversed",
-            ]
+            parts += [f"{count['agrees']} ordered as in the paper"]
+            parts += [f"{count['contradicts']} reversed"]
         if count["supported"]:
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")

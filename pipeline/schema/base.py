@@ -124,6 +124,19 @@ def one_of(
         raise error(what, where=where, do=nearest(name, valid))
 
 
+def build_from(model: type[M], *sources: BaseModel, **values: Any) -> M:
+    """A `model` of `values` and of the fields that it shares with `sources`; the first one wins."""
+    for source in sources:
+        for name in model.model_fields.keys() & type(source).model_fields.keys() - values.keys():
+            values[name] = getattr(source, name)
+    return model(**values)
+
+
+def known_name(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """Raise ManifestError naming the nearest one when `name` is not among the `known`."""
+    one_of(name, known, f"{kind}: unknown '{name}'", where=where, error=ManifestError)
+
+
 def nearest(word: str, known: list[str]) -> str:
     """'did you mean …?' for a misspelt word, or the valid ones when nothing is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)

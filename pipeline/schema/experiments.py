@@ -6,7 +6,6 @@ one as its `base` and then states only what differs; how, is said at the top of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest, one_of, validate
+from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -224,11 +223,11 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
     rows = _chosen(every, profile)
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
-        _known("dataset", row.dataset, profile.datasets, where)
-        _known("backbone", row.backbone, profile.backbones, where)
-        _known("start", row.start, [*STARTS, *rows], where)
+        known_name("dataset", row.dataset, profile.datasets, where)
+        known_name("backbone", row.backbone, profile.backbones, where)
+        known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
-            _known("input: flow of", row.dataset, profile.flow, where)
+            known_name("input: flow of", row.dataset, profile.flow, where)
         first = rows.get(row.start)
         if first is not None and first.architecture != row.architecture and first.start != "images":
             raise ManifestError(
@@ -250,7 +249,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        _known("rows", key, every, where)
+        known_name("rows", key, every, where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(
@@ -273,7 +272,3 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
                 )
             met.append(at)
             at = rows[at].start
-
-
-def _known(kind: str, name: str, known: Iterable[str], where: str) -> None:
-    one_of(name, known, f"{kind}: unknown '{name}'", where=where, error=ManifestError)

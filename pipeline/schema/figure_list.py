@@ -44,9 +44,8 @@ class Figure(Strict):
 
     @property
     def rows_named(self) -> list[str]:
-        """The rows of the experiments file that it shows."""
-        values = [getattr(self, name, ()) for name in ("rows", "row", "tanet", "i3d")]
-        return [row for value in values for row in ([value] if isinstance(value, str) else value)]
+        """Keys of the rows that it shows."""
+        return list(getattr(self, "rows", ()))
 
 
 class Curves(Figure):

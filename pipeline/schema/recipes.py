@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, one_of
+from pipeline.schema.base import Identifier, Strict, known_name, load
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -96,7 +95,7 @@ def load_recipes(manifests: Path) -> dict[str, Recipe]:
 
 def pick_recipe(name: str, recipes: dict[str, Recipe], where: str) -> Recipe:
     """The recipe called `name`, or a ManifestError that names the nearest one."""
-    one_of(name, recipes, f"recipe: unknown '{name}'", where=where, error=ManifestError)
+    known_name("recipe", name, recipes, where)
     return recipes[name]
 
 

@@ -54,19 +54,11 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def _clipped(logits: Floats) -> Floats:
-    return np.maximum(logits, 0.0)
-
-
-def _same(logits: Floats) -> Floats:
-    return logits
-
-
 # How the views of a video become one vector: a map per view, then the mean or the sum over views.
 _AGGREGATES: dict[str, tuple[Callable[[Floats], Floats], bool]] = {
-    "mean_logits": (_same, True),
+    "mean_logits": (np.asarray, True),
     "mean_softmax": (softmax, True),
-    "sum_clipped_logits": (_clipped, False),
+    "sum_clipped_logits": (lambda logits: np.maximum(logits, 0.0), False),
 }
 AGGREGATES = tuple(_AGGREGATES)
 
@@ -101,6 +93,13 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
     return VideoScores(tuple(scored), labels, np.asarray(scores), failed, partial)
 
 
+def shared_videos(*video_ids: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Where the videos that all of these lists have are in each list, in the order of the ids."""
+    common = sorted(set.intersection(*map(set, video_ids)))
+    places = [{video_id: place for place, video_id in enumerate(ids)} for ids in video_ids]
+    return [np.array([at[video_id] for video_id in common], dtype=np.int64) for at in places]
+
+
 # --- several networks on the same videos ---------------------------------------------------------
 
 
@@ -110,12 +109,9 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
     Raises DataError when they differ in the number of classes or in a video's labels.
     """
     _same_classes(members)
-    common = set(members[0].video_ids).intersection(*(m.video_ids for m in members[1:]))
+    places = shared_videos(*(member.video_ids for member in members))
+    common = tuple(members[0].video_ids[place] for place in places[0])
     expected = {v for m in members for v in (*m.video_ids, *m.failed)}
-    picked = []
-    for member in members:
-        index = {video_id: i for i, video_id in enumerate(member.video_ids)}
-        picked.append(member.scores[[index[v] for v in sorted(common)]])
     first = dict(zip(members[0].video_ids, members[0].labels, strict=True))
     for member in members[1:]:
         for video_id, labels in zip(member.video_ids, member.labels, strict=True):
@@ -125,12 +121,13 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
                     f"predictions and {_shown(labels)} in another's",
                     do="combine rows of one data set; decode it, then predict all of them again",
                 )
+    picked = [member.scores[at] for member, at in zip(members, places, strict=True)]
     template = VideoScores(
-        tuple(sorted(common)),
-        tuple(first[v] for v in sorted(common)),
+        common,
+        tuple(first[v] for v in common),
         np.zeros_like(picked[0]),
-        tuple(sorted(expected - common)),
-        tuple(sorted(common.intersection(v for m in members for v in m.partial))),
+        tuple(sorted(expected.difference(common))),
+        tuple(sorted({v for m in members for v in m.partial}.intersection(common))),
     )
     return picked, template
 
@@ -148,20 +145,16 @@ def _shown(labels: Sequence[int]) -> str:
     return ", ".join(map(str, labels)) or "none"
 
 
-def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
-    return replace(template, scores=scores)
-
-
 def ensemble_clipped_logit_sum(members: Sequence[Predictions]) -> VideoScores:
     """Sum over members and views of max(0, logit): 8+16 frames as the TDN authors' code has it."""
     picked, template = _aligned([score_videos(m, "sum_clipped_logits") for m in members])
-    return _with_scores(template, np.sum(picked, axis=0))
+    return replace(template, scores=np.sum(picked, axis=0))
 
 
 def ensemble_softmax_mean(members: Sequence[Predictions]) -> VideoScores:
     """The plain mean of the members' mean softmax."""
     picked, template = _aligned([score_videos(m, "mean_softmax") for m in members])
-    return _with_scores(template, np.mean(picked, axis=0))
+    return replace(template, scores=np.mean(picked, axis=0))
 
 
 def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> VideoScores:
@@ -171,7 +164,7 @@ def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> Vi
     for weight, scores in zip(weights, picked, strict=True):
         norm = np.abs(scores).sum(axis=1, keepdims=True)
         total += weight * scores / np.where(norm > 0, norm, 1.0)
-    return _with_scores(template, total)
+    return replace(template, scores=total)
 
 
 def pool(members: Sequence[VideoScores]) -> VideoScores:
@@ -294,13 +287,13 @@ def summarise(
     result["n_clusters"] = int(codes.max()) + 1 if codes.size else 0
     for k in TOP_K:
         correct = correct_at(videos, k).astype(np.float64)
-        found = share_interval(correct, codes) if correct.size else None
+        interval = share_interval(correct, codes) if correct.size else None
         mean = float(correct.mean()) if correct.size else None
-        _put(result, f"top{k}", mean and 100.0 * mean, found, 100.0)
+        _put(result, f"top{k}", mean and 100.0 * mean, interval, 100.0)
     if metric == "map":
         value = mean_average_precision(videos) if any(videos.labels) else None
-        found = None if value is None else map_interval(videos, value, codes)
-        _put(result, "map", value, found, 1.0)
+        interval = None if value is None else map_interval(videos, value, codes)
+        _put(result, "map", value, interval, 1.0)
     return result
 
 

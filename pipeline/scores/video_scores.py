@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import RecordError
 from pipeline.core.parquet import write_table
-from pipeline.scores.scoring import VideoScores, correct_at, predicted
+from pipeline.scores.scoring import VideoScores, correct_at, predicted, shared_videos
+from pipeline.scores.statistics import Codes, cluster_codes
 
 SCHEMA = "tdn.scores/2"
 UNLABELLED = -1
@@ -34,6 +35,27 @@ class Outcomes:
     predicted: npt.NDArray[np.int32]
     correct1: npt.NDArray[np.bool_]
     correct5: npt.NDArray[np.bool_]
+
+    def correct(self, metric: str | None) -> npt.NDArray[np.bool_] | None:
+        """(V,) what the mean over videos gives `metric`; None for one that is no such mean."""
+        return {"top1_pct": self.correct1, "top5_pct": self.correct5}.get(metric or "")
+
+
+def compare(
+    scored: Mapping[str, tuple[Outcomes, str | None]],
+) -> tuple[dict[str, npt.NDArray[np.bool_]], Codes]:
+    """Correctness (V,) by key, in a metric, on the videos that all have, and their clusters.
+
+    Without those whose metric is no mean over videos; empty when no video is shared.
+    """
+    right = {k: v for k, (o, m) in scored.items() if (v := o.correct(m)) is not None}
+    if not right:
+        return {}, np.zeros(0, np.int64)
+    places = shared_videos(*(scored[key][0].video_ids for key in right))
+    names = scored[next(iter(right))][0].clusters
+    codes = cluster_codes([names[place] for place in places[0]])
+    shared = zip(right.items(), places, strict=True)
+    return {key: v[at] for (key, v), at in shared if len(at)}, codes
 
 
 def outcomes(videos: VideoScores, clusters: Mapping[str, str] | None = None) -> Outcomes:

@@ -195,7 +195,7 @@ def explain(
     figure, paths = explain_row.run(
         work, planned, video, out, layer=layer, target=target, protocol=protocol
     )
-    numbers = figure.numbers
+    numbers = figure.as_json()["numbers"]
     label = f" (labelled {numbers['label']})" if numbers["label"] else ""
     typer.echo(f"{row} answers {numbers['answer']}{label}; shown: {numbers['target']}")
     for path in paths:

@@ -1,7 +1,7 @@
 """Where the object is in a generated video: its scene rendered with it and without.
 
-The generator exposes no mask; both renderings go through its public functions, without noise, and
-every pixel that the objects change belongs to them.
+The generator exposes no mask. Both renderings use its public functions, without noise; the pixels
+that differ belong to the objects.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = figures.save
 
     def save(figure: Any, folder: Path) -> list[Path]:
-        if figure.sheet is not None:
+        if figure.drawing is not None:
             found.append(figure.key)
         return real(figure, folder)
 

@@ -23,7 +23,7 @@ def cell(row: str, claimed: str | None, value: float) -> Cell:
     record = {"claim_id": f"d/1/{row}/top1", **place, "value": claimed, "unit": "percent"}
     given = None if claimed is None else validate(Claim, record, where="here")
     lineage = Lineage(run=row, protocol="center", metric="top1_pct")
-    found = Measurement(known=True, value=value, smoke=True, lineage=lineage)
+    found = Measurement(measured=value, smoke=True, lineage=lineage)
     return make_cell(("d/1", row, "top1"), given, found, COLUMN)
 
 

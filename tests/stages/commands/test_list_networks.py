@@ -82,7 +82,7 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         run(Workspace(ROOT), ["slowfats"])
     text = (ROOT / "manifests" / "models.yaml").read_text(encoding="utf-8")
     (tmp_path / "models.yaml").write_text(text.replace("2/eco/", "2/echo/"), encoding="utf-8")
-    with pytest.raises(ManifestError, match="'eco_16f' names an unknown claim"):
+    with pytest.raises(ManifestError, match="claim of eco_16f: unknown"):
         load_models(tmp_path, list(load_claims(ROOT / "manifests" / "claims.csv")))
 
 
