@@ -83,8 +83,7 @@ def main() -> None:
     except TdnError as error:
         _fail(error)
     except Stopped:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+        _stopped()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
@@ -92,8 +91,19 @@ def main() -> None:
         _fail(_of_the_system(error))
     except MemoryError:
         _fail(TdnError("this machine has too little memory", do="use fewer processes (--workers)"))
-    except Exception:
+    except Exception as error:
+        # Compiled code of Ray wraps what the handler raises in SystemErrors.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, Stopped):
+            cause = cause.__cause__
+        if cause is not None:
+            _stopped()
         _crash()
+
+
+def _stopped() -> None:
+    print("stopped; run the same command again to go on", file=sys.stderr)
+    raise SystemExit(130) from None
 
 
 def _fail(error: TdnError) -> None:
@@ -135,9 +145,13 @@ def _keep_traceback() -> str:
         (folder / name).write_text(text, "utf-8", "backslashreplace")
         return f".tdn/{name}"
     except (OSError, UsageError):
+        pass
+    try:
         path = Path(tempfile.gettempdir(), f"tdn-{name}")
         path.write_text(text, "utf-8", "backslashreplace")
         return str(path)
+    except OSError:  # no folder can be written: the last lines are all that can be kept
+        return " / ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.schema.experiments import load_experiments
 from pipeline.schema.profiles import load_profile
-from stages.cli.main import CRASH_EXIT, app, main
+from stages.cli.main import CRASH_EXIT, Stopped, app, main
 from tests.checkout import ROOT, Checkout, copy_to
 
 
@@ -156,6 +156,27 @@ def test_outside_a_checkout_the_traceback_goes_to_the_temporary_folder(
     assert crash(monkeypatch, ValueError("odd")) == CRASH_EXIT
     (report,) = (tmp_path / "temporary").glob("tdn-crash-*.txt")
     assert str(report) in capsys.readouterr().err
+
+
+def test_without_a_folder_for_the_traceback_its_last_lines_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
+    assert crash(monkeypatch, ValueError("odd")) == CRASH_EXIT
+    message = capsys.readouterr().err
+    assert "ValueError: odd\n" in message and "raise error" in message
+    assert "Traceback" not in message
+
+
+def test_a_stop_that_compiled_code_wraps_is_still_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrapped = SystemError("<cyfunction CoreWorker.wait> returned a result with an exception set")
+    wrapped.__cause__ = SystemError("<class Stopped> returned a result with an exception set")
+    wrapped.__cause__.__cause__ = Stopped()
+    assert crash(monkeypatch, wrapped) == 130
+    assert "run the same command again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
