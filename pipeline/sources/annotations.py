@@ -147,6 +147,19 @@ def number(text: str) -> int | None:
     return value if value <= LARGEST_NUMBER else None
 
 
+def refuse_shared_numbers(dataset: Dataset, pairs: Sequence[tuple[int, str]], path: Path) -> None:
+    """DataError when two classes of (number, name) `pairs` have one number."""
+    names = dict(pairs)
+    for value, name in pairs:
+        if names[value] != name:
+            raise DataError(
+                f"{dataset.name}: {readable(name)} and {readable(names[value])} both have the "
+                f"number {value}",
+                where=path.name,
+                do="mend the class list, or fetch it again",
+            )
+
+
 def readable(text: str) -> str:
     """A text with the bytes that are not UTF-8 escaped, so that it can be stored and printed."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

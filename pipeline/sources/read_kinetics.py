@@ -59,6 +59,9 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
             lister.read(path)
         for label, youtube_id, start, end, word in found:
             video_id, stems = _names(youtube_id, start, end)
+            if word and SPLITS.get(word, split) != split:
+                text = f"{video_id} is of split {word} in the list of {split}"
+                lister.remark("split column and list differ: the column counts", text)
             places = [f"{label}/{stem}.mp4" if label else f"{stem}.mp4" for stem in stems]
             lister.add(video_id, places, [label] if label else [], SPLITS.get(word, split))
     for remark in remarks:

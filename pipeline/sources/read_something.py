@@ -15,6 +15,7 @@ from pipeline.sources.annotations import (
     order_classes,
     read_lines,
     read_text,
+    refuse_shared_numbers,
 )
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
@@ -55,6 +56,7 @@ def read_v2(dataset: Dataset, raw: Path) -> Listing:
             where=labels.name,
             do="fetch the file again",
         )
+    refuse_shared_numbers(dataset, [(value or 0, name) for name, value in numbers.items()], labels)
     classes = order_classes(
         dataset, sorted(by_name, key=lambda name: numbers[name] or 0), labels.name
     )

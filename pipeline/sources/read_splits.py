@@ -6,7 +6,14 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import AbsentData, DataError
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.annotations import needed, number, number_lines, order_classes, read_lines
+from pipeline.sources.annotations import (
+    needed,
+    number,
+    number_lines,
+    order_classes,
+    read_lines,
+    refuse_shared_numbers,
+)
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
 
@@ -24,6 +31,7 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
     folder = video_folder(dataset, raw)
     pairs = [_numbered(dataset, class_file, *line) for line in number_lines(class_file)]
     classes = order_classes(dataset, [name for _, name in sorted(pairs)], class_file.name)
+    refuse_shared_numbers(dataset, pairs, class_file)
     numbered = dict(pairs)
     lister = Lister(dataset, raw, classes, Inventory(raw, folder))
     lister.read(class_file)

@@ -262,6 +262,32 @@ def test_kinetics_header_without_the_id_is_refused(tmp_path: Path) -> None:
         read(dataset("kinetics400"), tmp_path)
 
 
+@pytest.mark.parametrize("line", ["%%%%", "yoga", "yoga,a", "yoga,a,1", "yoga,,1,11,train"])
+def test_a_kinetics_line_that_is_too_short_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "train.csv").write_text(f"{HEADER}yoga,a,1,11,train\n{line}\n")
+    touch(tmp_path / "train" / "yoga" / "a_000001_000011.mp4")
+    with pytest.raises(DataError, match=r"are needed(?s:.)*train\.csv, line 3"):
+        read(dataset("kinetics400"), tmp_path)
+
+
+def test_a_kinetics_split_other_than_its_list_is_remarked_on(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(f"{HEADER}yoga,a,1,11,val\nyoga,b,1,11,train\n# c\n")
+    touch(tmp_path / "train" / "yoga" / "a_000001_000011.mp4")
+    listing = read(dataset("kinetics400"), tmp_path)
+    assert [row.splits for row in listing.rows] == [["validate"], ["train"]]
+    kinds = [remark.kind for remark in listing.remarks]
+    assert kinds == [
+        "split column and list differ: the column counts", "comment lines, left out"
+    ]  # fmt: skip
+
+
+def test_a_kinetics_header_without_labels_is_refused_where_they_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("labels,youtube_id,time_start,time_end\nyoga,a,1,11\n")
+    touch(tmp_path / "train" / "yoga" / "a_000001_000011.mp4")
+    with pytest.raises(DataError, match=r"header without label:(?s:.)*train\.csv, line 1"):
+        read(dataset("kinetics400"), tmp_path)
+
+
 def test_kinetics_test_list_without_labels(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(HEADER + "yoga,a,1,11,train\n")
     (tmp_path / "test.csv").write_text(
@@ -461,6 +487,19 @@ def test_something_v2_class_without_a_number_is_refused(tmp_path: Path, value: o
     (tmp_path / "something-something-v2-labels.json").write_text(json.dumps({"a": value}))
     with pytest.raises(DataError, match=r"a class has no number"):
         read(dataset("ssv2"), tmp_path)
+
+
+def test_two_classes_of_one_number_are_refused(tmp_path: Path) -> None:
+    something_v2(tmp_path / "v2", {}, long_names=True)
+    (tmp_path / "v2" / "20bn-something-something-v2").mkdir()
+    labels = tmp_path / "v2" / "something-something-v2-labels.json"
+    labels.write_text('{"a": "0", "b": "0"}')
+    with pytest.raises(DataError, match=r"both have the number 0(?s:.)*labels\.json"):
+        read(dataset("ssv2"), tmp_path / "v2")
+    (tmp_path / "ucf").mkdir()
+    ucf101(tmp_path / "ucf", "1 a\n1 b\n", "")
+    with pytest.raises(DataError, match=r"both have the number 1(?s:.)*classInd\.txt"):
+        read(dataset("ucf101"), tmp_path / "ucf")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 10_000, '{"\\ud800": "0"}'])

@@ -163,3 +163,14 @@ def test_a_cut_video_says_both_counts_and_too_short_a_rest_is_an_error(tmp_path:
     assert (found.status, found.n_frames) == ("error", 0)
     assert found.reason.endswith("(less than min_frame_share 0.25)")
     assert decode(path, policy(min_frame_share=0.0), binary()).status == "partial"
+
+
+def test_a_video_with_fewer_frames_than_its_list_says_is_partial(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 9)
+    found = decode(path, policy(), binary(), listed_frames=12)
+    assert (found.status, found.reason) == ("partial", "9 of 12 frames: the list states 12")
+    found = decode(path, policy(), binary(), listed_frames=100)
+    assert (found.status, found.n_frames) == ("error", 0)
+    for listed in (9, 5, None):
+        assert decode(path, policy(), binary(), listed_frames=listed).status == "ok"
+    assert decode(path, policy(max_frames=4), binary(), listed_frames=12).status == "ok"
