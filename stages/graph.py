@@ -45,8 +45,8 @@ Progress = Callable[[int, int], None]
 class Stage:
     """One stage: what it reads and writes, and which run-time switches its `run` takes.
 
-    A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
-    the audit makes them again. A `sampled` one works video by video: the audit makes it again for
+    A `pure` stage makes its outputs from its inputs in seconds, the same anywhere: the audit makes
+    them again. A `sampled` one works video by video: the audit makes it again for
     a few. One that `keeps` its earlier outputs goes on from them. What it reads besides its inputs
     (run records, whose digests they cannot hold) is as it was when `besides` says so.
     """
@@ -176,6 +176,7 @@ STAGES: dict[str, Stage] = {
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
         takes=frozenset({"code"}),
+        pure=True,
     ),
     "tables": Stage(
         inputs=_tables_inputs,

@@ -54,6 +54,8 @@ class Context:
     tables: tuple[Mapping[str, Any], ...] = ()
     prose: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     scope: frozenset[str] | None = None
+    cached: bool = False
+    """Whether digests from before are believed of files whose inode, size and times have stayed."""
 
     @cached_property
     def plans(self) -> Plans | TdnError:
@@ -93,6 +95,17 @@ class Context:
         for name, run in self.evidence.runs.items():
             if self.scope is None or name in self.scope:
                 yield run
+
+    def params(self, run: Run) -> Mapping[str, Any]:
+        """What the manifests ask of a run; what its record says where they ask for none."""
+        plan = self.plans.get(run.name) if isinstance(self.plans, dict) else None
+        params: Mapping[str, Any] = (plan or run.plan)["params"]
+        return params
+
+    def cache(self, name: str) -> Path | None:
+        """Where digests of a data set, or of results, are kept; None where none are believed."""
+        path = self.work.root / ".tdn" / "hashes" / f"{self.work.profile}.{name}.parquet"
+        return path if self.cached else None
 
     @property
     def cells_in_order(self) -> dict[str, Mapping[str, Any]]:

@@ -9,8 +9,10 @@ from typing import Any
 from pipeline.audit import level0_records as declared
 from pipeline.audit import level1_hashes as hashing
 from pipeline.audit import level2_recompute as recompute
+from pipeline.audit import level3_replay as replay
 from pipeline.audit.context import Context, Tools, open_context
 from pipeline.audit.links import Level, Link, Status, counts, limits, worst, worst_of
+from pipeline.audit.replay_sample import Sample
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
@@ -100,7 +102,7 @@ def audit(
     level: Level = Level.RECOMPUTE,
     *,
     published: str | None = None,
-    sample: int = 4,
+    sample: Sample = Sample(),
     seed: int = 0,
 ) -> Result:
     """Check every link up to `level`.
@@ -110,8 +112,6 @@ def audit(
     """
     links = list(_links(context, level, published))
     if level >= Level.REPLAY:
-        from pipeline.audit import level3_replay as replay
-
         links += replay.check(context, sample, seed)
     if level >= Level.RERUN:
         from pipeline.audit import level4_rerun as rerun

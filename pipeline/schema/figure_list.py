@@ -29,6 +29,8 @@ Labelled = Annotated[dict[Identifier, str], Field(min_length=1), *Ordered]
 """Rows of the experiments file and how the figure names them, in drawing order."""
 Layer = Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]
 ROWS_OF = "experiments.yaml"
+FROM_NETWORKS = ("cam", "gradcam", "kernels")
+"""Kinds for which a network looks at frames, or its weights are shown."""
 
 
 class Figure(Strict):

@@ -35,13 +35,20 @@ def audit(
     cell: Annotated[str | None, typer.Option(help="document/table/row/column")] = None,
     table: Annotated[str | None, typer.Option(help="document/table")] = None,
     level: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, max=4, help="0 lock, 1 hash, 2 recompute, 3 replay sampled videos, 4 rerun a row"
+            min=0,
+            max=4,
+            help="0 lock, 1 hash, 2 recompute, 3 replay sampled videos, 4 rerun a row; without it "
+            "2, where files untouched since the last audit are not read again",
         ),
-    ] = 2,
-    sample: Annotated[int, typer.Option(min=1, help="videos per row that level 3 replays")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="which videos those are")] = 0,
+    ] = None,
+    sample: Annotated[
+        str, typer.Option(metavar="N|N%", help="test videos per row that level 3 replays")
+    ] = "4",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="which videos those are (without it a fresh number)")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="a published root digest")
     ] = None,
@@ -57,8 +64,11 @@ def audit(
     the level looks at is not on this machine). Changes nothing. With --cell or --table only what
     that comes from is checked.
     """
+    from pipeline.audit.replay_sample import Sample
     from stages.commands import audit_results
 
+    cached = level is None
+    level = 2 if level is None else level
     work = workspace(profile)
     if export is not None:
         print_json(audit_results.export(work, export, cell, table))
@@ -73,9 +83,10 @@ def audit(
         level=level,
         cell=cell,
         table=table,
-        sample=sample,
+        sample=Sample.parse(sample),
         seed=seed,
         published=published,
+        cached=cached,
     )
     if as_json:
         print_json(result.as_json())
@@ -171,6 +182,9 @@ def _print(result: Result, cell: str | None) -> None:
         # Not 'back to their raw files': printed numbers alone decide some, nothing some others.
         prose = _counted(result.prose.values(), "follow, their measured cells intact")
         typer.echo(f"prose  {len(result.prose)} verdicts by rule: {prose}")
+    for link in result.links:
+        if link.source == "sample":
+            typer.echo(f"sample {link.detail}")
     for line in limits(result.level):
         typer.echo(f"not seen: {line}")
     typer.echo(f"audit of {context.work.profile} at level {int(result.level)}: ", nl=False)

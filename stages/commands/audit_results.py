@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 from pipeline.audit.context import Context, Plans, Tools, open_context
 from pipeline.audit.links import HARMLESS, REMARKS, Level, counts
+from pipeline.audit.replay_sample import Sample
 from pipeline.audit.run_levels import Result, audit, find
 from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons
@@ -47,17 +49,23 @@ def run(
     level: int = int(Level.RECOMPUTE),
     cell: str | None = None,
     table: str | None = None,
-    sample: int = 4,
-    seed: int = 0,
+    sample: Sample = Sample(),
+    seed: int | None = None,
     published: str | None = None,
+    cached: bool = False,
 ) -> Result:
     """Audit a profile, a table or a cell; changes nothing.
 
-    `sample` videos of each row are replayed at level 3. Raises UsageError when there is nothing to
-    audit or no such cell or table.
+    With `cached`, digests from before are believed of files whose inode, size and times have
+    stayed.
+
+    `sample` videos of each row, drawn by `seed` (None: a fresh one), are replayed at level 3.
+    Raises UsageError when there is nothing to audit or no such cell or table.
     """
     context = find(work, tools(work), cell=cell, table=table)
-    return audit(context, Level(level), published=published, sample=sample, seed=seed)
+    context.cached = cached
+    drawn_by = secrets.randbelow(1 << 32) if seed is None else seed
+    return audit(context, Level(level), published=published, sample=sample, seed=drawn_by)
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ def export(work: Workspace, form: str, cell: str | None, table: str | None) -> d
 
 def closing(work: Workspace) -> tuple[bool, str]:
     """Whether a finished `repro` passes level 2, and the line that says so."""
-    result = run(work)
+    result = run(work, cached=True)
     failing = [link for link in result.broken if link.status not in REMARKS]
     remarks = counts(link for link in result.broken if link.status in REMARKS)
     remark_words = "; ".join(f"{n} {status}" for status, n in remarks.items())
@@ -201,6 +209,8 @@ def _plans(work: Workspace) -> Plans:
 
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
-    switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
+    switches: dict[str, Any] = {"workers": 0} if "workers" in STAGES[stage].takes else {}
+    if stage == "cost" and work.record(stage, key).is_file():  # counts may lie there
+        switches["code"] = read_json(work.record(stage, key))["identity"]["code"]["digest"]
     plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
     importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)
