@@ -180,7 +180,6 @@ STAGES: dict[str, Stage] = {
     "cost": Stage(
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
-        takes=frozenset({"code"}),
         pure=True,
     ),
     "tables": Stage(

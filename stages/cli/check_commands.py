@@ -126,7 +126,7 @@ def sign(
 
 
 def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
-    """Print where a number comes from, as the records say; verifies nothing.
+    """Print where a number comes from, as the run records state it.
 
     A number is a cell of a table, a verdict on a sentence (prose/…) or a figure (figure/…).
     """
@@ -147,7 +147,7 @@ def why(
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
-    """Say what would run again for a row, and because of which changed input. Runs nothing."""
+    """Print what would run again for a row, and because of which changed input."""
     from stages.commands import audit_results
 
     reasons = audit_results.why(workspace(profile), row)

@@ -211,8 +211,8 @@ def _in_words(work: Workspace, kind: str) -> Iterator[None]:
 def _metrics(context: Context, row: str) -> list[dict[str, str]]:
     """The metrics of a row as a file that a walk starts from; none where it was not scored."""
     path = context.work.relative(context.work.metrics(row))
-    made = context.evidence.made(path)
-    return [] if made is None else [{"path": path, "sha256": made.sha256}]
+    output = context.evidence.made(path)
+    return [] if output is None else [{"path": path, "sha256": output.sha256}]
 
 
 def why(work: Workspace, key: str) -> list[Reason]:
@@ -264,8 +264,8 @@ def closing(work: Workspace) -> tuple[bool, str]:
 
 
 def _plans(work: Workspace) -> Plans:
-    found = resolve(work, Catalogue(work.root))
-    return {f"{stage}/{key}": plan for (stage, key), plan in found.items()}
+    plans = resolve(work, Catalogue(work.root))
+    return {f"{stage}/{key}": plan for (stage, key), plan in plans.items()}
 
 
 def _files(work: Workspace, stage: str, key: str, params: Mapping[str, Any]) -> Files | None:
@@ -284,8 +284,6 @@ def _files(work: Workspace, stage: str, key: str, params: Mapping[str, Any]) -> 
 
 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
-    switches: dict[str, Any] = {"workers": 0} if "workers" in STAGES[stage].takes else {}
-    if stage == "cost" and work.record(stage, key).is_file():  # counts may lie there
-        switches["code"] = read_strict_json(work.record(stage, key))["identity"]["code"]["digest"]
+    switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
     plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
     importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)
