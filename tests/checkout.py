@@ -89,5 +89,6 @@ def copy_to(folder: Path) -> Checkout:
             shutil.copytree(source, target, ignore=skip)
         else:
             shutil.copy(source, target)
-    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    for name in (".gitignore", ".gitattributes"):
+        shutil.copy(ROOT / name, folder / name)
     return Checkout(folder)

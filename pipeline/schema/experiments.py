@@ -215,16 +215,16 @@ def load_rows(manifests: Path, file: str) -> dict[str, Values]:
 
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
-    file = f"manifests/{profile.experiments_file}"
+    place = f"manifests/{profile.experiments_file}"
     every = {
-        key: validate(Experiment, row.values, where=f"{file}, experiments.{key}")
+        key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
         for key, row in load_rows(manifests, profile.experiments_file).items()
     }
     rows = _chosen(every, profile)
     for key, row in rows.items():
-        where = f"{file}, experiments.{key}"
+        where = f"{place}, experiments.{key}"
         known_name("dataset", row.dataset, profile.datasets, where)
-        known_name("backbone", row.backbone, list(profile.backbones), where)
+        known_name("backbone", row.backbone, profile.backbones, where)
         known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             known_name("input: flow of", row.dataset, profile.flow, where)
@@ -239,7 +239,7 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
             raise ManifestError(
                 f"'{key}' is not a row's name", where=where, do="it names a start; choose another"
             )
-    _no_circle(rows, file)
+    _no_circle(rows, place)
     return rows
 
 
@@ -249,7 +249,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        known_name("rows", key, list(every), where)
+        known_name("rows", key, every, where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(

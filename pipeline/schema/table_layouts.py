@@ -268,18 +268,16 @@ class Manifests:
 
 def load_all(manifests: Path) -> Manifests:
     """The manifests of the tables; a ManifestError when one names an unknown document."""
-    manifests_read = Manifests(
+    loaded = Manifests(
         documents=load_documents(manifests / "documents.yaml"),
         claims=load_claims(manifests / "claims.csv"),
         prose=load_prose(manifests / "prose_claims.csv"),
         layouts=load_layouts(manifests / "tables"),
         combinations=load_combinations(manifests / "combinations.yaml"),
     )
-    named = [(f"claims.csv, {c.claim_id}", c.document) for c in manifests_read.claims.values()]
-    named += [
-        (f"prose_claims.csv, {c.prose_id}", c.document) for c in manifests_read.prose.values()
-    ]
-    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in manifests_read.layouts]
+    named = [(f"claims.csv, {c.claim_id}", c.document) for c in loaded.claims.values()]
+    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in loaded.prose.values()]
+    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in loaded.layouts]
     for where, document in named:
-        known_name("document", document, manifests_read.documents, f"manifests/{where}")
-    return manifests_read
+        known_name("document", document, loaded.documents, f"manifests/{where}")
+    return loaded
