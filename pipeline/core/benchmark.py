@@ -176,13 +176,13 @@ def write_benchmark(folder: Path, report: Report) -> str:
 
 def to_markdown(report: Mapping[str, Any]) -> str:
     """A benchmark's report as Markdown: machine, settings, one table of rows."""
-    found = report["machine"]
-    devices = "".join(f", {name}" for name in found["accelerators"])
-    versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    host = report["machine"]
+    devices = "".join(f", {name}" for name in host["accelerators"])
+    versions = ", ".join(f"{name} {version}" for name, version in host["packages"].items())
     parts = [
         f"# {report['title']}",
-        f"Measured on {found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB{devices}; "
-        f"Python {found['python']}, {versions}.",
+        f"Measured on {host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB{devices}; "
+        f"Python {host['python']}, {versions}.",
     ]
     if report["settings"]:
         parts.append(table([{"setting": k, "value": v} for k, v in report["settings"].items()]))

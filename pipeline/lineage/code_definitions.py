@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,25 @@ def _definitions(
     names = tuple(_names(statement))
     if REGISTRY in names and isinstance(statement, ast.AnnAssign):
         statement.value = None
-    text = "".join(_text(statement, bound))
-    refs = tuple(_refs(statement, bound))
+    text, nodes = _text(statement, bound), list(ast.walk(statement))
+    refs = tuple(_refs(nodes, bound))
     inner = _imported([statement], root)
-    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(statement, data, root)))
+    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(nodes, data, root)))
+
+
+def definition_texts(source: bytes) -> dict[str, str]:
+    """What counts of each top-level statement of a module, by the label of its definition.
+
+    SyntaxError or ValueError for what is not Python.
+    """
+    found: dict[str, str] = {}
+    for statement in ast.parse(source).body:
+        if not _silent(statement) and not _ours(statement):
+            label = next(_names(statement), "(on import)")
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                label = statement.names[0].asname or statement.names[0].name.partition(".")[0]
+            found[label] = found.get(label, "") + _text(statement, {})
+    return found
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
@@ -156,41 +171,48 @@ def _silent(node: ast.AST) -> bool:
     return isinstance(node, ast.Pass)
 
 
-def _text(node: Any, bound: Bound, *, raised: bool = False) -> Iterator[str]:
+def _text(node: ast.AST, bound: Bound) -> str:
     """A syntax tree as text: the same in every interpreter, under every name of an import.
 
-    Strings of what is `raised` are left out: an error's words change no result.
+    Strings of what is raised are left out: an error's words change no result.
     """
-    raised = raised or isinstance(node, ast.Raise)
-    if raised and isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield "str"
-    elif raised and isinstance(node, ast.JoinedStr):
-        yield "str"
+    parts: list[str] = []
+    _write(node, bound, parts.append, False)
+    return "".join(parts)
+
+
+def _write(node: Any, bound: Bound, put: Callable[[str], None], raised: bool) -> None:
+    kind = type(node)
+    raised = raised or kind is ast.Raise
+    if raised and kind is ast.Constant and isinstance(node.value, str):
+        put("str")
+    elif raised and kind is ast.JoinedStr:
+        put("str")
         parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
-        yield from _text(parts, bound, raised=True)
-    elif _of_module(node, bound):  # module.name is just name
-        yield f"Name({node.attr})"
-    elif isinstance(node, ast.Name):
-        yield f"Name({bound.get(node.id, ('', node.id))[1] or node.id})"
-    elif isinstance(node, ast.Constant):
-        yield f"{type(node.value).__name__}({node.value!r})"
+        _write(parts, bound, put, True)
+    elif kind is ast.Attribute and _of_module(node, bound):  # module.name is just name
+        put(f"Name({node.attr})")
+    elif kind is ast.Name:
+        put(f"Name({bound.get(node.id, ('', node.id))[1] or node.id})")
+    elif kind is ast.Constant:
+        put(f"{type(node.value).__name__}({node.value!r})")
     elif isinstance(node, ast.AST):
-        yield f"{type(node).__name__}("
+        put(f"{kind.__name__}(")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
             if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
-                yield f"{name}="
-                yield from _text(value, bound, raised=raised)
-        yield ")"
-    elif isinstance(node, list):
-        yield "["
+                put(f"{name}=")
+                _write(value, bound, put, raised)
+        put(")")
+    elif kind is list:
+        put("[")
         for item in node:
             if not _silent(item) and not _ours(item):
-                yield from _text(item, bound, raised=raised)
-                yield ","
-        yield "]"
+                _write(item, bound, put, raised)
+                put(",")
+        put("]")
     else:
-        yield repr(node)
+        put(repr(node))
 
 
 def _of_module(node: Any, bound: Bound) -> bool:
@@ -202,10 +224,10 @@ def _of_module(node: Any, bound: Bound) -> bool:
     )
 
 
-def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
+def _refs(nodes: Iterable[ast.AST], bound: Bound) -> Iterator[tuple[str, str | None]]:
     inside: set[ast.AST] = set()
     node: Any
-    for node in ast.walk(statement):
+    for node in nodes:
         if _of_module(node, bound):
             inside.add(node.value)
             yield node.value.id, node.attr
@@ -215,9 +237,11 @@ def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
             yield str(node.value), None
 
 
-def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterator[tuple[str, str]]:
+def _beside(
+    nodes: Iterable[ast.AST], data: Mapping[str, Path], root: Path
+) -> Iterator[tuple[str, str]]:
     """The files beside the module that a statement names: templates, style sheets."""
-    for node in ast.walk(statement):
+    for node in nodes if data else ():
         if isinstance(node, ast.Constant) and str(node.value) in data:
             target = data[str(node.value)]
             files = [target] if target.is_file() else [p for p in target.rglob("*") if p.is_file()]

@@ -15,7 +15,7 @@ from itertools import combinations
 from statistics import median
 
 import numpy as np
-from scipy.stats import kendalltau
+import scipy  # loads `stats`, which takes a second, when it is used
 
 from pipeline.reporting.cells import Cell
 from pipeline.scores.statistics import PairedTest, holm, paired_test
@@ -90,7 +90,7 @@ def _tau(ranked: Sequence[Cell]) -> float | None:
     if len(ranked) < LEAST_RANKED:
         return None
     claimed = [float(cell.claimed or "nan") for cell in ranked]
-    tau = float(kendalltau([cell.measured for cell in ranked], claimed).statistic)
+    tau = float(scipy.stats.kendalltau([cell.measured for cell in ranked], claimed).statistic)
     return round(tau, 4) if np.isfinite(tau) else None
 
 

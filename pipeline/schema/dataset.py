@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.core.errors import ManifestError, UsageError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, load_named
 
 Layout = Literal["ssv1", "ssv2", "kinetics", "ucf101", "hmdb51", "weizmann", "list"]
 SplitName = Annotated[str, Field(min_length=1)]
@@ -144,21 +143,4 @@ class Dataset(Strict):
 
 def load_dataset(manifests: Path, name: str) -> Dataset:
     """The data set called `name`; a UsageError naming the nearest one when there is none."""
-    known = list_datasets(manifests)
-    if name not in known:
-        raise UsageError(
-            f"unknown data set '{name}'", where="manifests/datasets/", do=nearest(name, known)
-        )
-    dataset = load(Dataset, manifests / "datasets" / f"{name}.yaml")
-    if dataset.name != name:
-        raise ManifestError(
-            f"name: '{dataset.name}' does not match the file name",
-            where=f"manifests/datasets/{name}.yaml",
-            do=f"write name: {name}",
-        )
-    return dataset
-
-
-def list_datasets(manifests: Path) -> list[str]:
-    """Names of the data sets that have a manifest, sorted."""
-    return sorted(path.stem for path in (manifests / "datasets").glob("*.yaml"))
+    return load_named(Dataset, manifests / "datasets", name, "data set", "name")

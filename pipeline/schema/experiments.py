@@ -94,20 +94,20 @@ class _Resolver:
 
     def rows(self) -> dict[str, Values]:
         """Every row by key, in the order written."""
-        found: dict[str, Values] = {}
+        rows: dict[str, Values] = {}
         for name in self.entries:
             if name.startswith(HIDDEN):
                 self.entry(name)  # its base is checked all the same
                 continue
             for key, row in self.expanded(name).items():
-                if key in found:
+                if key in rows:
                     raise ManifestError(
                         f"'{key}' is written twice: also as one of the rows of '{name}'",
                         where=self._at(name),
                         do="rename one of them",
                     )
-                found[key] = row
-        return found
+                rows[key] = row
+        return rows
 
     def entry(self, name: str, path: tuple[str, ...] = ()) -> Values:
         """An entry with what it inherits; `path` are the entries that inherit from it."""
@@ -131,7 +131,7 @@ class _Resolver:
     def expanded(self, name: str, path: tuple[str, ...] = ()) -> dict[str, Values]:
         """The rows of an entry: itself, or one for each of its folds, splits and seeds."""
         whole = self.entry(name, path)
-        found = {}
+        rows = {}
         for suffix, chosen in _suffixes(whole.values).items():
             values = {
                 k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
@@ -142,8 +142,8 @@ class _Resolver:
             origins = {
                 ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
             }
-            found[name + suffix] = Values(values, origins, name)
-        return found
+            rows[name + suffix] = Values(values, origins, name)
+        return rows
 
     def _start(self, start: str, suffix: str, path: tuple[str, ...]) -> str:
         """The row of the entry `start` that has the same fold, split and seed."""
@@ -216,15 +216,15 @@ def load_rows(manifests: Path, file: str) -> dict[str, Values]:
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
     place = f"manifests/{profile.experiments_file}"
-    found = {
+    every = {
         key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
         for key, row in load_rows(manifests, profile.experiments_file).items()
     }
-    rows = _chosen(found, profile)
+    rows = _chosen(every, profile)
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
         known_name("dataset", row.dataset, profile.datasets, where)
-        known_name("backbone", row.backbone, list(profile.backbones), where)
+        known_name("backbone", row.backbone, profile.backbones, where)
         known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             known_name("input: flow of", row.dataset, profile.flow, where)
@@ -249,7 +249,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        known_name("rows", key, list(every), where)
+        known_name("rows", key, every, where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(

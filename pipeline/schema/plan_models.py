@@ -236,20 +236,8 @@ class ReportPlan(Strict):
     rows: dict[Identifier, ReportRow]
 
 
-Plan = (
-    MiniPlan
-    | CheckPlan
-    | DecodePlan
-    | FlowPlan
-    | PretrainPlan
-    | TrainPlan
-    | PredictPlan
-    | ScorePlan
-    | CostPlan
-    | TablesPlan
-    | FiguresPlan
-    | ReportPlan
-)
+Plan = Strict
+"""Any of the models above."""
 PLANS: dict[str, type[Plan]] = {
     "mini": MiniPlan,
     "check": CheckPlan,

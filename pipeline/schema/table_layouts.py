@@ -268,16 +268,16 @@ class Manifests:
 
 def load_all(manifests: Path) -> Manifests:
     """The manifests of the tables; a ManifestError when one names an unknown document."""
-    found = Manifests(
+    loaded = Manifests(
         documents=load_documents(manifests / "documents.yaml"),
         claims=load_claims(manifests / "claims.csv"),
         prose=load_prose(manifests / "prose_claims.csv"),
         layouts=load_layouts(manifests / "tables"),
         combinations=load_combinations(manifests / "combinations.yaml"),
     )
-    named = [(f"claims.csv, {c.claim_id}", c.document) for c in found.claims.values()]
-    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in found.prose.values()]
-    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in found.layouts]
+    named = [(f"claims.csv, {c.claim_id}", c.document) for c in loaded.claims.values()]
+    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in loaded.prose.values()]
+    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in loaded.layouts]
     for where, document in named:
-        known_name("document", document, found.documents, f"manifests/{where}")
-    return found
+        known_name("document", document, loaded.documents, f"manifests/{where}")
+    return loaded

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score
 
 from pipeline.core.errors import DataError, UsageError
 from pipeline.scores.predictions import Predictions
@@ -219,6 +218,8 @@ def correct_at(videos: VideoScores, k: int) -> npt.NDArray[np.bool_]:
 
 def mean_average_precision(videos: VideoScores) -> float:
     """mAP in percent over the classes that have a positive video; NaN when none has."""
+    from sklearn.metrics import average_precision_score  # takes seconds, and few sets need it
+
     truth = _truth(videos)
     with_positives = np.flatnonzero(truth.any(axis=0))
     values = [

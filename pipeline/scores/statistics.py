@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # loads `stats`, which takes a second, when it is used
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -63,13 +63,13 @@ class PairedTest:
         if self.n_clusters < 2:
             return float("nan")
         half = (self.interval.high - self.interval.low) / 2
-        power = float(stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
+        power = float(scipy.stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
         return half * (1 + power / _t(self.n_clusters))
 
     def clusters_needed(self, difference_pct: float) -> int:
         """As many clusters like these see a true difference of that many points as often."""
         error = (self.interval.high - self.interval.low) / 2 / _t(self.n_clusters)
-        ends = stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
+        ends = scipy.stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
         return int(np.ceil(self.n_clusters * float(ends * error / difference_pct) ** 2))
 
 
@@ -170,7 +170,7 @@ def sign_flip_p(sums: Floats) -> float:
     observed = abs(float(sums.sum())) - 1e-9
     if np.ptp(np.abs(sums)) == 0:
         fewer = min(int((sums > 0).sum()), int((sums < 0).sum()))
-        return float(min(1.0, 2.0 * stats.binom.cdf(fewer, sums.size, 0.5)))
+        return float(min(1.0, 2.0 * scipy.stats.binom.cdf(fewer, sums.size, 0.5)))
     if sums.size <= _MOST_EXACT:
         patterns = np.arange(2**sums.size)[:, None] >> np.arange(sums.size) & 1
         return float((np.abs((2.0 * patterns - 1) @ sums) >= observed).mean())
@@ -209,4 +209,4 @@ def _standard_error(values: Floats, clusters: Codes | None) -> tuple[float, int]
 
 
 def _t(n_clusters: int) -> float:
-    return float(stats.t.ppf(0.5 + LEVEL_PCT / 200, n_clusters - 1))
+    return float(scipy.stats.t.ppf(0.5 + LEVEL_PCT / 200, n_clusters - 1))

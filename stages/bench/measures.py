@@ -50,20 +50,20 @@ def ways(model: nn.Module, device: torch.device, *, compiled: bool) -> dict[str,
     `compiled`: also through torch.compile, which needs a C++ compiler.
     """
     folded, narrow = fold(model), inference_copy(model, dtype=torch.bfloat16)
-    found: dict[str, Pass] = {
+    forms: dict[str, Pass] = {
         AS_TRAINED: model,
         FOLDED: folded,
         f"{FOLDED}, bfloat16": _in_bfloat16(narrow),
     }
     if device.type == "cuda":
-        found[f"{FOLDED}, TF32"] = in_tf32(folded)
+        forms[f"{FOLDED}, TF32"] = in_tf32(folded)
     if compiled and not compiler_missing():
-        found["compiled"] = _compiled(folded)
+        forms["compiled"] = _compiled(folded)
         if device.type == "cuda":
-            found["compiled, bfloat16"] = _in_bfloat16(_compiled(narrow))
-            found["CUDA graph"] = _compiled(folded, "reduce-overhead")
-            found["CUDA graph, bfloat16"] = _in_bfloat16(_compiled(narrow, "reduce-overhead"))
-    return found
+            forms["compiled, bfloat16"] = _in_bfloat16(_compiled(narrow))
+            forms["CUDA graph"] = _compiled(folded, "reduce-overhead")
+            forms["CUDA graph, bfloat16"] = _in_bfloat16(_compiled(narrow, "reduce-overhead"))
+    return forms
 
 
 def _compiled(model: nn.Module, mode: str | None = None) -> Pass:
@@ -156,12 +156,12 @@ def training_step(model: nn.Module, clips: Tensor) -> Callable[[], object]:
 
 def gradient_difference(ours: nn.Module, theirs: nn.Module) -> float:
     """‖g - g'‖ / ‖g'‖ over all parameters; both must have gradients for the same ones."""
-    found = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None}
-    wanted = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
-    if found.keys() != wanted.keys():
-        raise AssertionError(f"gradients differ in place: {found.keys() ^ wanted.keys()}")
-    away = sum(float((found[n] - wanted[n]).double().square().sum()) for n in wanted)
-    return float((away / sum(float(g.double().square().sum()) for g in wanted.values())) ** 0.5)
+    gradients = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None}
+    expected = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
+    if gradients.keys() != expected.keys():
+        raise AssertionError(f"gradients differ in place: {gradients.keys() ^ expected.keys()}")
+    away = sum(float((gradients[n] - expected[n]).double().square().sum()) for n in expected)
+    return float((away / sum(float(g.double().square().sum()) for g in expected.values())) ** 0.5)
 
 
 def peak_memory_mib(

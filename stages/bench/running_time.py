@@ -100,7 +100,7 @@ def networks_of_rows(work: Workspace) -> dict[str, dict[str, Any]]:
 
 def wanted(work: Workspace, only: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """The rows and protocols of all layouts' columns of times, each once."""
-    found: dict[tuple[str, str], None] = {}
+    entries: dict[tuple[str, str], None] = {}
     for layout in load_layouts(work.manifests / "tables"):
         for name, column in layout.columns.items():
             if column.measure.kind != "timing":
@@ -108,12 +108,12 @@ def wanted(work: Workspace, only: tuple[str, ...] = ()) -> list[tuple[str, str]]
             for row in layout.rows.values():
                 key = row.run_for(name, column.source)
                 if key is not None and (not only or key in only):
-                    found[key, row.protocol or column.measure.protocol or ""] = None
-    if not found:
+                    entries[key, row.protocol or column.measure.protocol or ""] = None
+    if not entries:
         raise UsageError(
             "no row to time", where="manifests/tables/", do="name rows of a table that prints times"
         )
-    return list(found)
+    return list(entries)
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from stages.cli import (
     check_commands,
     compare_command,
     data_commands,
+    isolated,
     result_commands,
     row_commands,
 )
@@ -76,6 +78,12 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line. A TdnError becomes a message and its exit code; a mistake of ours
     becomes a message that names a file with the traceback, and CRASH_EXIT."""
+    if sys.argv[1:2] == ["audit"]:
+        isolated.restart()
+    for stream in (sys.stdout, sys.stderr):
+        # An ASCII terminal, or a name that is not UTF-8, must not stop a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -108,7 +116,9 @@ def _stopped() -> None:
 
 def _fail(error: TdnError) -> None:
     print(with_profile(f"{type(error).__name__}: {error}"), file=sys.stderr)
-    raise SystemExit(error.exit_code) from None
+    # 1 is what an audit says of broken results.
+    code = UsageError.exit_code if sys.argv[1:2] == ["audit"] else error.exit_code
+    raise SystemExit(code) from None
 
 
 def _of_the_system(error: OSError) -> TdnError:

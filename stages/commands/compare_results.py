@@ -69,7 +69,8 @@ def compare_rows(work: Workspace, first: str, second: str) -> list[RowComparison
     if not found:
         raise AbsentData(
             f"{first} and {second} were tested under no common protocol",
-            do=f"compare `tdn views {first}` with `tdn views {second}`",
+            do=f"compare `tdn views --protocol {first} --frames 40` "
+            f"with `tdn views --protocol {second} --frames 40`",
         )
     return found
 

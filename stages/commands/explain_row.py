@@ -18,7 +18,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Drawing, Figure, save
 from pipeline.reporting.figures.focus import Overlap, moving, video_overlap
 from pipeline.reporting.figures.maps import Strip, draw_all, draw_cam
-from pipeline.schema.base import nearest
+from pipeline.schema.base import nearest, one_of
 from pipeline.schema.dataset import DecodePolicy
 from pipeline.schema.plan_models import PredictPlan
 from pipeline.video.decode_video import decode
@@ -124,13 +124,13 @@ def find(opened: Opened, video: str) -> Subject:
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
     policy = DecodePolicy.model_validate(opened.index.about["policy"])
-    found = decode(path, policy, binary())
-    if not found.n_frames:
+    decoded = decode(path, policy, binary())
+    if not decoded.n_frames:
         raise DataError(
-            f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
+            f"{path.name} cannot be shown: {decoded.reason}", do="give one that ffmpeg decodes"
         )
-    ends = found.offsets
-    jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
+    ends = decoded.offsets
+    jpegs = [bytearray(decoded.stream[a:b]) for a, b in pairwise(ends)]
     return Subject(path.name, None, jpegs)
 
 
@@ -138,11 +138,7 @@ def _target(opened: Opened, target: str, default: int) -> int:
     classes = list(opened.index.classes)
     if not target:
         return default
-    if target not in classes:
-        raise UsageError(
-            f"'{target}' is no class of {opened.plan.data.name}",
-            do=nearest(target, classes),
-        )
+    one_of(target, classes, f"'{target}' is no class of {opened.plan.data.name}")
     return classes.index(target)
 
 

@@ -75,5 +75,7 @@ def _opened(root: Path) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise TdnError(
-            f"DVC: {error}", do="mend the cause (`dvc status` shows it) and run this again"
+            f"DVC: {error}",
+            do="mend the cause (`dvc status` shows it; a damaged dvc.lock may be removed: what is "
+            "up to date is recorded again, not run) and run this again",
         ) from None

@@ -6,9 +6,11 @@ results are those of a fresh run.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,10 +26,11 @@ from pipeline.lineage.code_definitions import Module, module_file, read_module
 from stages import graph as harness
 from stages import plan, profile_graph
 from stages.commands import audit_results as audit
-from tests.checkout import ROOT
+from tests.checkout import ROOT, copy_to
+from tests.e2e.test_graph import one_network_and_figure
 from tests.faults.chain import in_child
 from tests.faults.injector import Injector
-from tests.pipeline.audit.project import Project, make
+from tests.pipeline.audit.project import Project, shrink
 
 pytestmark = pytest.mark.slow
 STEPS = int(os.environ.get("TDN_STATES", "12"))
@@ -64,6 +67,22 @@ def repro(project: Project) -> None:
     project.relock()
 
 
+def make(folder: Path) -> Project:
+    """A project that ran; of the networks to be counted and the figures to be drawn one each."""
+    checkout = copy_to(folder)
+    shrink(folder)
+    one_network_and_figure(checkout)
+    checkout.git("init", "-q")
+    project = Project(checkout)
+    (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", "utf-8")
+    repro(project)
+    locked = checkout.run("commit", "--force", "--quiet", module="dvc")
+    assert locked.returncode == 0, locked.stderr
+    checkout.git("add", "-A")
+    checkout.git("commit", "-qm", "it ran")
+    return project
+
+
 def results(project: Project) -> dict[str, bytes]:
     return {
         place: path.read_bytes()
@@ -96,14 +115,15 @@ class States(RuleBasedStateMachine):
         repro(self.project)
         assert results(self.project) == self.expected(), "a run ends where a fresh one does"
 
-    @rule(at=st.integers(0, 200))
-    def run_and_kill(self, at: int) -> None:
-        def killed() -> None:
-            injector = Injector(at, "kill")
+    @rule(at=st.integers(0, 200), fault=st.sampled_from([errno.ENOSPC, errno.EIO, "kill"]))
+    def run_that_fails(self, at: int, fault: int | str) -> None:
+        def failing() -> None:
+            injector = Injector(at, fault)
             injector.start()
-            repro(self.project)
+            with suppress(OSError, TdnError):
+                repro(self.project)
 
-        in_child(killed)
+        in_child(failing)
 
     @rule(pick=st.integers(0, 10_000), how=st.sampled_from(["flip", "cut", "remove"]))
     def tamper(self, pick: int, how: str) -> None:

@@ -330,7 +330,6 @@ def test_the_matrix_names_what_it_must() -> None:
         "code",
         "stale row",
         "orphan",
-        "removed row",
         "dirty code tree",
         "mixed environments",
     ):

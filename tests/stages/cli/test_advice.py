@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,14 @@ def advised() -> Iterator[Any]:
                 yield pytest.param(command, id=f"{path.name} {command}")
 
 
+@cache
+def commands() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(command: str) -> None:
     """Let the command line parse a command without running it; raises what a mistake raises."""
-    group: Any = typer.main.get_command(app)
+    group: Any = commands()
     context = group.make_context("tdn", command.split()[1:])
     while hasattr(group, "resolve_command"):
         words = [*context._protected_args, *context.args]

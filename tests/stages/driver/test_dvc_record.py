@@ -10,6 +10,7 @@ import yaml
 from dvc.dvcfile import Lockfile
 from dvc.repo import Repo
 
+from pipeline.core.errors import TdnError
 from stages.driver import dvc_record
 
 GRAPH = """
@@ -63,3 +64,15 @@ def test_a_process_that_dies_while_dvc_writes_leaves_the_old_lock(
     monkeypatch.undo()
     dvc_record.record(root, "dvc.yaml", {"two"})
     assert recorded(root) == {"one", "two"}
+
+
+def test_a_lock_that_plain_dvc_left_half_written_is_named_with_a_remedy(root: Path) -> None:
+    dvc_record.record(root, "dvc.yaml", {"one"})
+    lock = root / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:-40] + b"\n  x: [")
+    with pytest.raises(TdnError, match=r"dvc\.lock") as caught:
+        dvc_record.changed(root, "dvc.yaml")
+    assert "may be removed" in caught.value.do
+    lock.unlink()
+    dvc_record.record(root, "dvc.yaml", {"one"})
+    assert recorded(root) == {"one"}
