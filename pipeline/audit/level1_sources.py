@@ -163,12 +163,17 @@ def _against(
         yield about.link(about.summary, Status.RECOMPUTE_MISMATCH, "classes is another")
     listed = {row.video_id: row for row in rows if row.video_id is not None}
     wrong = [f"{name} is in no list" for name in sorted(listed.keys() - expected.keys())]
+    other = 0
     for name, row in expected.items():
         if name not in listed:
             wrong.append(f"the listed video {name} is not in it")
             continue
-        yield from _file(about, row, listed[name], measured)
+        files = list(_file(about, row, listed[name], measured))
+        yield from files
+        other += len(files)
         wrong += _row_differs(row, listed[name], measured)
+    if measured and not other:
+        yield about.link(about.raw, Status.OK, f"{len(expected)} listed sources as in the ledger")
     if wrong:
         yield about.link(about.ledger, Status.RECOMPUTE_MISMATCH, some(wrong, 4))
     else:

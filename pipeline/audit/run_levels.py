@@ -46,7 +46,7 @@ class Result:
     @property
     def to_raw(self) -> frozenset[str]:
         """The cells whose walk was made at this level to the end: raw files that were read."""
-        read = {link.source for link in self.links if link.relation == "names"}
+        read = {link.source for link in self.links if link.relation == "lists"}
         read = {source for source in read if source.startswith("record:")}
         bad = {link.source for link in self.links if link.status is not Status.OK}
         ledgers = {
