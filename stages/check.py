@@ -104,4 +104,4 @@ def remark_lines(summary: dict[str, Any]) -> list[str]:
         more = about["count"] - len(about["examples"])
         rest = f"; and {more} more" if more else ""
         found.append(f"    {about['count']} × {kind}: {'; '.join(about['examples'])}{rest}")
-    return ["  remarks:", *found] if found else []
+    return ["  remarks:", *found] if found else ["  remarks: none"]

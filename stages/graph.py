@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.benchmark import timing_files
+from pipeline.core.benchmark import TIMINGS
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.loaded_code import check_loaded
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_holds, root_path
 from pipeline.schema.base import nearest
@@ -44,19 +45,32 @@ Progress = Callable[[int, int], None]
 class Stage:
     """One stage: what it reads and writes, and which run-time switches its `run` takes.
 
-    A `pure` stage makes its outputs from its inputs in seconds, without torch, the same anywhere:
-    the audit makes them again. A `sampled` one works video by video: the audit makes it again for
+    `optional` inputs (the words before the colon of their roles) are read where they are there:
+    what was never run is a cell that says so, not a broken table.
+
+    A `pure` stage makes its outputs from its inputs in seconds, the same anywhere: the audit makes
+    them again. A `sampled` one works video by video: the audit makes it again for
     a few. One that `keeps` its earlier outputs goes on from them. What it reads besides its inputs
     (run records, whose digests they cannot hold) is as it was when `besides` says so.
     """
 
     inputs: Places
     outputs: Places
+    optional: frozenset[str] = frozenset()
     takes: frozenset[str] = field(default_factory=frozenset)
     pure: bool = False
     sampled: bool = False
     keeps: bool = False
     besides: Callable[[Workspace], bool] = lambda work: True
+
+    def may_lack(self, role: str) -> bool:
+        """Whether the stage also runs without this input."""
+        return role.partition(":")[0] in self.optional
+
+    def reads(self, work: Workspace, key: str, plan: Any) -> Files:
+        """The inputs of a run: all but the optional ones that are not there."""
+        files = self.inputs(work, key, plan)
+        return {r: path for r, path in files.items() if path.exists() or not self.may_lack(r)}
 
 
 def _clips(work: Workspace, data: RowData) -> Files:
@@ -79,33 +93,25 @@ def _ledger(work: Workspace, key: str) -> Path:
 
 def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
     files = {f"manifest:{name}": work.manifests / name for name in LAID_OUT_BY}
-    files |= {"layouts": work.manifests / "tables"}
-    found = {f"metrics:{row}": work.metrics(row) for row in plan.rows}
-    found["costs"] = work.reports / "costs.json"
-    found |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
-    found |= {f"timings:{path.name}": path for path in timing_files(work.root)}
-    # What was never run is a cell that says so, not a broken table.
-    files |= {role: path for role, path in found.items() if path.exists()}
-    return files
+    files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
+    files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
+    files |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
+    return files | {f"timings:{name}": work.root / "reports" / "bench" / name for name in TIMINGS}
 
 
 def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
-    found = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
-    found |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
-    present = {role: path for role, path in found.items() if path.is_file()}
+    files = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
+    files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     folders = {name: work.reports / name for name in ("figures", "tables")}
-    return {**present, "root": root_path(work), **folders}
+    return {**files, "root": root_path(work), **folders}
 
 
 def _figures_inputs(work: Workspace, key: str, plan: FiguresPlan) -> Files:
-    found = {"costs": work.reports / "costs.json"}
+    files = {"costs": work.reports / "costs.json", "tables": work.reports / "tables"}
     for row in plan.rows:
-        found[f"metrics:{row}"] = work.metrics(row)
-        found[f"scores:{row}"] = work.run(row) / "scores"
-        found[f"train:{row}"] = work.run(row) / "train"
-        found[f"predict:{row}"] = work.run(row) / "predict"
-    present = {role: path for role, path in found.items() if path.exists()}
-    return {**present, "tables": work.reports / "tables"}
+        files[f"metrics:{row}"] = work.metrics(row)
+        files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train", "predict")}
+    return files
 
 
 STAGES: dict[str, Stage] = {
@@ -174,7 +180,7 @@ STAGES: dict[str, Stage] = {
     "cost": Stage(
         inputs=lambda work, key, plan: {},
         outputs=lambda work, key, plan: {"costs": work.reports / "costs.json"},
-        takes=frozenset({"code"}),
+        pure=True,
     ),
     "tables": Stage(
         inputs=_tables_inputs,
@@ -182,12 +188,14 @@ STAGES: dict[str, Stage] = {
             "root": root_path(work),
             "tables": work.reports / "tables",
         },
+        optional=frozenset({"metrics", "costs", "scores", "timings"}),
         pure=True,
         besides=root_holds,
     ),
     "figures": Stage(
         inputs=_figures_inputs,
         outputs=lambda work, key, plan: {"figures": work.reports / "figures"},
+        optional=frozenset({"costs", "metrics", "scores", "train", "predict"}),
         takes=frozenset({"code", "progress"}),
         keeps=True,
     ),
@@ -197,6 +205,7 @@ STAGES: dict[str, Stage] = {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
+        optional=frozenset({"decoded", "metrics"}),
         pure=True,
     ),
 }
@@ -210,8 +219,9 @@ def execute(
     A stage run `in_graph` records absent data instead of failing, and begins without the outputs of
     an earlier run unless it `keeps` them. `switches` are run-time choices that change no result
     (`workers`, `progress`); a stage sees only those it takes. Inputs are recorded as they were
-    before the stage ran. Raises UsageError for a key without a plan, RecordError when an input
-    changed meanwhile, and whatever the stage raises; without a record a stage has failed.
+    before the stage ran. Raises UsageError for a key without a plan, RecordError when the code is
+    not the planned one or an input changed meanwhile, and whatever the stage raises; without a
+    record a stage has failed.
     """
     stage = STAGES[name]
     document = read_plan(work, name, key)
@@ -223,8 +233,10 @@ def execute(
     kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
     lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
     with exclusive(lock, f"{name} {key} ({work.profile})"):
+        if (parts := work.planned_code(document["code"]["digest"])).is_file():
+            check_loaded(read_json(parts))
         outputs = stage.outputs(work, key, plan)
-        inputs = read_inputs(work, stage.inputs(work, key, plan))
+        inputs = read_inputs(work, stage.reads(work, key, plan))
         if in_graph and not stage.keeps:
             _remove(outputs.values())
         switches |= {"record_absent": in_graph, "code": document["code"]["digest"]}
@@ -257,12 +269,15 @@ def as_planned(work: Workspace, name: str, key: str) -> bool:
     return all(identity.get(part) == plan[part] for part in ("params", "code"))
 
 
-def up_to_date(work: Workspace, name: str, key: str) -> bool:
-    """Whether the stage's record fits its plan and the files on disk: it need not run."""
+def up_to_date(
+    work: Workspace, name: str, key: str, document: dict[str, Any] | None = None
+) -> bool:
+    """Whether the stage's record fits its plan (the written one, or `document`) and the files on
+    disk: it need not run."""
     stage = STAGES[name]
-    plan = typed_plan(work, name, key)
-    inputs, outputs = stage.inputs(work, key, plan), stage.outputs(work, key, plan)
-    document = read_plan(work, name, key)
+    document = read_plan(work, name, key) if document is None else document
+    plan = parse_plan(name, document["params"], where=work.relative(work.plan(name, key)))
+    inputs, outputs = stage.reads(work, key, plan), stage.outputs(work, key, plan)
     fits = is_up_to_date(work, name, key, plan=document, inputs=inputs, outputs=outputs)
     return fits and stage.besides(work)
 

@@ -1,4 +1,4 @@
-"""What a listed network costs at its own input, counted on the meta device."""
+"""What a network costs at its own input, counted on the meta device."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pipeline.schema.network_list import Network
+from pipeline.schema.plan_models import CountedNetwork
 from tdn_model.build import build_from
 from tdn_model.count_cost import Cost, measure
 
@@ -23,16 +24,12 @@ class ClipCost:
     input_shape: tuple[int, ...]
 
 
-def cost_of(network: Network) -> Cost:
-    """Parameters and multiply-adds of one clip of a listed network."""
-    return clip_cost(network.architecture, keywords_of(network), network.side_px).cost
-
-
-def keywords_of(network: Network) -> dict[str, Any]:
-    """What `build_from` takes to build a listed network."""
+def keywords_of(network: Network | CountedNetwork) -> dict[str, Any]:
+    """What `build_from` takes to build a network of a plan of stage `cost`."""
+    classes = network.classes if isinstance(network, Network) else network.num_classes
     return {
         "backbone": network.backbone,
-        "num_classes": network.classes,
+        "num_classes": classes,
         "num_segments": network.segments,
         **network.options,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.lineage import resolve_plans as plan
+from pipeline.lineage.resolve_plans import resolve, write
 from pipeline.schema.base import nearest
 from stages import profile_graph
 from stages.networks import Catalogue
@@ -19,7 +19,7 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
     """
     if wanted is None:
         profile_graph.check(work)
-    plans = plan.resolve(work, Catalogue(work.root))
+    plans = resolve(work, Catalogue(work.root))
     if wanted is not None and wanted not in plans:
         stage, key = wanted
         known = [name for kind, name in plans if kind == stage]
@@ -28,4 +28,4 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
             where="manifests/",
             do=nearest(key, known) or f"profile {work.profile} has no stage {stage}",
         )
-    return plan.write(work, plans)
+    return write(work, plans)

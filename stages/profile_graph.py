@@ -36,10 +36,10 @@ def _folder(work: Workspace) -> Path:
 def derived(work: Workspace) -> dict[Path, str]:
     """The files of a profile's graph that follow from others, and what they are to hold."""
     profile = load_profile(work.manifests, work.profile)
-    found = {_folder(work) / VALUES: _values(work, profile)}
+    files = {_folder(work) / VALUES: _values(work, profile)}
     if work.profile != DEFAULT:
-        found[graph_path(work)] = _graph((work.root / "dvc.yaml").read_text("utf-8"), profile)
-    return found
+        files[graph_path(work)] = _graph((work.root / "dvc.yaml").read_text("utf-8"), profile)
+    return files
 
 
 def _values(work: Workspace, profile: Profile) -> str:
@@ -69,13 +69,6 @@ def _graph(text: str, profile: Profile) -> str:
     return _HEADER.format(sources="the root's dvc.yaml", name=profile.profile) + body
 
 
-def sync(work: Workspace) -> Path:
-    """Bring the derived files up to date; returns the graph's path."""
-    for path, text in derived(work).items():
-        write_atomic(path, text.encode("utf-8"))
-    return graph_path(work)
-
-
 def check(work: Workspace) -> None:
     """Raises UsageError when a derived file is there and not what it would be derived as.
 
@@ -91,11 +84,18 @@ def check(work: Workspace) -> None:
 
 
 def use(work: Workspace) -> str:
-    """Switch the profile on, its graph up to date; returns the graph's path for `dvc repro`."""
-    path = sync(work)
+    """Derive the graph and switch the profile on; returns the graph's path for `dvc repro`."""
+    for path, text in derived(work).items():
+        write_atomic(path, text.encode("utf-8"))
+    graph = graph_path(work)
     if work.profile != DEFAULT:
-        write_atomic(path.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
-    return work.relative(path)
+        write_atomic(graph.with_name(".dvcignore"), _SWITCH.encode("utf-8"))
+    return work.relative(graph)
+
+
+def is_used(work: Workspace) -> bool:
+    """Whether the profile is switched on."""
+    return work.profile == DEFAULT or graph_path(work).with_name(".dvcignore").is_file()
 
 
 def drop(work: Workspace) -> None:
@@ -108,9 +108,8 @@ def drop(work: Workspace) -> None:
 
 def listing(work: Workspace) -> list[tuple[str, bool, str]]:
     """(name, switched on, title) of every profile."""
-    found = []
+    listed = []
     for path in sorted((work.manifests / "profiles").glob("*.yaml")):
-        profile = load_profile(work.manifests, path.stem)
-        on = path.stem == DEFAULT or (path.parent / path.stem / ".dvcignore").is_file()
-        found.append((path.stem, on, profile.title))
-    return found
+        title = load_profile(work.manifests, path.stem).title
+        listed.append((path.stem, is_used(Workspace(work.root, path.stem)), title))
+    return listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import read_json, sha256_file, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.mini.clip_ids import scenes_by_id
 from pipeline.schema.plan_models import ScorePlan
 from pipeline.schema.protocols import Aggregate
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
-from pipeline.scores.scoring import score_videos, summarise
+from pipeline.scores.scoring import incomplete, score_videos, summarise
 
 
 def run(work: Workspace, key: str, plan: ScorePlan) -> None:
@@ -60,9 +62,10 @@ def _protocol(
     path = folder / f"{name}.parquet"
     found = predictions.read(path, row=key, protocol=name, verify=True)
     videos = score_videos(found, aggregate)
-    scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos))
+    clusters = _clusters(plan, videos.video_ids)
+    scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos, clusters))
     return {
-        **summarise(videos, plan.metric),
+        **summarise(videos, plan.metric, clusters),
         **_over_seeds(folder, name, aggregate, plan),
         "aggregate": aggregate,
         "views": found.views_per_video,
@@ -70,6 +73,14 @@ def _protocol(
         "predictions_sha256": sha256_file(path),
         "predictions_content": predictions.content_digest(found),
     }
+
+
+def _clusters(plan: ScorePlan, video_ids: Sequence[str]) -> dict[str, str]:
+    """Videos that came about together: clips of one generated scene, or as the manifest says."""
+    if plan.miniature is not None:
+        scenes = scenes_by_id(plan.dataset, plan.miniature)
+        return {v: scenes[v][0].pool_key for v in video_ids if v in scenes}
+    return {v: plan.clusters.of(v) for v in video_ids} if plan.clusters else {}
 
 
 def _over_seeds(folder: Path, name: str, aggregate: Aggregate, plan: ScorePlan) -> dict[str, Any]:
@@ -98,6 +109,6 @@ def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, s
         if found["n_scored"] == 0:
             return "not-run", f"{name}: none of {found['n_expected']} videos could be scored"
     for name, found in protocols.items():
-        if found["n_failed"]:
-            return "partial", f"{name}: {found['n_failed']} of {found['n_expected']} videos failed"
+        if why := incomplete(found):
+            return "partial" if found["n_failed"] else "ok", f"{name}: {why}"
     return "ok", ""

@@ -35,19 +35,23 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     Works with no result at all: every number of ours is then 'not-run'. Names orphaned metrics on
     stdout and removes tables whose layout is gone.
     """
-    given = load_all(work.manifests)
+    manifests = load_all(work.manifests)
     results = load_results(work, plan.rows)
-    combined = add_combinations(work, results, given.combinations)
+    combined = add_combinations(work, results, manifests.combinations)
     evidence = root.compute(Evidence(work), _read_by(work, results))
-    tables = build_tables(given.layouts, given.claims, results)
+    tables = build_tables(manifests.layouts, manifests.claims, results)
     cells = {c.cell_id: c.as_json() for table in tables for c in table.cells.values()}
-    verdicts = judge_prose(given.prose, cells, share_of_draws(cells, results))
+    verdicts = judge_prose(manifests.prose, cells, share_of_draws(cells, results))
     folder = work.reports / "tables"
     remark = SMOKE_REMARK if plan.smoke else ""
-    about = Footing(remark, evidence["root"])
-    written = {path for table in tables for path in _write(folder, table, about)}
+    footing = Footing(remark, evidence["root"])
+    written = {
+        path
+        for table in tables
+        for path in _write(folder, table, replace(footing, notes=table.notes))
+    }
     heading = {"profile": plan.profile, "smoke": plan.smoke}
-    documents = {key: document.model_dump() for key, document in given.documents.items()}
+    documents = {key: document.model_dump() for key, document in manifests.documents.items()}
     write_json(
         folder / "cells.json",
         {
@@ -60,7 +64,9 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     )
     write_json(folder / "combinations.json", combined)
     write_json(folder / "summary.json", _summary(work, plan.rows))
-    write_json(folder / "prose.json", {**heading, "verdicts": [v.as_json() for v in verdicts]})
+    write_json(
+        folder / "prose.json", {**heading, "verdicts": [verdict.as_json() for verdict in verdicts]}
+    )
     _remove_others(folder, written)
     write_json(root.root_path(work), evidence)
     for orphan in orphans(work, plan.rows):
@@ -70,24 +76,24 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
 def _summary(work: Workspace, rows: list[str]) -> dict[str, float]:
     """Accuracy in percent (mean average precision where that is the metric) of every scored row
     under its first protocol: what `dvc metrics diff` compares."""
-    found = {}
+    summary = {}
     for row in rows:
         path = work.metrics(row)
-        about = read_json(path) if path.is_file() else {"protocols": {}}
-        for scored in list(about["protocols"].values())[:1]:
-            value = scored.get(f"{about['metric']}_pct")
+        metrics = read_json(path) if path.is_file() else {"protocols": {}}
+        for scored in list(metrics["protocols"].values())[:1]:
+            value = scored.get(f"{metrics['metric']}_pct")
             if value is not None:
-                found[row] = value
-    return found
+                summary[row] = value
+    return summary
 
 
 def _read_by(work: Workspace, results: Results) -> list[str]:
     """Relative paths of the measurements and manifests that the tables are made from."""
-    found = [source for run in results.runs.values() for source in run.sources]
-    found += [s for s in (results.cost_source, results.timing_source) if s is not None]
+    sources = [source for run in results.runs.values() for source in run.sources]
+    sources += [s for s in (results.cost_source, results.timing_source) if s is not None]
     layouts = sorted((work.manifests / "tables").glob("*.yaml"))
     manifests = [work.manifests / name for name in LAID_OUT_BY] + layouts
-    return sorted({source.path for source in found} | {work.relative(p) for p in manifests})
+    return sorted({source.path for source in sources} | {work.relative(p) for p in manifests})
 
 
 def _remove_others(folder: Path, written: set[Path]) -> None:
@@ -103,9 +109,9 @@ def check(work: Workspace) -> int:
 
     Also refuses a rule of manifests/prose_claims.csv that names no cell.
     """
-    given = load_all(work.manifests)
-    check_rules(given.prose, given.claims)
-    problems = check_placement(given.layouts, given.claims)
+    manifests = load_all(work.manifests)
+    check_rules(manifests.prose, manifests.claims)
+    problems = check_placement(manifests.layouts, manifests.claims)
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
@@ -114,22 +120,17 @@ def check(work: Workspace) -> int:
             where="manifests/claims.csv, manifests/tables/",
             do="give every claim exactly one row and column of one layout",
         )
-    return len(given.claims)
+    return len(manifests.claims)
 
 
-def _write(folder: Path, table: Table, about: Footing) -> list[Path]:
-    layout = table.layout
-    about = replace(about, notes=table.notes)
-    data = frame(table)
-    stem = folder / layout.document / layout.table
+def _write(folder: Path, table: Table, footing: Footing) -> list[Path]:
+    layout, data = table.layout, frame(table)
     texts = {
-        ".csv": to_csv(data),
-        ".md": to_markdown(data, layout, table.orderings, about),
-        ".tex": to_latex(data, layout, table.orderings, about),
+        "csv": to_csv(data),
+        "md": to_markdown(data, layout, table.orderings, footing),
+        "tex": to_latex(data, layout, table.orderings, footing),
     }
-    paths = []
-    for suffix, text in texts.items():
-        path = stem.with_name(stem.name + suffix)
+    paths = {folder / layout.document / f"{layout.table}.{name}": t for name, t in texts.items()}
+    for path, text in paths.items():
         write_atomic(path, text.encode("utf-8"))
-        paths.append(path)
-    return paths
+    return list(paths)

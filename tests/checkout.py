@@ -7,8 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 _PARTS = (
@@ -35,6 +39,13 @@ class Checkout:
         text, count = re.subn(pattern, replacement, path.read_text("utf-8"), count=1, flags=re.S)
         assert count == 1, f"{pattern!r} is not in {place}"
         path.write_text(text, "utf-8")
+
+    def rewrite(self, place: str, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change what a YAML file holds; its comments go."""
+        path = self.root / place
+        value = yaml.safe_load(path.read_text("utf-8"))
+        change(value)
+        path.write_text(yaml.safe_dump(value, sort_keys=False), "utf-8")
 
     def run(self, *words: str, module: str = "stages") -> subprocess.CompletedProcess[str]:
         """`python -m MODULE WORDS` in the copy."""
@@ -78,5 +89,6 @@ def copy_to(folder: Path) -> Checkout:
             shutil.copytree(source, target, ignore=skip)
         else:
             shutil.copy(source, target)
-    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    for name in (".gitignore", ".gitattributes"):
+        shutil.copy(ROOT / name, folder / name)
     return Checkout(folder)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pipeline.lineage.evidence import Run
+from pipeline.core.errors import ManifestError
+from pipeline.lineage.evidence import UNREADABLE, Run
 from pipeline.schema.base import read_yaml
+from pipeline.schema.quick_yaml import parse_lock
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,40 @@ class LockedStage:
     name: str
     deps: dict[str, LockEntry]
     outs: dict[str, LockEntry]
+    command: str
+
+
+def read_commands(path: Path) -> dict[str, re.Pattern[str]]:
+    """What the command of each stage of a dvc.yaml may read like once its variables are filled in.
+
+    ManifestError when it does not parse.
+    """
+    found = {}
+    for name, stage in read_yaml(path).get("stages", {}).items():
+        parts = re.split(r"\$\{.*?\}", str(stage.get("do", stage)["cmd"]))
+        found[name] = re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+    return found
 
 
 def read_lock(path: Path) -> dict[str, LockedStage]:
     """The stages of a lock file by name; ManifestError when it is missing or does not parse."""
-    value = read_yaml(path)
-    stages = value.get("stages", {}) if isinstance(value, dict) else {}
-    return {
-        name: LockedStage(name, _entries(stage.get("deps")), _entries(stage.get("outs")))
-        for name, stage in stages.items()
-    }
+    do = "`make repro`, or restore it from git"
+    try:
+        value = parse_lock(path.read_bytes())
+        stages = value.get("stages", {}) if isinstance(value, dict) else {}
+        return {
+            name: LockedStage(
+                name,
+                _entries(stage.get("deps")),
+                _entries(stage.get("outs")),
+                str(stage.get("cmd", "")),
+            )
+            for name, stage in stages.items()
+        }
+    except FileNotFoundError:
+        raise ManifestError(f"there is no {path.name}", do=do) from None
+    except UNREADABLE as error:
+        raise ManifestError(f"not readable as YAML: {error}", do=do) from None
 
 
 def find_stage(lock: dict[str, LockedStage], run: Run) -> LockedStage | None:

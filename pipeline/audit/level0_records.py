@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from pipeline.audit import orphans, statements
+from pipeline.audit import materials, orphans, quoted, signatures, statements
+from pipeline.audit.committed import auditor, changed_code, changed_manifests
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
@@ -17,17 +19,25 @@ from pipeline.audit.links import Level, Link, Status, checked, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
-from pipeline.lineage.evidence import Artefact, Run
+from pipeline.lineage.evidence import UNREADABLE, Artefact, Run
 
 _COMPARED = ("verified", "differs")
 
 
-def check(context: Context, published: str | None = None) -> Iterator[Link]:
-    """Every link of level 0; `published` is a root digest that the evidence must have."""
+def check(
+    context: Context, published: Mapping[str, Any] | None = None, signers: Path | None = None
+) -> Iterator[Link]:
+    """Every link of level 0.
+
+    `published` is a root that the evidence must have (`root`, and what it covers where that is
+    known); `signers` a file of the keys that may have signed, as of `ssh-keygen`.
+    """
     yield from _foundations(context)
     for run in context.runs():
         yield from _run(context, run)
-    yield from _unrecorded(context)
+    if context.scope is None:
+        yield from materials.leftovers(context)
+    yield from materials.unrecorded(context)
     yield from _definitions(context)
     yield from _code(context)
     yield from _environments(context)
@@ -36,7 +46,9 @@ def check(context: Context, published: str | None = None) -> Iterator[Link]:
     if context.scope is None:
         yield from orphans.check(context)
         yield from statements.check(context)
+        yield from quoted.check(context)
     yield _root(context, published)
+    yield from signatures.check(context, signers)
 
 
 def _foundations(context: Context) -> Iterator[Link]:
@@ -48,10 +60,10 @@ def _foundations(context: Context) -> Iterator[Link]:
             yield Link(
                 Level.LOCK, name, "says", path, Status.UNREADABLE, detail=found.what, do=found.do
             )
-    if not context.tables:
+    if context.problem:
         path = context.work.relative(context.work.reports / "tables" / "cells.json")
-        detail = "there are no cells, or they do not parse"
-        yield Link(Level.LOCK, "cells", "says", path, Status.UNREADABLE, detail=detail)
+        detail, do = context.problem, "make the tables again: `make repro`"
+        yield Link(Level.LOCK, "cells", "says", path, Status.UNREADABLE, detail=detail, do=do)
 
 
 def _run(context: Context, run: Run) -> Iterator[Link]:
@@ -65,6 +77,7 @@ def _run(context: Context, run: Run) -> Iterator[Link]:
     if not run.plan:
         return
     yield from _planned(context, run, source)
+    yield from materials.check(context, run)
     if not isinstance(context.lock, TdnError):
         yield _locked(context, run, find_stage(context.lock, run), source)
     for read in run.inputs:
@@ -77,17 +90,7 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
         return
     plan = context.plans.get(run.name)
     if plan is None:
-        kept = ", ".join(made.path for made in run.outputs)
-        yield Link(
-            Level.LOCK,
-            source,
-            "asked for by",
-            run.path,
-            Status.ORPHAN,
-            detail=f"no manifest asks for this run any more; it made {kept}",
-            do="remove the record and what it made, or put its manifest back",
-        )
-        return
+        return  # a stage that does not exist: see `materials`
     found = plan_changes(run.plan, plan, run.code)
     if _raw_only(found) and plan["params"].get("raw") is None:
         detail = "the raw data it was made from are not on this machine"
@@ -127,7 +130,7 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     """Did the run see what the maker of its input wrote?"""
     made = context.evidence.made(read.path)
     if made is None:
-        if _is_made(context, read.path):
+        if context.product_of(read.path) is not None:
             yield Link(
                 Level.LOCK,
                 source,
@@ -152,36 +155,6 @@ def _read(context: Context, run: Run, read: Artefact, source: str) -> Iterator[L
     )
 
 
-def _is_made(context: Context, path: str) -> bool:
-    """Whether some stage makes files at this place; the rest are given: manifests, raw data."""
-    work = context.work
-    made = [work.data / name for name in ("sources", "frames", "flow", "decoded")]
-    places = [work.relative(place) for place in (*made, work.run("x").parent)]
-    return any(path.startswith(f"{place}/") for place in places)
-
-
-def _unrecorded(context: Context) -> Iterator[Link]:
-    """Runs that `dvc.lock` knows and the manifests ask for, without a record."""
-    if isinstance(context.plans, TdnError) or isinstance(context.lock, TdnError):
-        return
-    for name in context.plans:
-        stage, _, key = name.partition("/")
-        outside = context.scope is not None and name not in context.scope
-        if name in context.evidence.runs or outside:
-            continue
-        if f"{stage}@{key}" in context.lock or (key == "all" and stage in context.lock):
-            path = context.work.relative(context.work.record(stage, key))
-            yield Link(
-                Level.LOCK,
-                f"record:{name}",
-                "is",
-                path,
-                Status.UNRECORDED,
-                detail="dvc.lock knows this run and there is no record of it",
-                do=f"restore the record from git, or run {stage_command(stage, key)} again",
-            )
-
-
 def _definitions(context: Context) -> Iterator[Link]:
     """The files that say which definitions a code digest stands for."""
     runs = {run.code_path: run for run in context.runs() if run.code_path}
@@ -195,25 +168,32 @@ def _definitions(context: Context) -> Iterator[Link]:
 
 
 def _code(context: Context) -> Iterator[Link]:
-    """Modules that a run used and that no commit holds."""
-    if context.uncommitted is None:
-        detail = "no git here: cannot say whether the code is in a commit"
+    """Code of runs and of this audit, and manifests, that no commit holds."""
+    if context.commit is None:
+        detail = "no git here: cannot say whether code and manifests are in a commit"
         yield Link(Level.LOCK, "code", "committed", ".git", Status.UNAVAILABLE, detail=detail)
         return
-    users: dict[str, list[str]] = {}
-    for run in context.runs():
-        for name in sorted(context.uncommitted & run.code.keys()):
-            users.setdefault(name, []).append(run.name)
-    for name, runs in users.items():
+    beside = {path for run in context.runs() for path in run.code if not path.endswith(".py")}
+    _, own = auditor(context.work.root)
+    for path, labels in changed_code(context.commit, beside).items():
+        users = [r.name for r in context.runs() if labels & {*map(_plain, r.code.get(path, ()))}]
+        users += ["this audit itself"] if path in own else []
+        if users:
+            shown = f"{some(sorted(labels))}: in no commit, and used by {some(users)}"
+            do = "commit it; what it ran need not run again"
+            yield Link(
+                Level.LOCK, "code", "committed", path, Status.DIRTY_CODE, detail=shown, do=do
+            )
+    for path in changed_manifests(context.commit):
+        detail, do = "what it says is in no commit", "commit it, or take the edit back"
         yield Link(
-            Level.LOCK,
-            "code",
-            "committed",
-            name,
-            Status.DIRTY_CODE,
-            detail=f"in no commit, and used by {some(runs)}",
-            do="commit it; what it ran need not run again",
+            Level.LOCK, "manifests", "committed", path, Status.DIRTY_CODE, detail=detail, do=do
         )
+
+
+def _plain(label: str) -> str:
+    """A definition's own label, without what `code_digest` adds where a name is there twice."""
+    return label.partition(" →")[0].rstrip("'")
 
 
 def _environments(context: Context) -> Iterator[Link]:
@@ -240,7 +220,15 @@ def _environments(context: Context) -> Iterator[Link]:
 
 
 def environment(observed: Mapping[str, Any]) -> dict[str, str]:
-    """What results may depend on: versions and the processor, from an observed record."""
+    """What results may depend on: versions and the processor, from an observed record; nothing
+    where it does not parse."""
+    try:
+        return _environment(observed)
+    except UNREADABLE:
+        return {}
+
+
+def _environment(observed: Mapping[str, Any]) -> dict[str, str]:
     packages = observed.get("packages") or {}
     found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
     devices = observed.get("accelerators") or []
@@ -255,6 +243,8 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     wrong = []
     for item in cell["lineage"]["sources"]:
         made = context.evidence.made(item["path"])
+        if made is not None and context.is_leftover(context.evidence.maker(item["path"]) or ""):
+            wrong.append(f"no manifest asks for the run that made {item['path']}")
         if made is None:
             # Measured outside the graph: a time, say.
             place = context.place(item["path"])
@@ -274,8 +264,8 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     return checked(Level.LOCK, source, "measured from", path, wrong, Status.STALE_INPUT, do)
 
 
-def _root(context: Context, published: str | None) -> Link:
-    """Is the root digest what the records give, and the one that was published?"""
+def _root(context: Context, published: Mapping[str, Any] | None) -> Link:
+    """Is the root digest what the records give, and is it, or that of all results, published?"""
     path = context.work.relative(root.root_path(context.work))
     stated = root.read_root(context.work)
     if stated is None:
@@ -287,9 +277,13 @@ def _root(context: Context, published: str | None) -> Link:
     if stated["root"] != actual:
         do = "make the tables again: `make repro`"
         words = root.differences(stated, found) or ["what it says it covers was edited"]
-    if published not in (None, actual):
-        words.append(f"published {published}")
-    declared = published or stated["root"]
+    declared = stated["root"]
+    if published is not None:
+        declared = published["root"]
+        if declared not in (actual, context.everything["root"]):
+            now = root.compute(context.evidence, published.get("reads", []))
+            others = root.differences(published, now) if "reads" in published else []
+            words.append(f"published {declared}" + (f": other {some(others)}" if others else ""))
     return checked(
         Level.LOCK, "root", "covers", path, words, Status.ROOT_MISMATCH, do, declared, actual
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.audit import level2_absent, level2_figures, level2_predictions
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
-from pipeline.core.errors import TdnError, stage_command
+from pipeline.audit.shadow import link_in, shadow_of
+from pipeline.core.errors import stage_command
 from pipeline.core.files import files_below, read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
-from pipeline.schema.status import USABLE
-from pipeline.scores import predictions
 
 TOLERANCE = 1e-6
 """How far a float may move between processors; everything else is the same byte for byte."""
@@ -35,21 +34,23 @@ _SHOWN = 4
 
 def check(context: Context) -> Iterator[Link]:
     """Every link of level 2."""
-    yield from _frames(context)
-    yield from _tested_videos(context)
+    yield from level2_predictions.check(context)
     again = context.tools.again
     if again is None:
         return
     runs = context.evidence.runs
     wanted = {run.name for run in context.runs() if run.stage in context.tools.pure}
     order = [name for name in context.evidence.in_order(wanted) if runs[name].plan]
-    with tempfile.TemporaryDirectory(prefix="tdn-audit-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
+    with shadow_of(context.work) as shadow:
         link_in(context.work.root / "manifests", shadow.root / "manifests")
         link_in(context.work.reports / "records", shadow.reports / "records")
         done: set[str] = set()
+        if context.cached:  # counts of networks that the same code has made
+            counts = f".tdn/costs.{context.work.profile}.json"
+            link_in(context.work.root / counts, shadow.root / counts)
         for name in order:
             yield from _again(context, shadow, runs[name], done)
+    yield from level2_figures.check(context, Level.RECOMPUTE)
 
 
 def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Iterator[Link]:
@@ -61,10 +62,10 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
             continue  # the shadow's own
         if not context.place(path).exists():
             yield _unavailable(context, run, path)
+            yield from level2_absent.check(context, run)
             return
         link_in(context.place(path), shadow.root / path)
-    plan = context.plans.get(run.name) if isinstance(context.plans, dict) else None
-    params = dict((plan or run.plan)["params"])
+    params = dict(context.params(run))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             assert context.tools.again is not None
@@ -167,124 +168,3 @@ def _first_line(before: list[str], after: list[str]) -> str:
             start = max(0, at - 20)
             return f"line {number}: '{show(old[start:])}', recomputed '{show(new[start:])}'"
     return f"{len(before)} lines, recomputed {len(after)}"
-
-
-def _frames(context: Context) -> Iterator[Link]:
-    """Do the videos of every index come from the sources of its ledger?"""
-    for run in context.runs():
-        index = next((o for o in run.outputs if o.path.endswith("/index.json")), None)
-        if index is None:
-            continue
-        rows = context.place(index.path).with_name("index.parquet")
-        ledgers = [
-            context.place(out.path)
-            for maker in context.evidence.behind(read.path for read in run.inputs)
-            for out in context.evidence.runs[maker].outputs
-            if out.role == "ledger"
-        ]
-        path = context.work.relative(rows)
-        if len(ledgers) == 1 and rows.is_file() and ledgers[0].is_file():
-            yield _bound(f"record:{run.name}", path, rows, ledgers[0])
-
-
-def _bound(source: str, path: str, rows: Path, ledger: Path) -> Link:
-    """Index and ledger side by side; both are sorted by video."""
-    try:
-        known = _videos(ledger, "sha256")
-        total = 0
-        for video, digest in _videos(rows, "source_sha256"):
-            listed_digest = next((sha for name, sha in known if name == video), None)
-            if listed_digest != digest:
-                detail = f"{video}: made from {digest}, the ledger has {listed_digest}"
-                status = Status.STALE_INPUT
-                do = "decode the data set again"
-                return Link(
-                    Level.RECOMPUTE,
-                    source,
-                    "made from",
-                    path,
-                    status,
-                    listed_digest,
-                    digest,
-                    detail,
-                    do,
-                )
-            total += 1
-    except (pa.ArrowException, OSError, KeyError) as error:
-        detail = f"does not parse: {str(error).splitlines()[0]}"
-        return Link(Level.RECOMPUTE, source, "made from", path, Status.UNREADABLE, detail=detail)
-    detail = f"{total} videos from the ledger's sources"
-    return Link(Level.RECOMPUTE, source, "made from", path, Status.OK, detail=detail)
-
-
-def _tested_videos(context: Context) -> Iterator[Link]:
-    """Do predictions name the test videos of the store that they were made from, and their labels?
-
-    Each video that has frames must have logits, and no other video.
-    """
-    for run in context.runs():
-        made = next((item for item in run.outputs if item.role == "predictions"), None)
-        store = next((read for read in run.inputs if read.path.endswith("/index.json")), None)
-        if made is None or store is None:
-            continue
-        rows = context.place(store.path).with_name("index.parquet")
-        files = sorted(context.place(made.path).glob("*.parquet")) if rows.is_file() else []
-        for file in files:
-            path = context.work.relative(file)
-            status, detail = Status.OK, ""
-            try:
-                listed = _listed(rows, str(run.params["split"]))
-                if wrong := _differ(predictions.read(file), listed):
-                    status, detail = Status.RECOMPUTE_MISMATCH, some(wrong, _SHOWN)
-            except (TdnError, pa.ArrowException, OSError, KeyError) as error:
-                status, detail = Status.UNREADABLE, f"does not parse: {str(error).splitlines()[0]}"
-            do = f"run {stage_command(run.stage, run.key)} again" if detail else ""
-            yield Link(
-                Level.RECOMPUTE, f"record:{run.name}", "tested on", path, status,
-                detail=detail or f"{len(listed)} videos as {store.path} lists them", do=do,
-            )  # fmt: skip
-
-
-def _listed(rows: Path, split: str) -> dict[str, tuple[tuple[int, ...], bool]]:
-    """Labels of a split's videos, and whether each has frames."""
-    columns = ["video_id", "labels", "splits", "status"]
-    return {
-        video["video_id"]: (tuple(video["labels"]), video["status"] in USABLE)
-        for batch in pq.ParquetFile(rows).iter_batches(1024, columns=columns)
-        for video in batch.to_pylist()
-        if split in video["splits"]
-    }
-
-
-def _differ(
-    found: predictions.Predictions, listed: dict[str, tuple[tuple[int, ...], bool]]
-) -> list[str]:
-    """In what predictions differ from the videos that a store lists."""
-    words = dict.fromkeys(
-        f"the test video {video} is not in it" for video in listed.keys() - set(found.video_ids)
-    )
-    for video, labels, ok in zip(found.video_ids, found.labels, found.ok.tolist(), strict=True):
-        if video not in listed:
-            words[f"{video} is no test video"] = None
-        elif labels != listed[video][0]:
-            words[f"{video} has labels {labels}, in the store {listed[video][0]}"] = None
-        elif ok != listed[video][1]:
-            words[f"{video} has {'' if ok else 'no '}logits, and {'no ' if ok else ''}frames"] = (
-                None
-            )
-    return sorted(words)
-
-
-def _videos(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
-    for batch in pq.ParquetFile(path).iter_batches(1024, columns=["video_id", column]):
-        names, digests = (batch.column(c).to_pylist() for c in ("video_id", column))
-        for name, digest in zip(names, digests, strict=True):
-            if name is not None:
-                yield name, digest
-
-
-def link_in(target: Path, place: Path) -> None:
-    """Put `target` at `place` of a shadow, where it exists."""
-    if target.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(target, target_is_directory=target.is_dir())

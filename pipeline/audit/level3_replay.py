@@ -1,16 +1,16 @@
-"""Level 3: a seeded sample of test videos, decoded from their source and predicted once more.
+"""Level 3: a sample of test videos, decoded from their source and predicted once more.
 
-The stages that work video by video run again in a shadow of the project whose ledger lists the
-sample alone; weights are taken as they are. Frames must come out the same byte for byte (with the
-same ffmpeg), logits within a tolerance that covers another processor or batch at the precision
-that the row was predicted in.
+The sample is drawn from the split, by a number that the auditor chooses: of the videos that the row
+got wrong, got right and could not score, each their share and at least one. Decoding is repeated
+from the raw files (byte for byte with the same ffmpeg), predicting from the stored frames and the
+weights as they are, in the row's own precision. What lies here is enough: without raw data, weights
+and store are replayed alone.
 """
 
 from __future__ import annotations
 
-import random
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.audit import level2_figures
 from pipeline.audit.context import Context
-from pipeline.audit.level2_recompute import link_in
+from pipeline.audit.level0_records import environment
 from pipeline.audit.links import Level, Link, Status, some
+from pipeline.audit.replay_sample import FORGED, Row, Sample, draw
+from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.lineage.evidence import Run
+from pipeline.lineage.records import observe
+from pipeline.schema.status import USABLE
 from pipeline.scores import predictions
+from pipeline.store.index import FrameIndex, read_index, write_index, write_rows
+from pipeline.store.lmdb_store import ShardFile
 
 TOLERANCE = 1e-3
 """How far a logit in single precision may move, absolutely and relative to itself."""
@@ -39,40 +46,32 @@ BFLOAT16_TOLERANCE = 2e-2
 # with and without their batch normalisation folded in), logits of three untrained ResNet-50s moved
 # by 0.7 to 1.0 % of the largest on a processor. The sample is a smaller batch than the row's was.
 
-Sample = dict[str, str]
-"""{video id: why it was drawn}, the videos of one ledger."""
 
-
-def check(context: Context, sample: int, seed: int) -> Iterator[Link]:
-    """Replay `sample` test videos of each row in scope, drawn by `seed` and the row's name."""
-    rows = [run for run in context.runs() if _predicts(context, run)]
-    chosen: dict[str, Sample] = {}
-    ready = []
-    for run in rows:
-        ledger = _ledger(context, run)
-        absent = _absent(context, run, ledger)
+def check(context: Context, sample: Sample, seed: int) -> Iterator[Link]:
+    """Replay test videos of each row in scope, drawn by `seed` and the row's name."""
+    predicted = [run for run in context.runs() if _predicts(context, run)]
+    rows: list[Row] = []
+    for run in predicted:
+        absent = _absent(context, run)
         if absent is not None:
             yield absent
             continue
-        assert ledger is not None
         try:
-            drawn = _draw(context, run, sample, seed)
+            rows.append(draw(context, run, sample, seed))
         except (TdnError, OSError, ValueError, KeyError, pa.ArrowException) as error:
             yield _unreadable(run, error)
-            continue
-        chosen.setdefault(ledger.name, {}).update(dict.fromkeys(drawn, run.name))
-        ready.append(run)
-    if not ready or context.tools.again is None:
+    yield _told(context, rows, len(predicted), seed)
+    if context.tools.again is None:
         return
-    with tempfile.TemporaryDirectory(prefix="tdn-replay-") as folder:
-        shadow = Workspace(Path(folder), context.work.profile)
-        for name, videos in chosen.items():
-            _reduce(context, shadow, context.evidence.runs[name], videos)
-        wanted = context.evidence.behind(made.path for run in ready for made in run.outputs)
-        runs = context.evidence.runs
-        for name in context.evidence.in_order(wanted):
-            if runs[name].stage in context.tools.sampled:
-                yield from _again(context, shadow, runs[name], chosen)
+    chosen: dict[str, set[str]] = {}
+    for row in rows:
+        for name in _makers(context, row.run):
+            chosen.setdefault(name, set()).update(row.videos)
+    for name in context.evidence.in_order(chosen):
+        yield from _store_again(context, context.evidence.runs[name], chosen[name])
+    for row in rows:
+        yield from _row_again(context, row)
+    yield from level2_figures.check(context, Level.REPLAY)
 
 
 def _predicts(context: Context, run: Run) -> bool:
@@ -81,148 +80,199 @@ def _predicts(context: Context, run: Run) -> bool:
     )
 
 
-def _ledger(context: Context, run: Run) -> Run | None:
-    """The run that listed the videos a row was tested on."""
-    found = [
-        context.evidence.runs[name]
-        for name in context.evidence.behind(read.path for read in run.inputs)
-        if any(made.role == "ledger" for made in context.evidence.runs[name].outputs)
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def _absent(context: Context, run: Run, ledger: Run | None) -> Link | None:
-    """Why a row cannot be replayed here."""
-    needed = [read.path for read in run.inputs] + [made.path for made in run.outputs]
-    if ledger is None:
-        detail = "no ledger lists its videos"
-        return _link(run, run.path, Status.UNAVAILABLE, detail)
-    raw = context.work.raw(ledger.key, generated=_generated(ledger))
-    needed += [made.path for made in ledger.outputs] + [context.work.relative(raw)]
-    for path in needed:
+def _absent(context: Context, run: Run) -> Link | None:
+    """Why a row cannot be replayed here: without weights, store or predictions."""
+    paths = [read.path for read in run.inputs] + [made.path for made in run.outputs]
+    for path in paths:
         if not context.place(path).exists():
             return context.absent(Level.REPLAY, f"record:{run.name}", path, None)
     return None
 
 
-def _draw(context: Context, run: Run, sample: int, seed: int) -> list[str]:
-    """Videos with logits, drawn without replacement."""
-    videos: set[str] = set()
-    for path in _files(context, run):
-        found = predictions.read(path)
-        videos.update(v for v, ok in zip(found.video_ids, found.ok, strict=True) if ok)
-    known = sorted(videos)
-    return random.Random(f"{seed} {run.name}").sample(known, min(sample, len(known)))
-
-
-def _files(context: Context, run: Run) -> list[Path]:
-    made = next(made for made in run.outputs if made.role == "predictions")
-    return sorted(context.place(made.path).glob("*.parquet"))
-
-
-def _reduce(context: Context, shadow: Workspace, ledger: Run, videos: Sample) -> None:
-    """A shadow of a data set that lists `videos` alone."""
-    for made in ledger.outputs:
-        if made.role == "ledger":
-            table = pq.read_table(context.place(made.path))
-            kept = table.filter(pc.is_in(table["video_id"], pa.array(sorted(videos))))
-            write_table(shadow.root / made.path, kept)
-        else:
-            link_in(context.place(made.path), shadow.root / made.path)
-    generated = _generated(ledger)
-    raw, place = (work.raw(ledger.key, generated=generated) for work in (context.work, shadow))
-    link_in(raw, place)
-
-
-def _generated(ledger: Run) -> bool:
-    return bool(ledger.params.get("generated"))
-
-
-def _again(
-    context: Context, shadow: Workspace, run: Run, chosen: Mapping[str, Sample]
-) -> Iterator[Link]:
-    assert context.tools.again is not None
+def _makers(context: Context, run: Run) -> Iterator[str]:
+    """The runs that made the store of a row, and the frames that its flow is of."""
     for read in run.inputs:
-        if not (shadow.root / read.path).exists():
-            link_in(context.place(read.path), shadow.root / read.path)
-    try:
-        context.tools.again(shadow, run.stage, run.key, dict(run.params))
-        if _predicts(context, run):
-            yield from _logits(context, shadow, run)
-        else:
+        name = context.evidence.maker(read.path)
+        if read.path.endswith("/index.json") and name is not None:
+            yield name
+            yield from _makers(context, context.evidence.runs[name])
+
+
+def _told(context: Context, rows: list[Row], predicted: int, seed: int) -> Link:
+    """What was drawn, and how likely a forgery is to be missed."""
+    drawn, total = sum(len(row.videos) for row in rows), sum(row.total for row in rows)
+    detail = f"seed {seed}: {drawn} of {total} test videos of {len(rows)} of {predicted} rows"
+    if rows:
+        worst = [max(row.missed[i] for row in rows) for i in range(len(FORGED))]
+        words = [f"{k} videos {100 * m:.3g} %" for k, m in zip(FORGED, worst, strict=True)]
+        detail += f"; a forgery of one row is missed with a chance of at most: {', '.join(words)}"
+    status = Status.OK if len(rows) == predicted else Status.UNAVAILABLE
+    path = context.work.relative(context.work.run("x").parent)
+    return Link(Level.REPLAY, "sample", "drawn from the splits", path, status, detail=detail)
+
+
+def _store_again(context: Context, run: Run, videos: Collection[str]) -> Iterator[Link]:
+    """Decode some videos of a data set once more (or compute their flow), and compare."""
+    params = dict(context.params(run))
+    assert context.tools.again is not None
+    with shadow_of(context.work) as shadow:
+        try:
+            if any(read.path.endswith("/index.json") for read in run.inputs):  # flow, of frames
+                _cut(read_index(context.work.frames(run.key)), shadow.frames(run.key), videos)
+            elif (absent := _reduce(context, shadow, run, videos, params)) is not None:
+                yield absent
+                return
+            context.tools.again(shadow, run.stage, run.key, params)
             yield from _frames(context, shadow, run)
+        except Exception as error:  # a stage may stumble in any way over what was forged
+            yield _unreadable(run, error)
+
+
+def _row_again(context: Context, row: Row) -> Iterator[Link]:
+    """Predict a row's sample once more and compare.
+
+    Batches of a sample are not those of the row, which may move the last bits. Where this machine
+    is said to have made the row, all of it is then predicted again, in its own batches: now every
+    bit must agree.
+    """
+    try:
+        links = list(_logits(context, row, row.videos, exact=False))
+        inexact = any(
+            link.status is Status.OK and "bit for bit" not in link.detail for link in links
+        )
+        if inexact and _this_machine(context, row.run):
+            every = frozenset(video.video_id for video in row.index.split(row.plan.split))
+            links = list(_logits(context, row, every, exact=True))
+        yield from links
     except Exception as error:  # a stage may stumble in any way over what was forged
-        yield _unreadable(run, error)
+        yield _unreadable(row.run, error)
+
+
+def _this_machine(context: Context, run: Run) -> bool:
+    """Whether a run's record says versions and a processor that are those of this machine."""
+    said = environment(context.evidence.observed(run.name) or {})
+    return said == environment(observe(context.work, datetime.now(UTC), []))
+
+
+def _cut(index: FrameIndex, folder: Path, videos: Collection[str]) -> None:
+    """A store that lists `videos` alone, on the shards of another."""
+    folder.mkdir(parents=True)
+    for shard in index.about["shards"]:
+        link_in(index.folder.absolute() / shard["name"], folder / shard["name"])
+        record = Path(shard["name"]).with_suffix(".json")
+        link_in(index.folder.absolute() / record, folder / record)
+    kept = write_rows(folder, (v for v in index.videos if v.video_id in videos))
+    shards = [ShardFile(**shard) for shard in index.about["shards"]]
+    write_index(folder, kept, shards, dict(index.about))
+
+
+def _reduce(
+    context: Context, shadow: Workspace, run: Run, videos: Collection[str], params: dict[str, Any]
+) -> Link | None:
+    """A ledger that lists `videos` alone, beside the raw data; a link where these are absent."""
+    work, generated = context.work, bool(params["generated"])
+    raw, sources = work.raw(run.key, generated=generated), work.sources(run.key)
+    for path in (raw, sources, sources.with_suffix(".parquet")):
+        if not path.exists():
+            return context.absent(Level.REPLAY, f"record:{run.name}", work.relative(path), None)
+    table = pq.read_table(sources.with_suffix(".parquet"))
+    kept = table.filter(pc.is_in(table["video_id"], pa.array(sorted(videos))))
+    write_table(shadow.sources(run.key).with_suffix(".parquet"), kept)
+    link_in(sources, shadow.sources(run.key))
+    link_in(raw, shadow.raw(run.key, generated=generated))
+    # Failed videos are in the sample more often than in the data set.
+    params["dataset"] = {**params["dataset"], "max_failed_fraction": 1.0}
+    return None
 
 
 def _frames(context: Context, shadow: Workspace, run: Run) -> Iterator[Link]:
     """Are the stored frames of the sample those that its sources give?"""
-    index = next(made for made in run.outputs if made.path.endswith("/index.json"))
-    ours, again = context.place(index.path), shadow.root / index.path
-    before, after = read_json(ours), read_json(again)
-    if any(before.get(tool) != after.get(tool) for tool in ("ffmpeg", "opencv")):
-        detail = "made by another ffmpeg or OpenCV than this machine's: they cannot be compared"
-        yield _link(run, index.path, Status.UNAVAILABLE, detail)
-        return
-    new = _stored(again)
-    old = _stored(ours, set(new))
-    wrong = sorted(name for name, digest in new.items() if old.get(name) != digest)
+    made = next(made for made in run.outputs if made.path.endswith("/index.json"))
+    before, after = read_json(context.place(made.path)), read_json(shadow.root / made.path)
+    for tool in ("ffmpeg", "opencv"):
+        if before.get(tool) != after.get(tool):
+            detail = f"made by {tool} {before.get(tool)}, here is {after.get(tool)}: their frames "
+            yield _link(run, made.path, Status.UNAVAILABLE, detail + "cannot be compared")
+            return
+    new = _stored((shadow.root / made.path).parent)
+    old = _stored(context.place(made.path).parent)
+    wrong = sorted(name for name, facts in new.items() if old.get(name) != facts)
     for name in wrong:
-        detail = f"{name}: its source gives other frames than the store's index has"
-        yield _link(run, index.path, Status.REPLAY_MISMATCH, detail, old.get(name), new[name])
+        detail = f"{name}: its source gives other frames, or another status, than the store has"
+        digests = ((old.get(name) or (None,))[0], new[name][0])
+        yield _link(run, made.path, Status.REPLAY_MISMATCH, detail, *digests)
     if not wrong:
-        yield _link(run, index.path, Status.OK, f"frames of {len(new)} videos byte for byte")
+        yield _link(run, made.path, Status.OK, f"frames of {len(new)} videos byte for byte")
 
 
-def _stored(index: Path, names: set[str] | None = None) -> dict[str, str | None]:
-    found = {}
-    rows = pq.ParquetFile(index.with_name("index.parquet"))
-    for batch in rows.iter_batches(1024, columns=["video_id", "frames_sha256"]):
-        columns = batch.to_pydict()
-        pairs = zip(columns["video_id"], columns["frames_sha256"], strict=True)
-        found.update({n: d for n, d in pairs if names is None or n in names})
-    return found
+def _stored(folder: Path) -> dict[str, tuple[str | None, str]]:
+    return {v.video_id: (v.frames_sha256, v.status) for v in read_index(folder).videos}
 
 
-def _logits(context: Context, shadow: Workspace, run: Run) -> Iterator[Link]:
-    """Does the network say of the sample what its predictions have?"""
-    for path in _files(context, run):
-        place = context.work.relative(path)
-        old, new = predictions.read(path), predictions.read(shadow.root / place)
-        rows = {key: row for row, key in enumerate(_views(old))}
-        relative, absolute = _tolerances(run, float(np.abs(new.logits).max(initial=0.0)))
-        wrong, largest = [], 0.0
-        for row, key in enumerate(_views(new)):
-            before = old.logits[rows[key]] if key in rows else None
-            after = new.logits[row]
-            if before is None or not np.allclose(before, after, rtol=relative, atol=absolute):
-                wrong.append(key[0])
-            else:
-                largest = max(largest, float(np.abs(before - after).max(initial=0.0)))
-        views, exact = (
-            len(new.video_ids),
-            "bit for bit" if largest == 0 else f"within {largest:.1e}",
-        )
-        if wrong:
-            names = some(list(dict.fromkeys(wrong)), 4, ", ")
-            detail = f"predicting again gives other logits for {names}"
-            yield _link(run, place, Status.REPLAY_MISMATCH, detail)
+def _logits(context: Context, row: Row, videos: Collection[str], *, exact: bool) -> Iterator[Link]:
+    """Does the network say of some videos what its predictions have? One link per file."""
+    assert context.tools.again is not None
+    plan = row.plan
+    with shadow_of(context.work) as shadow:
+        _cut(row.index, shadow.store(plan.data.name, plan.data.input), videos)
+        link_in(context.work.run(plan.row) / "train", shadow.run(plan.row) / "train")
+        context.tools.again(shadow, row.run.stage, row.run.key, dict(context.params(row.run)))
+        for name in plan.protocols:
+            for number in range(plan.seeds):
+                file = f"{name}{seed_suffix(number)}.parquet"
+                path = context.work.run(plan.row) / "predict" / file
+                place = context.work.relative(path)
+                both = predictions.read(path), predictions.read(shadow.root / place)
+                before, after = (_views(found, videos) for found in both)
+                limits = tolerances(
+                    plan.compute.precision, float(np.abs(both[1].logits).max(initial=0.0))
+                )
+                yield compare(row.run, place, before, after, (0.0, 0.0) if exact else limits)
+
+
+def compare(run: Run, place: str, before: Views, after: Views, limits: tuple[float, float]) -> Link:
+    """Views, labels and statuses both ways; logits within relative and absolute limits."""
+    relative, absolute = limits
+    wrong = {key[0]: "other views" for key in before.keys() ^ after.keys()}
+    largest, flips = 0.0, 0
+    for key in before.keys() & after.keys():
+        (a, *facts), (b, *again) = before[key], after[key]
+        if facts != again:
+            wrong[key[0]] = "another label or status"
+        elif facts[1] not in USABLE:
+            continue
+        elif a.shape != b.shape or not np.allclose(a, b, rtol=relative, atol=absolute):
+            wrong[key[0]] = "other logits"
         else:
-            yield _link(run, place, Status.OK, f"{views} views predicted again, {exact}")
+            largest = max(largest, float(np.abs(a - b).max(initial=0.0)))
+            flips += int(a.argmax() != b.argmax())
+    if wrong:
+        words = [f"{name} ({what})" for name, what in sorted(wrong.items())]
+        detail = f"predicting again gives another result for {some(words, 4, ', ')}"
+        return _link(run, place, Status.REPLAY_MISMATCH, detail)
+    how = "bit for bit" if largest == 0 else f"within {largest:.1e}, {flips} other answers"
+    return _link(run, place, Status.OK, f"{len(after)} views predicted again, {how}")
 
 
-def _tolerances(run: Run, largest: float) -> tuple[float, float]:
-    """How far a logit may move relative to itself and absolutely, at the recorded precision.
+Views = dict[tuple[str, int, int], tuple[Any, ...]]
+"""(video, clip, crop) → (logits (K,), labels, status)."""
+
+
+def _views(found: predictions.Predictions, videos: Collection[str]) -> Views:
+    """The views of some videos."""
+    keys = zip(found.video_ids, found.clips.tolist(), found.crops.tolist(), strict=True)
+    facts = zip(found.logits, found.labels, found.statuses, strict=True)
+    return {key: fact for key, fact in zip(keys, facts, strict=True) if key[0] in videos}
+
+
+def tolerances(precision: str, largest: float) -> tuple[float, float]:
+    """How far a logit may move relative to itself and absolutely, at the row's precision.
 
     `largest` is of the logits made here: what is stored cannot widen its own tolerance.
     """
-    if run.params["compute"]["precision"] == "bfloat16":
+    if precision == "bfloat16":
         return 0.0, BFLOAT16_TOLERANCE * largest
     return TOLERANCE, TOLERANCE
-
-
-def _views(found: predictions.Predictions) -> Iterable[tuple[str, int, int]]:
-    return zip(found.video_ids, found.clips.tolist(), found.crops.tolist(), strict=True)
 
 
 def _link(

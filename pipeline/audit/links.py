@@ -14,10 +14,12 @@
 | rerun-mismatch | a row made again in a clean clone differs |
 | unreadable | a file does not parse |
 | unrecorded | a result without a record, one unknown to `dvc.lock`, a figure unlike its plan |
-| orphan | a file that no record and no row of the manifests accounts for |
+| orphan | a file that no record accounts for |
+| leftover | a run that no manifest asks for any more; a hint |
 | dirty-code | the code of a run is in no commit |
 | mixed-env | rows of one table were made with different versions or processors |
-| root-mismatch | the root digest is not the published one, or a table carries another |
+| root-mismatch | the root digest is not the published one, a signature is not its own |
+| unsigned | the results are others than those that were signed |
 """
 
 from __future__ import annotations
@@ -51,13 +53,15 @@ class Status(StrEnum):
     UNREADABLE = "unreadable"
     UNRECORDED = "unrecorded"
     ORPHAN = "orphan"
+    LEFTOVER = "leftover"
     DIRTY_CODE = "dirty-code"
     MIXED_ENV = "mixed-env"
     ROOT_MISMATCH = "root-mismatch"
+    UNSIGNED = "unsigned"
 
 
-HARMLESS = (Status.OK, Status.UNAVAILABLE)
-REMARKS = (Status.DIRTY_CODE, Status.MIXED_ENV)
+HARMLESS = (Status.OK, Status.UNAVAILABLE, Status.LEFTOVER)
+REMARKS = (Status.DIRTY_CODE, Status.MIXED_ENV, Status.UNSIGNED)
 """Findings that a developer's own `make repro` names without failing; `tdn audit` fails on them."""
 
 DOES = {
@@ -71,7 +75,7 @@ LIMITS = {
     Level.LOCK: "reads no data: a changed file with an unchanged record passes; numbers of cells, "
     "shares of draws and what captions say are believed",
     Level.HASH: "a forger who rewrites a file, its record and dvc.lock alike passes; comments and "
-    "layout of code do not count; `.observed.json` (machine, versions, times) is believed",
+    "layout of code do not count; what `.observed.json` says of machines and times is shown",
     Level.RECOMPUTE: "forged predictions or weights with matching records pass; figures and the "
     "numbers in their captions are hashed, not drawn again; what the texts are "
     "printed by is this checkout's code",

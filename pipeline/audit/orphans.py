@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status
+from pipeline.core.files import is_scratch
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
 
@@ -22,7 +23,8 @@ def check(context: Context) -> Iterator[Link]:
         work.relative(work.reports / "code"),
         work.relative(work.reports / "records"),
         work.relative(root.root_path(work)),
-        work.relative(root.root_path(work)) + ".sig",
+        work.relative(root.signed_path(work)),
+        *(work.relative(path) + ".sig" for path in (root.root_path(work), root.signed_path(work))),
     }
     parents = {"/".join(path.split("/")[:n]) for path in known for n in range(1, 9)}
     for base in (work.data, work.run("x").parent, work.reports):
@@ -54,4 +56,5 @@ def _unknown(work: Workspace, base: Path, known: set[str], parents: set[str]) ->
 
 def _scratch(name: str) -> bool:
     """What stages leave while they work, and lists for a person that no stage reads."""
-    return name.startswith(".") or name.endswith((".lock", ".problems.csv")) or name == "resume"
+    ours = name.startswith(".") or name.endswith((".lock", ".problems.csv")) or name == "resume"
+    return ours or is_scratch(name)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.audit import level0_records as declared
 from pipeline.audit import level1_hashes as hashing
 from pipeline.audit import level2_recompute as recompute
+from pipeline.audit import level3_replay as replay
+from pipeline.audit.committed import auditor
 from pipeline.audit.context import Context, Tools, open_context
 from pipeline.audit.links import Level, Link, Status, counts, limits, worst, worst_of
+from pipeline.audit.replay_sample import Sample
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from pipeline.schema.base import nearest
 
-SCHEMA = "tdn.audit/1"
+SCHEMA = "tdn.audit/2"
+_ROW_LEVELS = {
+    Level.RECOMPUTE: "scored again",
+    Level.REPLAY: "replayed",
+    Level.RERUN: "rerun",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,38 @@ class Result:
     @property
     def broken(self) -> list[Link]:
         return [link for link in self.links if link.broken]
+
+    @property
+    def to_raw(self) -> frozenset[str]:
+        """The cells whose walk was made at this level to the end: raw files that were read."""
+        read = {link.source for link in self.links if link.relation == "lists"}
+        read = {source for source in read if source.startswith("record:")}
+        bad = {link.source for link in self.links if link.status is not Status.OK}
+        ledgers = {
+            name
+            for name, run in self.context.evidence.runs.items()
+            if any(made.role == "ledger" for made in run.outputs)
+        }
+        found = set()
+        for cell in self.context.measured():
+            behind = self.context.behind(cell) & ledgers
+            if behind and all(f"record:{name}" in read - bad for name in behind):
+                found.add(str(cell["cell_id"]))
+        return frozenset(found)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows there are, and how many were scored again, replayed and rerun."""
+        rows = [run for run in self.context.runs() if run.stage == "score"]
+        found = {"rows": len(rows)}
+        for level, word in _ROW_LEVELS.items():
+            good = {
+                link.source.rpartition("/")[2]
+                for link in self.links
+                if link.level == level and link.status is Status.OK
+            }
+            found[word] = sum(run.key in good for run in rows)
+        return found
 
     @property
     def verdict(self) -> str:
@@ -52,6 +93,9 @@ class Result:
             "verdict": self.verdict,
             "root": stated["root"] if stated is not None else None,
             "counts": counts(self.links),
+            "auditor": auditor(self.context.work.root)[0],
+            "everything": self.context.everything["root"],
+            "rows": self.rows,
             "cells": {cell: status.value for cell, status in self.cells.items()},
             "prose": {name: status.value for name, status in self.prose.items()},
             "limits": limits(self.level),
@@ -99,19 +143,19 @@ def audit(
     context: Context,
     level: Level = Level.RECOMPUTE,
     *,
-    published: str | None = None,
-    sample: int = 4,
+    published: Mapping[str, Any] | None = None,
+    signers: Path | None = None,
+    sample: Sample = Sample(),
     seed: int = 0,
 ) -> Result:
     """Check every link up to `level`.
 
-    `published` is a root digest that the evidence must have; `sample` videos of each row, drawn by
+    `published` is a root that the evidence must have and `signers` names who may have signed (both
+    as of level 0); `sample` videos of each row, drawn by
     `seed`, are replayed at level 3.
     """
-    links = list(_links(context, level, published))
+    links = list(_links(context, level, published, signers))
     if level >= Level.REPLAY:
-        from pipeline.audit import level3_replay as replay
-
         links += replay.check(context, sample, seed)
     if level >= Level.RERUN:
         from pipeline.audit import level4_rerun as rerun
@@ -156,8 +200,10 @@ def _prose(
     return found
 
 
-def _links(context: Context, level: Level, published: str | None) -> Iterator[Link]:
-    yield from declared.check(context, published)
+def _links(
+    context: Context, level: Level, published: Mapping[str, Any] | None, signers: Path | None
+) -> Iterator[Link]:
+    yield from declared.check(context, published, signers)
     if level >= Level.HASH:
         yield from hashing.check(context)
     if level >= Level.RECOMPUTE:

@@ -17,14 +17,15 @@ from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import TdnError
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json
+from pipeline.lineage.evidence import UNREADABLE
 from pipeline.reporting.prose import judge, printed_cells
 from pipeline.schema.base import validate
 from pipeline.schema.claims import ProseClaim, load_prose
 from pipeline.schema.figure_list import Cost, Figure, Figures, Ordering
 
 CLAIMS, FIGURES = "prose_claims.csv", "figures.yaml"
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, TdnError)
+_UNREADABLE = (*UNREADABLE, TdnError)
 _ABSENT = "the manifests ask for it and it is not there"
 Entry = Mapping[str, Any]
 Judge = Callable[[Entry], tuple[list[str], list[str]]]
@@ -163,7 +164,7 @@ def _each(
         return Link(Level.LOCK, source, kind.relation, path, status, detail=some(words), do=do)
 
     try:
-        entries = list(read_json(context.place(path))[kind.among])
+        entries = list(read_strict_json(context.place(path))[kind.among])
     except _UNREADABLE as error:
         yield link("?", Status.UNREADABLE, [_unread(error)])
         return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.audit.context import Context
 from pipeline.audit.differ import plan_changes
+from pipeline.audit.dvc_lock import find_stage
 from pipeline.core.errors import TdnError, UsageError
 from pipeline.core.files import sha256_path
 from pipeline.lineage.evidence import Run
@@ -63,6 +64,10 @@ def _related(context: Context, own: list[str]) -> list[str]:
 def _causes(context: Context, run: Run, moving: set[str]) -> Iterable[str]:
     assert isinstance(context.plans, dict)
     yield from plan_changes(run.plan, context.plans[run.name], run.code)
+    locked = None if isinstance(context.lock, TdnError) else find_stage(context.lock, run)
+    command = context.commands.get(run.stage)
+    if locked is not None and command is not None and not command.fullmatch(locked.command):
+        yield f"its command in dvc.yaml is no longer `{locked.command}`"
     followed = set()
     for read in run.inputs:
         maker = context.evidence.maker(read.path)

@@ -1,8 +1,8 @@
 """Paired timing of several ways to do one thing, and the reports of such measurements.
 
-Contenders take turns inside every round, in reverse order every other round, so that what the
-machine does meanwhile reaches all of them alike; ratios are formed round by round and summarised by
-median and quartiles. No time is ever asserted by a test.
+Contenders take turns inside every round, in reverse order every other round, so that other load on
+the machine reaches all of them alike. Ratios are formed round by round and summarised by median
+and quartiles. No test asserts a time.
 """
 
 from __future__ import annotations
@@ -92,22 +92,31 @@ def ratio(
     return {"median": middle, "low": low, "high": high}
 
 
-def target(
-    what: str,
-    measured: float | None,
+def compare(
+    contenders: Mapping[str, Contender],
     *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    reason: str = "",
-) -> dict[str, Any]:
-    """A goal beside what was measured; `met` is None where nothing was, and `reason` says why."""
-    met = None
-    if measured is not None:
-        met = (at_least is None or measured >= at_least) and (
-            at_most is None or measured <= at_most
-        )
-    limit = {"at_least": at_least} if at_least is not None else {"at_most": at_most}
-    return {"what": what, **limit, "measured": measured, "met": met, "reason": reason}
+    against: str,
+    rounds: int,
+    count: int,
+    unit: str,
+    warmup: int = 1,
+) -> list[dict[str, Any]]:
+    """One row per contender, from `paired`: median times per `unit`, and ratios to `against`.
+
+    `count` units are processed in one call of a contender.
+    """
+    samples = paired(contenders, rounds=rounds, warmup=warmup)
+    return [
+        {
+            "way": name,
+            f"ms per {unit}": 1e3 * median_s(found) / count,
+            f"cpu ms per {unit}": 1e3 * median_s(found, "cpu_s") / count,
+            "against": against,
+            "speed-up": ratio(samples, against, name),
+            "speed-up, cpu": ratio(samples, against, name, "cpu_s"),
+        }
+        for name, found in samples.items()
+    ]
 
 
 def timing_files(root: Path) -> list[Path]:
@@ -140,48 +149,45 @@ def peak_mib() -> float:
     return int(line.split()[1]) / 1024
 
 
-def write_benchmark(
-    folder: Path,
-    name: str,
-    *,
-    title: str,
-    settings: dict[str, Any],
-    rows: list[dict[str, Any]],
-    targets: list[dict[str, Any]],
-) -> None:
-    """Write `<name>.json` and `<name>.md` into `folder`, each whole or not at all.
+@dataclass(frozen=True)
+class Report:
+    """A finished measurement: `rows` are flat, a value may be a ratio's {median, low, high}."""
 
-    `rows` are flat; a value may be a ratio's {median, low, high}. `targets` come from `target`.
-    """
-    report = {
+    name: str
+    title: str
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def write_benchmark(folder: Path, report: Report) -> str:
+    """Write `<name>.json` and `<name>.md` into `folder`; returns the text of the latter."""
+    values = {
         "schema": SCHEMA,
-        "title": title,
+        "title": report.title,
         "machine": machine(),
-        "settings": settings,
-        "rows": rows,
-        "targets": targets,
+        "settings": report.settings,
+        "rows": report.rows,
     }
-    write_json(folder / f"{name}.json", report)
-    write_atomic(folder / f"{name}.md", to_markdown(report).encode("utf-8"))
+    text = to_markdown(values)
+    write_json(folder / f"{report.name}.json", values)
+    write_atomic(folder / f"{report.name}.md", text.encode("utf-8"))
+    return text
 
 
 def to_markdown(report: Mapping[str, Any]) -> str:
-    """A benchmark's report as Markdown: machine, settings, one table of rows, one of targets."""
-    place = report["machine"]
-    devices = ", ".join(place["accelerators"])
-    versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items())
+    """A benchmark's report as Markdown: machine, settings, one table of rows."""
+    host = report["machine"]
+    devices = "".join(f", {name}" for name in host["accelerators"])
+    versions = ", ".join(f"{name} {version}" for name, version in host["packages"].items())
     parts = [
         f"# {report['title']}",
-        f"Measured on {place['cpu']}, {place['cores']} cores, {place['memory_gib']} GiB"
-        + (f", {devices}" if devices else "")
-        + f"; Python {place['python']}, {versions}.",
+        f"Measured on {host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB{devices}; "
+        f"Python {host['python']}, {versions}.",
     ]
     if report["settings"]:
         parts.append(table([{"setting": k, "value": v} for k, v in report["settings"].items()]))
     if report["rows"]:
         parts.append(table(report["rows"]))
-    if report["targets"]:
-        parts += ["## Targets", table([_goal(goal) for goal in report["targets"]])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,19 +197,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [columns, ["---"] * len(columns)]
     lines += [[_text(row.get(column)) for column in columns] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _goal(goal: Mapping[str, Any]) -> dict[str, Any]:
-    least, most = goal.get("at_least"), goal.get("at_most")
-    limit = f"≥ {_text(least)}" if least is not None else f"≤ {_text(most)}"
-    met = {True: "yes", False: "no", None: "not measured"}[goal["met"]]
-    reason = f" ({goal['reason']})" if goal.get("reason") else ""
-    return {
-        "what": goal["what"],
-        "target": limit,
-        "measured": goal["measured"],
-        "met": met + reason,
-    }
 
 
 def _text(value: Any) -> str:

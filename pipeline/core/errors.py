@@ -12,6 +12,7 @@ TdnError                 what happened, where, and what to do next
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -80,6 +81,16 @@ def disk_full(where: str) -> StoreError:
         where=where,
         do="free some space and run the same command again",
     )
+
+
+def refused(error: OSError) -> StoreError:
+    """What the system refused a worker, in words and without folders of its machine."""
+    do = "look at that file's rights and its disk, then run the command again"
+    if is_disk_full(error):
+        do = "free some space and run the command again"
+    reason = error.strerror or type(error).__name__
+    where = error.filename if isinstance(error.filename, str) else ""
+    return StoreError(f"a worker had to stop: {reason}", where=Path(where).name, do=do)
 
 
 def stage_command(stage: str, key: str) -> str:

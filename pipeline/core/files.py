@@ -54,13 +54,19 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_scratch(name: str) -> bool:
+    """Whether a file is no result: one that is being written (`.tmp-…`), an editor's backup, what a
+    file manager leaves, the lock of another reader of LMDB."""
+    ends = ("~", ".swp", ".swo", ".lmdb-lock")
+    return name.startswith(".tmp-") or name.endswith(ends) or name in (".DS_Store", "Thumbs.db")
+
+
 def files_below(folder: Path) -> list[Path]:
-    """Every whole file in a folder and below it, sorted; none that is being written (`.tmp-…`)."""
+    """Every file in a folder and below it, sorted; none that `is_scratch`."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".tmp-") for part in path.relative_to(folder).parts)
+        if path.is_file() and not any(map(is_scratch, path.relative_to(folder).parts))
     )
 
 
@@ -160,3 +166,38 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value a file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+_LARGEST_JSON = 1 << 28
+
+
+def read_strict_json(path: Path) -> Any:
+    """The JSON value of a file that anybody may have written.
+
+    Raises OSError, and ValueError for what plain JSON leaves open or a forger uses: a key that is
+    there twice, NaN, infinity, text that is not UTF-8, nesting without end, 256 MiB and more.
+    """
+    size = path.stat().st_size
+    if size >= _LARGEST_JSON:
+        raise ValueError(f"it has {size} bytes, too many for JSON of ours")
+    try:
+        return json.loads(
+            path.read_bytes().decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+        )
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{twice}' is there twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")

@@ -63,8 +63,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         if holder is not None and not holder.is_here():
             raise UsageError(
                 f"{what} is busy: {holder} is working on it, or was killed there",
-                do=f"wait for that process; if it no longer runs on {holder.machine}, remove "
-                f"{path.parent.name}/{path.name} and run the command again",
+                do=f"wait for that process; if it no longer runs on {holder.machine}, run "
+                f"`rm {os.path.relpath(path)}`, then the same command again",
             )
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(_me())).encode("utf-8") + b"\n", 0)

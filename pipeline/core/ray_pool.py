@@ -24,9 +24,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from pipeline.core.errors import StoreError, TdnError, UsageError, is_disk_full
+from pipeline.core.errors import TdnError, UsageError, refused
 from pipeline.core.machine import cores
 from pipeline.core.ray_start import cluster_address, own_sigterm, starting
+from pipeline.core.signals import deferred
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,6 +37,7 @@ _PREFIX = "tdn-"
 _HELD = ".held"
 _REACH_S = 10.0
 _ANSWER_S = 60.0
+_WAIT_S = 0.5  # that a signal may wait for Ray
 _STORE_BYTES = 128 << 20
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,7 +68,7 @@ def _guarded(function: Callable[[T], R], task: T) -> _Answer[R]:
     except TdnError as error:
         return _Answer(None, error)
     except OSError as error:
-        return _Answer(None, _refused(error))
+        return _Answer(None, refused(error))
 
 
 class _Worker:
@@ -78,19 +80,11 @@ class _Worker:
 _worker = _Worker()
 
 
-def _in_worker(function: Callable[[T], R], task: T) -> _Answer[R]:
+def _in_worker(function: Callable[[T], R], task: T, threads: str | None) -> _Answer[R]:
     _worker.is_one = True
+    # Else Ray gives its workers one thread each: another number than a process of its own has.
+    os.environ["OMP_NUM_THREADS"] = threads or str(cores())
     return _guarded(function, task)
-
-
-def _refused(error: OSError) -> StoreError:
-    """What the system refused a worker, in words and without folders of its machine."""
-    do = "look at that file's rights and its disk, then run the command again"
-    if is_disk_full(error):
-        do = "free some space and run the command again"
-    reason = error.strerror or type(error).__name__
-    where = error.filename if isinstance(error.filename, str) else ""
-    return StoreError(f"a worker had to stop: {reason}", where=Path(where).name, do=do)
 
 
 def _value(answer: _Answer[R]) -> R:
@@ -131,6 +125,21 @@ def _sweep(place: Path) -> None:
             os.close(hold)
 
 
+def _new_folder(place: Path) -> tuple[str, int]:
+    """A folder for Ray in `place`, and the open file that holds it."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=place)
+        try:
+            hold = os.open(Path(folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(hold, fcntl.LOCK_EX)
+        except OSError:
+            shutil.rmtree(folder)  # without a hold nobody would ever remove it
+            raise
+        if os.fstat(hold).st_nlink:
+            return folder, hold
+        os.close(hold)  # swept by another driver before it was held
+
+
 class Queue(Generic[T, R]):
     """Tasks that run, or wait for a worker; use as a context manager, which cancels what is left.
 
@@ -156,14 +165,18 @@ class Queue(Generic[T, R]):
             self._running[number] = task
             return
         options = {"num_cpus": 1, "num_gpus": accelerators, "max_retries": self._retries}
-        self._running[self._remote.options(**options).remote(self._function, task)] = number
+        remote, threads = self._remote.options(**options), os.environ.get("OMP_NUM_THREADS")
+        self._running[remote.remote(self._function, task, threads)] = number
 
     def next(self) -> tuple[int, R | Crash]:
         """The number and the result (or Crash) of a task that has finished; waits for one."""
         if self._remote is None:
             number = next(iter(self._running))
             return number, _value(_guarded(self._function, self._running.pop(number)))
-        finished, _ = self._ray.wait(list(self._running), num_returns=1)
+        finished: list[Any] = []
+        while not finished:
+            with deferred():
+                finished, _ = self._ray.wait(list(self._running), timeout=_WAIT_S)
         return self._running.pop(finished[0]), self._result(finished[0])
 
     def __enter__(self) -> Queue[T, R]:
@@ -276,8 +289,8 @@ class Pool:
         for name, value in _ENVIRONMENT.items():
             if not (self.cluster and name == "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
                 os.environ.setdefault(name, value)
-        # Else Ray gives its workers one thread each: another number than a process of its own has.
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+        if not self.cluster:
+            os.environ.setdefault("OMP_NUM_THREADS", str(cores()))  # also of what starts at once
         with own_sigterm():
             if self._inside:
                 import ray
@@ -299,14 +312,7 @@ class Pool:
         # Socket paths are limited to 107 bytes, so the folder must be short.
         short = Path("/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir())
         _sweep(short)
-        self._folder = tempfile.mkdtemp(prefix=_PREFIX, dir=short)
-        try:
-            self._hold = os.open(Path(self._folder) / _HELD, os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._hold, fcntl.LOCK_EX)
-        except OSError:
-            shutil.rmtree(self._folder)  # without a hold nobody would ever remove it
-            self._folder = ""
-            raise
+        self._folder, self._hold = _new_folder(short)
         with starting(Path(self._folder)):
             import ray
 

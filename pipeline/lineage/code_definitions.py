@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.core.files import sha256_bytes
 PACKAGES = ("pipeline", "stages", "tdn_model")
 REGISTRY = "MODELS"
 Bound = dict[str, tuple[str, str | None]]
-"""Names that imports of ours bind: (module, None) or (module, name in it)."""
+"""Names bound by imports of our modules: (module, None) or (module, name in it)."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,24 @@ def read_module(root: Path, name: str, path: Path) -> Module:
             where=f"{path.relative_to(root).as_posix()}, line {error.lineno}",
             do="mend the line",
         ) from None
-    place = path.relative_to(root).as_posix()
+    relative = path.relative_to(root).as_posix()
     bound: Bound = {}
-    for alias, target in _bound(tree, root):
+    for alias, target in _imports(tree, root):
         if bound.setdefault(alias, target) != target:
             raise UsageError(
                 f"two imports bind '{alias}' to different things",
-                where=place,
-                do="give one of them another name: which code runs is told by names",
+                where=relative,
+                do="give one of them another name: code is followed by names",
             )
     data = _data(path.parent)
-    found = [d for node in tree.body for d in _definitions(node, bound, data, root)]
-    definitions = _numbered(found)
-    top = {m for node in tree.body for m in _imported(node, root)}
-    return Module(place, tuple(definitions), bound, tuple(sorted(top)))
+    numbered = [d for node in tree.body for d in _definitions(node, bound, data, root)]
+    definitions = _numbered(numbered)
+    at_once = (n for n in tree.body if not isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return Module(relative, tuple(definitions), bound, _imported(at_once, root))
 
 
 def _numbered(definitions: list[Definition]) -> list[Definition]:
-    """What runs on import counts in its order, where there is more than one such statement."""
+    """Statements that run on import are numbered where there are several: their order counts."""
     on_import = [n for n, item in enumerate(definitions) if not item.names]
     for number, n in enumerate(on_import) if len(on_import) > 1 else ():
         digest = short_digest(f"{number} {definitions[n].digest}")
@@ -93,38 +93,26 @@ def _numbered(definitions: list[Definition]) -> list[Definition]:
     return definitions
 
 
-def _bound(tree: ast.Module, root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or not _ours(node):
-            continue
-        for alias in node.names:
-            base = str(node.module)
-            inner = f"{base}.{alias.name}"
-            is_module = module_file(root, inner) is not None
-            yield alias.asname or alias.name, (inner, None) if is_module else (base, alias.name)
+def _imports(node: ast.AST, root: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """The names that imports of our modules bind within a statement, and to what."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.ImportFrom) and _ours(inner):
+            base = str(inner.module)
+            for alias in inner.names:
+                module, name = f"{base}.{alias.name}", alias.asname or alias.name
+                is_module = module_file(root, module) is not None
+                yield name, (module, None) if is_module else (base, alias.name)
 
 
 def _ours(node: ast.AST) -> bool:
     return isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in PACKAGES
 
 
-def _imported(node: ast.AST, root: Path) -> set[str]:
-    """Our modules that a statement imports itself; of a definition, none before it runs."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return set()
-    return _imports_within(node, root)
-
-
-def _imports_within(node: ast.AST, root: Path) -> set[str]:
-    found: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.ImportFrom) and _ours(inner):
-            base = str(inner.module)
-            found.add(base)
-            found |= {
-                n for a in inner.names if module_file(root, n := f"{base}.{a.name}") is not None
-            }
-    return found
+def _imported(nodes: Iterable[ast.AST], root: Path) -> tuple[str, ...]:
+    """Our modules that statements import when they run, and the packages they are in."""
+    targets = [target for node in nodes for _, target in _imports(node, root)]
+    packages = {module.rpartition(".")[0] for module, name in targets if name is None}
+    return tuple(sorted(packages.union(module for module, _ in targets)))
 
 
 def _definitions(
@@ -144,10 +132,25 @@ def _definitions(
     names = tuple(_names(statement))
     if REGISTRY in names and isinstance(statement, ast.AnnAssign):
         statement.value = None
-    text = "".join(_text(statement, bound))
-    refs = tuple(_refs(statement, bound))
-    inner = tuple(sorted(_imports_within(statement, root)))
-    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(statement, data, root)))
+    text, nodes = _text(statement, bound), list(ast.walk(statement))
+    refs = tuple(_refs(nodes, bound))
+    inner = _imported([statement], root)
+    yield Definition(names, short_digest(text), refs, inner, tuple(_beside(nodes, data, root)))
+
+
+def definition_texts(source: bytes) -> dict[str, str]:
+    """What counts of each top-level statement of a module, by the label of its definition.
+
+    SyntaxError or ValueError for what is not Python.
+    """
+    found: dict[str, str] = {}
+    for statement in ast.parse(source).body:
+        if not _silent(statement) and not _ours(statement):
+            label = next(_names(statement), "(on import)")
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                label = statement.names[0].asname or statement.names[0].name.partition(".")[0]
+            found[label] = found.get(label, "") + _text(statement, {})
+    return found
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
@@ -168,41 +171,48 @@ def _silent(node: ast.AST) -> bool:
     return isinstance(node, ast.Pass)
 
 
-def _text(node: Any, bound: Bound, *, raised: bool = False) -> Iterator[str]:
+def _text(node: ast.AST, bound: Bound) -> str:
     """A syntax tree as text: the same in every interpreter, under every name of an import.
 
-    Strings of what is `raised` are left out: an error's words change no result.
+    Strings of what is raised are left out: an error's words change no result.
     """
-    raised = raised or isinstance(node, ast.Raise)
-    if raised and isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield "str"
-    elif raised and isinstance(node, ast.JoinedStr):
-        yield "str"
+    parts: list[str] = []
+    _write(node, bound, parts.append, False)
+    return "".join(parts)
+
+
+def _write(node: Any, bound: Bound, put: Callable[[str], None], raised: bool) -> None:
+    kind = type(node)
+    raised = raised or kind is ast.Raise
+    if raised and kind is ast.Constant and isinstance(node.value, str):
+        put("str")
+    elif raised and kind is ast.JoinedStr:
+        put("str")
         parts = [part for part in node.values if isinstance(part, ast.FormattedValue)]
-        yield from _text(parts, bound, raised=True)
-    elif _of_module(node, bound):  # module.name is just name
-        yield f"Name({node.attr})"
-    elif isinstance(node, ast.Name):
-        yield f"Name({bound.get(node.id, ('', node.id))[1] or node.id})"
-    elif isinstance(node, ast.Constant):
-        yield f"{type(node.value).__name__}({node.value!r})"
+        _write(parts, bound, put, True)
+    elif kind is ast.Attribute and _of_module(node, bound):  # module.name is just name
+        put(f"Name({node.attr})")
+    elif kind is ast.Name:
+        put(f"Name({bound.get(node.id, ('', node.id))[1] or node.id})")
+    elif kind is ast.Constant:
+        put(f"{type(node.value).__name__}({node.value!r})")
     elif isinstance(node, ast.AST):
-        yield f"{type(node).__name__}("
+        put(f"{kind.__name__}(")
         for name in sorted(node._fields):
             value = getattr(node, name, None)
             if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
-                yield f"{name}="
-                yield from _text(value, bound, raised=raised)
-        yield ")"
-    elif isinstance(node, list):
-        yield "["
+                put(f"{name}=")
+                _write(value, bound, put, raised)
+        put(")")
+    elif kind is list:
+        put("[")
         for item in node:
             if not _silent(item) and not _ours(item):
-                yield from _text(item, bound, raised=raised)
-                yield ","
-        yield "]"
+                _write(item, bound, put, raised)
+                put(",")
+        put("]")
     else:
-        yield repr(node)
+        put(repr(node))
 
 
 def _of_module(node: Any, bound: Bound) -> bool:
@@ -214,10 +224,10 @@ def _of_module(node: Any, bound: Bound) -> bool:
     )
 
 
-def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
+def _refs(nodes: Iterable[ast.AST], bound: Bound) -> Iterator[tuple[str, str | None]]:
     inside: set[ast.AST] = set()
     node: Any
-    for node in ast.walk(statement):
+    for node in nodes:
         if _of_module(node, bound):
             inside.add(node.value)
             yield node.value.id, node.attr
@@ -227,22 +237,27 @@ def _refs(statement: ast.AST, bound: Bound) -> Iterator[tuple[str, str | None]]:
             yield str(node.value), None
 
 
-def _beside(statement: ast.AST, data: Mapping[str, Path], root: Path) -> Iterator[tuple[str, str]]:
+def _beside(
+    nodes: Iterable[ast.AST], data: Mapping[str, Path], root: Path
+) -> Iterator[tuple[str, str]]:
     """The files beside the module that a statement names: templates, style sheets."""
-    for node in ast.walk(statement):
+    for node in nodes if data else ():
         if isinstance(node, ast.Constant) and str(node.value) in data:
-            place = data[str(node.value)]
-            files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
+            target = data[str(node.value)]
+            files = [target] if target.is_file() else [p for p in target.rglob("*") if p.is_file()]
             for path in sorted(files):
-                # Its name counts: two templates that change places are a change.
-                digest = short_digest(f"{path.name} {sha256_bytes(path.read_bytes())}")
-                yield path.relative_to(root).as_posix(), digest
+                yield path.relative_to(root).as_posix(), digest_beside(path)
+
+
+def digest_beside(path: Path) -> str:
+    """Of a file beside a module. Its name counts: two that change places are a change."""
+    return short_digest(f"{path.name} {sha256_bytes(path.read_bytes())}")
 
 
 def _data(folder: Path) -> dict[str, Path]:
-    """What lies beside a module and is no code: files, and folders that are no packages."""
-    found = (p for p in folder.iterdir() if p.suffix != ".py" and p.name != "__pycache__")
-    return {p.name: p for p in found if p.is_file() or not (p / "__init__.py").is_file()}
+    """Data beside a module: files that are not code, and folders that are not packages."""
+    others = (p for p in folder.iterdir() if p.suffix != ".py" and p.name != "__pycache__")
+    return {p.name: p for p in others if p.is_file() or not (p / "__init__.py").is_file()}
 
 
 def short_digest(text: str) -> str:

@@ -32,10 +32,12 @@ Parts = dict[str, dict[str, str]]
 """{file: {definition: digest}}; sorted, digests of 16 hexadecimal digits."""
 Place = tuple[str, int]
 """A definition: its module, and its number there."""
+CLASH = "→"
+"""In the label of an entry that is no definition: which of two of one name is meant."""
 
 
 class Code:
-    """The source below a root, read once; ask anew after an edit."""
+    """The source below a root, read once; make a new one after an edit."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -54,12 +56,12 @@ class Code:
             places: list[Place] = []
             for item in asked:
                 module, _, name = item.partition(":")
-                found = self.resolve(module, name)
-                if not found:
+                at = self.resolve(module, name)
+                if not at:
                     raise UsageError(
                         f"there is no {item}", do="check the name in the stage's roots"
                     )
-                places += found
+                places += at
             self._found[asked] = _Walk(self).parts(places)
         return self._found[asked]
 
@@ -72,19 +74,19 @@ class Code:
 
     def resolve(self, module: str, name: str) -> list[Place]:
         """Where a name of a module is defined; empty when it has no such name."""
-        found = self.module(module)
-        if found is None:
+        source = self.module(module)
+        if source is None:
             return []
-        own = [(module, n) for n, item in enumerate(found.definitions) if name in item.names]
-        if own or name not in found.bound:
+        own = [(module, n) for n, item in enumerate(source.definitions) if name in item.names]
+        if own or name not in source.bound:
             return own
-        home, attribute = found.bound[name]
+        home, attribute = source.bound[name]
         return self.resolve(home, attribute) if attribute else self.everything(home)
 
     def everything(self, module: str) -> list[Place]:
-        """All definitions of a module that is handed on as an object."""
-        found = self.module(module)
-        return [(module, n) for n in range(len(found.definitions))] if found else []
+        """All definitions of a module that is passed on as an object."""
+        source = self.module(module)
+        return [(module, n) for n in range(len(source.definitions))] if source else []
 
 
 class _Walk:
@@ -123,25 +125,25 @@ class _Walk:
 
     def _importing(self, module: str) -> list[Place]:
         """Importing a module runs what is no definition in it, and in what it imports."""
-        found: list[Place] = []
+        on_import: list[Place] = []
         todo = [module]
         while todo:
             name = todo.pop()
-            about = self._code.module(name)
-            if about is None or name in self._imported:
+            source = self._code.module(name)
+            if source is None or name in self._imported:
                 continue
             self._imported.add(name)
-            todo += [*about.imports, name.rpartition(".")[0]]
-            found += [(name, n) for n, item in enumerate(about.definitions) if not item.names]
-        return found
+            todo += [*source.imports, name.rpartition(".")[0]]
+            on_import += [(name, n) for n, item in enumerate(source.definitions) if not item.names]
+        return on_import
 
     def _by_file(self) -> Parts:
-        found: Parts = {}
+        parts: Parts = {}
         homes: dict[str, set[str]] = {}
         for (module, _), item in self._seen.items():
-            self._add(found, module, item.label, item.digest)
+            self._add(parts, module, item.label, item.digest)
             for path, digest in item.files:
-                found.setdefault(path, {})[path.rpartition("/")[2]] = digest
+                parts.setdefault(path, {})[path.rpartition("/")[2]] = digest
             for name in item.names:
                 homes.setdefault(name, set()).add(item.digest)
         for place, uses in self._uses.items():
@@ -153,13 +155,13 @@ class _Walk:
             ]
             if unclear:
                 digest = short_digest("\n".join([user.digest, *unclear]))
-                self._add(found, place[0], f"{user.label} → names that two define", digest)
-        return {path: dict(sorted(found[path].items())) for path in sorted(found)}
+                self._add(parts, place[0], f"{user.label} {CLASH} names that two define", digest)
+        return {path: dict(sorted(parts[path].items())) for path in sorted(parts)}
 
     def _add(self, found: Parts, module: str, name: str, digest: str) -> None:
-        about = self._code.module(module)
-        assert about is not None
-        into = found.setdefault(about.path, {})
+        source = self._code.module(module)
+        assert source is not None
+        into = found.setdefault(source.path, {})
         while into.get(name, digest) != digest:  # defined twice: in an `if` and its `else`
             name += "'"
         into[name] = digest

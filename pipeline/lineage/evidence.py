@@ -5,15 +5,21 @@ Driven by the records' own inputs and outputs; no stage is known by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.files import read_json, sha256_json
+from pipeline.core.errors import ManifestError
+from pipeline.core.files import read_strict_json, sha256_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Parts, code_digest
 from pipeline.lineage.records import OBSERVED, SCHEMA
+from pipeline.schema.base import validate
+from pipeline.schema.stored import Entry, Record
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a file raises that was made for it, or that somebody made unreadable."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,7 @@ class Evidence:
 
     def maker(self, path: str) -> str | None:
         """The run that made a file: it, or the nearest folder above it, is among its outputs."""
-        place = path
-        while place:
-            if place in self._makers:
-                return self._makers[place]
-            place = place.rpartition("/")[0]
-        return None
+        return nearest_above(path, self._makers)
 
     def made(self, path: str) -> Artefact | None:
         """The output that is, or is the nearest above, a path."""
@@ -123,7 +124,7 @@ class Evidence:
         run = self.runs[name]
         path = (self.work.root / run.path).with_suffix(OBSERVED)
         try:
-            value = read_json(path)
+            value = read_strict_json(path)
         except (OSError, ValueError):
             return None
         return value if isinstance(value, dict) else None
@@ -139,6 +140,16 @@ class Evidence:
         return None
 
 
+def nearest_above(path: str, known: Mapping[str, str]) -> str | None:
+    """What is known of a path, or of the nearest folder above it."""
+    place = path
+    while place:
+        if place in known:
+            return known[place]
+        place = place.rpartition("/")[0]
+    return None
+
+
 def _below(path: str, folder: str) -> bool:
     return path.startswith(folder + "/")
 
@@ -147,62 +158,75 @@ def _read(work: Workspace, path: Path, known: dict[str, tuple[Parts, str]]) -> R
     stage, key = path.parent.name, path.stem
     place = work.relative(path)
     try:
-        value = read_json(path)
-        stated = value.pop("record_sha256")
-        identity = value["identity"]
-        digest = str(identity["code"]["digest"])
-        if digest not in known:
-            known[digest] = _parts(work, digest)
-        run = Run(
-            stage=str(identity["stage"]),
-            key=str(identity["key"]),
-            path=place,
-            params=identity["params"],
-            code=known[digest][0],
-            code_path=work.relative(work.code(digest)),
-            code_problem=known[digest][1],
-            inputs=tuple(_artefacts(identity["inputs"])),
-            outputs=tuple(_artefacts(value["outputs"])),
-            sha256=str(stated),
-            plan={"params": identity["params"], "code": identity["code"]},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return Run(stage, key, place, problem=f"does not parse as a run record: {error!r}")
-    wrong = _contradictions(value, stated)
-    if (run.stage, run.key) != (stage, key):
-        wrong.append(f"it is the record of {run.name}")
-    if wrong:
-        changes: dict[str, Any] = {**run.__dict__, "stage": stage, "key": key}
-        return Run(**{**changes, "problem": "; ".join(wrong), "tampered": True})
-    return run
+        value = read_strict_json(path)
+        _check_version(value["schema"])
+        record = validate(Record, value, where=place)
+        wrong = _contradictions(work, value, record)
+    except UNREADABLE as error:
+        return Run(stage, key, place, problem=f"does not parse as a run record: {error}")
+    except ManifestError as error:
+        return Run(stage, key, place, problem=f"is no run record: {error.what}")
+    identity = record.identity
+    digest = identity.code.digest
+    if digest not in known:
+        known[digest] = _parts(work, digest)
+    if (identity.stage, identity.key) != (stage, key):
+        wrong.append(f"it is the record of {identity.stage}/{identity.key}")
+    return Run(
+        stage,
+        key,
+        path=place,
+        params=identity.params,
+        code=known[digest][0],
+        code_path=work.relative(work.code(digest)),
+        code_problem=known[digest][1],
+        inputs=tuple(map(_artefact, identity.inputs)),
+        outputs=tuple(map(_artefact, record.outputs)),
+        sha256=record.record_sha256,
+        plan={"params": identity.params, "code": {"digest": digest}},
+        problem="; ".join(wrong),
+        tampered=bool(wrong),
+    )
+
+
+def _check_version(schema: object) -> None:
+    name, _, number = SCHEMA.partition("/")
+    if isinstance(schema, str) and schema.startswith(f"{name}/") and schema != SCHEMA:
+        raise ValueError(f"it is written as {schema}, and this version reads {name}/{number}")
 
 
 def _parts(work: Workspace, digest: str) -> tuple[Parts, str]:
     """The definitions behind a code digest, and why there are none ('' where there are)."""
     try:
-        parts: Parts = read_json(work.code(digest))
+        parts: Parts = read_strict_json(work.code(digest))
         return (parts, "") if code_digest(parts) == digest else ({}, "damaged")
     except FileNotFoundError:
         return {}, "missing"
-    except (OSError, ValueError, AttributeError, TypeError):
+    except UNREADABLE:
         return {}, "damaged"
 
 
-def _contradictions(value: Mapping[str, Any], stated: str) -> list[str]:
-    """In which of its own digests a record is wrong."""
+def _contradictions(work: Workspace, value: dict[str, Any], record: Record) -> list[str]:
+    """In which of its own digests, and in what else, a record is wrong."""
     identity = value["identity"]
+    unsealed = {name: about for name, about in value.items() if name != "record_sha256"}
     checks = {
-        "record_sha256": stated == sha256_json(value),
-        "identity_sha256": value.get("identity_sha256") == sha256_json(identity),
-        "params_sha256": identity.get("params_sha256") == sha256_json(identity["params"]),
-        "schema": value.get("schema") == SCHEMA,
+        "record_sha256": record.record_sha256 == sha256_json(unsealed),
+        "identity_sha256": record.identity_sha256 == sha256_json(identity),
+        "params_sha256": record.identity.params_sha256 == sha256_json(identity["params"]),
+        "schema": record.schema_name == SCHEMA,
+        "profile": record.identity.profile == work.profile,
     }
-    return [f"its {name} does not fit" for name, fits in checks.items() if not fits]
+    wrong = [f"its {name} does not fit" for name, fits in checks.items() if not fits]
+    for item in (*record.identity.inputs, *record.outputs):
+        if item.files is not None:
+            listed = sha256_json({name: about.sha256 for name, about in item.files.items()})
+            size = sum(about.bytes for about in item.files.values())
+            if (item.sha256, item.bytes) != (listed, size):
+                wrong.append(f"its digest of {item.path} is not that of the files it lists there")
+    return wrong
 
 
-def _artefacts(items: Iterable[Mapping[str, Any]]) -> Iterator[Artefact]:
-    for item in items:
-        files = {name: str(about["sha256"]) for name, about in item.get("files", {}).items()}
-        yield Artefact(
-            str(item["role"]), str(item["path"]), str(item["sha256"]), int(item["bytes"]), files
-        )
+def _artefact(item: Entry) -> Artefact:
+    files = {name: about.sha256 for name, about in (item.files or {}).items()}
+    return Artefact(item.role, item.path, item.sha256, item.bytes, files)

@@ -8,6 +8,8 @@ from pathlib import Path
 from pipeline.core.benchmark import timing_files
 from pipeline.core.files import sha256_file
 from pipeline.lineage.row_plans import Plans
+from pipeline.schema.base import build_from
+from pipeline.schema.claims import load_claims
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
 from pipeline.schema.figure_list import load_figures
@@ -26,7 +28,7 @@ from pipeline.schema.plan_models import (
     TablesPlan,
 )
 from pipeline.schema.profiles import Profile
-from pipeline.schema.table_layouts import LAID_OUT_BY, load_claims
+from pipeline.schema.table_layouts import LAID_OUT_BY
 
 PAPER_SIDE_PX = 224
 """The crop at which every text states its networks' cost."""
@@ -39,18 +41,11 @@ def cost_plan(
 
     A user's own data may not say how many classes there are; such a network is not counted.
     """
-    counted = {}
-    for key, row in rows.items():
-        classes = num_classes[row.dataset]
-        if classes is not None:
-            counted[key] = CountedNetwork(
-                architecture=row.architecture,
-                backbone=row.backbone,
-                segments=row.segments,
-                options=row.options,
-                num_classes=classes,
-                side_px=PAPER_SIDE_PX,
-            )
+    counted = {
+        key: build_from(CountedNetwork, row, num_classes=classes, side_px=PAPER_SIDE_PX)
+        for key, row in rows.items()
+        if (classes := num_classes[row.dataset]) is not None
+    }
     if not (manifests / "models.yaml").is_file():
         return CostPlan(rows=counted)
     models = load_models(manifests, list(load_claims(manifests / "claims.csv")))
@@ -61,9 +56,9 @@ def tables_plan(manifests: Path, profile: Profile, rows: Mapping[str, Experiment
     """The rows in order, and digests of what the tables are made of."""
     paths = [manifests / name for name in LAID_OUT_BY]
     paths += sorted((manifests / "tables").glob("*.yaml"))
-    return TablesPlan(
-        profile=profile.profile,
-        smoke=profile.smoke,
+    return build_from(
+        TablesPlan,
+        profile,
         rows=list(rows),
         manifests={path.name: sha256_file(path) for path in paths},
         timings={path.name: sha256_file(path) for path in timing_files(manifests.parent)},
@@ -90,9 +85,9 @@ def figures_plan(
         if isinstance(plan, PredictPlan):
             rows[row] = plan
     names = sorted({plan.data.name for plan in rows.values()})
-    return FiguresPlan(
-        profile=profile.profile,
-        smoke=profile.smoke,
+    return build_from(
+        FiguresPlan,
+        profile,
         figures=figures,
         rows=rows,
         datasets={
@@ -109,23 +104,12 @@ def report_plan(
     miniatures: Mapping[str, Miniature],
 ) -> ReportPlan:
     """What the report page is about."""
-    bounds = {
-        name: Bound(
-            order_blind_bound_pct=miniature.order_blind_bound_pct,
-            order_blind_reason=miniature.order_blind_reason,
+    described = {
+        name: ReportData(
+            title=dataset.title,
+            miniature=build_from(Bound, miniatures[name]) if name in miniatures else None,
         )
-        for name, miniature in miniatures.items()
+        for name, dataset in datasets.items()
     }
-    return ReportPlan(
-        profile=profile.profile,
-        title=profile.title,
-        smoke=profile.smoke,
-        datasets={
-            name: ReportData(title=dataset.title, miniature=bounds.get(name))
-            for name, dataset in datasets.items()
-        },
-        rows={
-            key: ReportRow(dataset=row.dataset, fold=row.fold, architecture=row.architecture)
-            for key, row in rows.items()
-        },
-    )
+    lines = {key: build_from(ReportRow, row) for key, row in rows.items()}
+    return build_from(ReportPlan, profile, datasets=described, rows=lines)

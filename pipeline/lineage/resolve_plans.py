@@ -1,8 +1,7 @@
 """Resolve the manifests of one profile into one small JSON per stage and key.
 
 A plan holds exactly what changes its stage's result (`pipeline.schema.plan_models`) and the digest
-of exactly the code that the stage can run, so that an edit reaches the rows it concerns and no
-other.
+of exactly the code that the stage can run, so that an edit re-runs only the rows it affects.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
 from pipeline.lineage.row_plans import Plans, row_plans, start_plans
-from pipeline.schema.base import load, nearest
+from pipeline.schema.base import known_name, load
 from pipeline.schema.dataset import Dataset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
 from pipeline.schema.miniature import Miniature, grown
@@ -64,16 +63,16 @@ def resolve(work: Workspace, networks: Networks) -> Documents:
     """
     plans = resolve_typed(work, networks)
     code = Code(work.root)
-    found: Documents = {}
+    documents: Documents = {}
     for (stage, key), plan in plans.items():
         parts = code.reached(code_roots(stage, plan, networks))
         params = plan.model_dump(mode="json")
-        found[stage, key] = {
+        documents[stage, key] = {
             "params": params,
             "code": {"digest": code_digest(parts)},
             "parts": parts,
         }
-    return found
+    return documents
 
 
 def resolve_typed(work: Workspace, networks: Networks) -> Plans:
@@ -82,8 +81,8 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     profile = load_profile(manifests, work.profile)
     rows = load_experiments(manifests, profile)
     official = {name: load_dataset(manifests, name) for name in profile.datasets}
-    made = profile.datasets if profile.generated else []
-    miniatures = {name: _miniature(manifests, profile, name) for name in made}
+    generated = profile.datasets if profile.generated else []
+    miniatures = {name: _miniature(manifests, profile, name) for name in generated}
     datasets = {
         name: _as_miniature(dataset, miniatures[name]) if name in miniatures else dataset
         for name, dataset in official.items()
@@ -92,12 +91,12 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     recipes, protocols = load_recipes(manifests), load_protocols(manifests)
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
-        _check_fold(row, datasets[row.dataset], where)
-        _check_network(row, networks, where)
+        _check(row, datasets[row.dataset], networks, where)
         recipe = pick_recipe(row.recipe, recipes, where)
         _check_recipe(row, recipe, where)
         factory, dataset = networks.models[row.architecture], datasets[row.dataset]
-        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols)
+        miniature = miniatures.get(row.dataset)
+        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols, miniature)
     plans |= start_plans(profile, rows, work.root / "data" / "weights")
     num_classes = {name: dataset.num_classes for name, dataset in official.items()}
     plans["cost", ALL] = cost_plan(manifests, rows, num_classes)
@@ -123,7 +122,7 @@ def _dataset_plans(
         plans["check", name] = CheckPlan(
             dataset=dataset,
             generated=profile.generated,
-            # So that data put there later are noticed; their content is the ledger's business.
+            # So that data put there later are noticed; the ledger has the digests of their content.
             raw=None if profile.generated else _digest_of_listing(raw),
         )
         plans["decode", name] = DecodePlan(dataset=dataset, generated=profile.generated)
@@ -188,30 +187,13 @@ def _as_miniature(dataset: Dataset, miniature: Miniature) -> Dataset:
     return dataset.model_copy(update=changes)
 
 
-def _check_fold(row: Experiment, dataset: Dataset, where: str) -> None:
-    if row.fold not in dataset.folds:
-        raise ManifestError(
-            f"fold: {row.dataset} has no fold '{row.fold}'",
-            where=where,
-            do=nearest(row.fold, list(dataset.folds)),
-        )
-
-
-def _check_network(row: Experiment, networks: Networks, where: str) -> None:
-    if row.architecture not in networks.models:
-        raise ManifestError(
-            f"architecture: unknown '{row.architecture}'",
-            where=where,
-            do=nearest(row.architecture, list(networks.models)),
-        )
-    known = networks.options(row.architecture)
+def _check(row: Experiment, dataset: Dataset, networks: Networks, where: str) -> None:
+    """Raise ManifestError where a row names a fold, network or option that there is not."""
+    known_name(f"fold of {row.dataset}", row.fold, dataset.folds, where)
+    known_name("architecture", row.architecture, networks.models, where)
     for option in row.options:
-        if option not in known:
-            raise ManifestError(
-                f"options.{option}: {row.architecture} has no such option",
-                where=where,
-                do=nearest(option, known),
-            )
+        known = networks.options(row.architecture)
+        known_name(f"options of {row.architecture}", option, known, where)
 
 
 def _check_recipe(row: Experiment, recipe: Recipe, where: str) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.files import read_json, sha256_file, sha256_json
+from pipeline.core.files import files_below, read_strict_json, sha256_file, sha256_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.evidence import UNREADABLE, Evidence
+from pipeline.schema.stored import Root
 
 SCHEMA = "tdn.root/1"
 SHORT = 12
@@ -44,13 +45,38 @@ def compute(evidence: Evidence, reads: Iterable[str]) -> dict[str, Any]:
     return {**body, "root": sha256_json(body)}
 
 
+def signed_path(work: Workspace) -> Path:
+    """Where `tdn sign` writes the root of all results; its signature lies beside it."""
+    return work.reports / "signed.json"
+
+
+def everything(evidence: Evidence) -> dict[str, Any]:
+    """The root over all results: every file that a run made or read, the tables, figures, costs
+    and pages among them; through the records also all code and data."""
+    items = (item for run in evidence.runs.values() for item in (*run.inputs, *run.outputs))
+    places = {item.path for item in items}
+    folders = {place for place in places if (evidence.work.root / place).is_dir()}
+    for folder in folders:  # manifests: what no run made counts file by file
+        if evidence.maker(folder) is None:
+            below = files_below(evidence.work.root / folder)
+            places |= {evidence.work.relative(path) for path in below}
+            places.discard(folder)
+    return compute(evidence, places)
+
+
 def read_root(work: Workspace) -> dict[str, Any] | None:
     """`root.json` as it stands; None when it is missing or unreadable."""
+    return read_root_file(root_path(work))
+
+
+def read_root_file(path: Path) -> dict[str, Any] | None:
+    """A root as it was written; None when it is missing or unreadable."""
     try:
-        value = read_json(root_path(work))
-    except (OSError, ValueError):
+        value: dict[str, Any] = read_strict_json(path)
+        Root.model_validate(value)
+    except UNREADABLE:
         return None
-    return value if isinstance(value, dict) and isinstance(value.get("root"), str) else None
+    return value
 
 
 def root_holds(work: Workspace) -> bool:

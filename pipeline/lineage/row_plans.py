@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import nearest
+from pipeline.schema.base import build_from, known_name
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
+from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import (
     NetworkSpec,
     Plan,
@@ -40,67 +41,37 @@ def row_plans(
     dataset: Dataset,
     recipe: Recipe,
     protocols: Mapping[str, Protocol],
+    miniature: Miniature | None,
 ) -> Plans:
     """The plans of one row's train, predict and score; `factory` builds its network."""
     row = rows[key]
     where = f"manifests/{profile.experiments_file}, experiments.{key}"
     views = {name: eval_views(name, protocols, profile, where) for name in row.protocols}
-    data = RowData(
-        name=row.dataset,
-        input=row.input,
-        generated=profile.generated,
-        multi_label=dataset.multi_label,
-    )
-    size = profile.backbones[row.backbone]
-    network = NetworkSpec(
-        architecture=row.architecture,
-        factory=factory,
-        backbone=row.backbone,
-        segments=row.segments,
-        width=size.width,
-        blocks=size.blocks,
-        options=row.options,
-    )
-    fold = dataset.folds[row.fold]
-    train = TrainPlan(
-        row=key,
-        smoke=profile.smoke,
-        data=data,
+    data = build_from(RowData, row, profile, dataset, name=row.dataset)
+    size, fold = profile.backbones[row.backbone], dataset.folds[row.fold]
+    network = build_from(NetworkSpec, row, size, factory=factory)
+    shared: dict[str, Any] = {"row": key, "data": data, "network": network}
+    training: dict[str, Any] = {
+        "recipe": (scaled := profile.scaled(recipe)),
+        "start": start_of(row, rows),
+    }
+    if scaled.decay == "plateau":
+        training["validation_split"] = fold.val
+        training["validation"] = eval_views(VALIDATION, protocols, profile, where)
+    train = build_from(
+        TrainPlan,
+        row,
+        profile,
+        dataset,
+        **shared,
         split=fold.train,
-        flip_pairs=dataset.flip_pairs,
-        network=network,
-        recipe=profile.scaled(recipe),
-        start=start_of(row, rows),
-        seed=row.seed,
-        seeds=profile.seeds,
-        compute=TrainingCompute(**profile.compute.model_dump(exclude={"eval_batch"})),
+        **training,
+        compute=build_from(TrainingCompute, profile.compute),
     )
-    if train.recipe.decay == "plateau":
-        seen = {
-            "validation_split": fold.val,
-            "validation": eval_views(VALIDATION, protocols, profile, where),
-        }
-        train = train.model_copy(update=seen)
-    predict = PredictPlan(
-        row=key,
-        smoke=profile.smoke,
-        data=data,
-        split=fold.val,
-        network=network,
-        protocols=views,
-        seed=row.seed,
-        seeds=profile.seeds,
-        compute=profile.compute,
-    )
-    score = ScorePlan(
-        row=key,
-        profile=profile.profile,
-        smoke=profile.smoke,
-        dataset=row.dataset,
-        fold=row.fold,
-        metric=dataset.metric,
-        seeds=profile.seeds,
-        protocols={name: one.aggregate for name, one in views.items()},
+    predict = build_from(PredictPlan, row, profile, **shared, split=fold.val, protocols=views)
+    aggregates = {name: one.aggregate for name, one in views.items()}
+    score = build_from(
+        ScorePlan, row, profile, dataset, row=key, protocols=aggregates, miniature=miniature
     )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
 
@@ -110,10 +81,7 @@ def eval_views(
 ) -> EvalViews:
     """A protocol without its words, so that rewording predicts nothing anew, in the profile's
     pixels."""
-    if name not in protocols:
-        raise ManifestError(
-            f"protocols: unknown '{name}'", where=where, do=nearest(name, list(protocols))
-        )
+    known_name("protocols", name, protocols, where)
     values = protocols[name].model_dump(exclude={"title", "source"})
     for size in ("resize_px", "crop_px"):
         if values[size] is not None:
@@ -152,12 +120,9 @@ def _images_plan(
 ) -> PretrainPlan:
     if isinstance(profile.images, Stills):
         # Threads change the last digits, so that on a processor one machine's choice is another's.
-        compute = TrainingCompute(
-            device=profile.compute.device, precision=profile.compute.precision, threads=1
-        )
-        stills = StillsTraining(
-            **profile.images.model_dump(), weight_decay=STILLS_WEIGHT_DECAY, compute=compute
-        )
+        compute = build_from(TrainingCompute, profile.compute, threads=1)
+        decay = STILLS_WEIGHT_DECAY
+        stills = build_from(StillsTraining, profile.images, weight_decay=decay, compute=compute)
         return PretrainPlan(kind="stills", backbones=backbones, stills=stills)
     if profile.images == "imagenet":
         files = {name: weights / f"{name}.pth" for name in sorted(backbones)}

@@ -1,4 +1,4 @@
-"""The walk from a number back to the raw files, as the records tell it; it verifies nothing."""
+"""The walk from a number back to the raw files, as recorded; nothing is verified here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.lineage.evidence import Artefact, Evidence
 
 @dataclass(frozen=True)
 class Step:
-    """A file on the walk. `run` made it ('' for a file that no run made) from `before`; `beside` is
-    what that run made besides. `again`: the walk went on from here further up."""
+    """A file on the walk. `run` wrote it ('' for a file that no run wrote) from `before`; `beside`
+    are the run's other outputs. `again`: what is before it was shown already."""
 
     role: str
     path: str
@@ -55,8 +55,8 @@ def walks(evidence: Evidence, starts: Mapping[str, Iterable[Mapping[str, Any]]])
 
 def _step(evidence: Evidence, read: Artefact, seen: set[str]) -> Step:
     name = evidence.maker(read.path) or ""
-    made = evidence.made(read.path)
-    role = made.role if made is not None and made.path == read.path else read.role
+    output = evidence.made(read.path)
+    role = output.role if output is not None and output.path == read.path else read.role
     if not name:
         return Step(role, read.path, read.sha256)
     if name in seen:

@@ -106,9 +106,9 @@ def draw_scene(miniature: Miniature, plan: ScenePlan) -> Scene:
 
 
 def _split(dataset: str, miniature: Miniature) -> list[ScenePlan]:
-    found: list[ScenePlan] = []
+    scenes: list[ScenePlan] = []
     first = 0
-    for subset, split in miniature.splits.items():
+    for subset, split in sorted(miniature.splits.items()):
         pool = (first, split.pool)
         first += split.pool
         for entry in range(len(miniature.pairs) + len(miniature.stills)):
@@ -120,8 +120,8 @@ def _split(dataset: str, miniature: Miniature) -> list[ScenePlan]:
                         Clip("", subset, *label, 0, number + 1, _also(miniature, second, label[1]))
                         for label in labels
                     )
-                    found.append(ScenePlan(key, entry, clips, pool, f"{key}/cast", second))
-    return found
+                    scenes.append(ScenePlan(key, entry, clips, pool, f"{key}/cast", second))
+    return scenes
 
 
 def _tint(strength: float, entry: int, entries: int) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from pipeline.reporting.figures import figures_view
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.report_view import (
-    SYMBOL,
+    VERDICT,
     dataset_view,
     run_views,
     status_counts,
@@ -27,16 +27,14 @@ from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
 def render(work: Workspace, plan: ReportPlan) -> str:
     """The page of one profile, from `reports/P/tables/` and the metrics of the manifest's rows."""
     folder = work.reports / "tables"
-    cells_path = folder / "cells.json"
-    found = read_json(cells_path)
+    content = read_json(folder / "cells.json")
     combined = read_json(folder / "combinations.json")
     results = load_results(work, list(plan.rows))
-    runs = results.runs.values()
     scored = {key for key, run in results.runs.items() if run.metrics is not None} | set(combined)
-    tables = [table_view(table, found["cells"]) for table in found["tables"]]
     documents: dict[str, list[dict[str, Any]]] = {}
-    for table in tables:
-        documents.setdefault(table["document"], []).append(table)
+    for table in content["tables"]:
+        view = table_view(table, content["cells"])
+        documents.setdefault(table["document"], []).append(view)
     datasets = [
         dataset_view(
             name,
@@ -46,25 +44,26 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         )
         for name, about in plan.datasets.items()
     ]
+    statuses = [(results.runs[row].metrics or {"status": "not-run"})["status"] for row in plan.rows]
     return render_page(
         "report",
         style=style_sheet(),
-        symbols=SYMBOL,
+        verdicts=VERDICT,
         profile=plan.profile,
         title=plan.title,
         smoke=plan.smoke,
-        statuses=status_counts(found["cells"]),
-        n_cells=len(found["cells"]),
+        statuses=status_counts(content["cells"]),
+        n_cells=len(content["cells"]),
         n_runs=len(plan.rows),
-        n_scored=sum(r.metrics is not None and r.metrics["status"] != "not-run" for r in runs),
+        n_scored=len(statuses) - statuses.count("not-run"),
         documents=documents,
-        prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(found)),
-        about=found["documents"],
-        tolerances=tolerances(found["tables"]),
+        prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(content)),
+        about=content["documents"],
+        tolerances=tolerances(content["tables"]),
         datasets=datasets,
         figures=figures_view.figures_section(work, scored),
-        cells_digest=sha256_file(cells_path),
-        root=stated["root"] if (stated := read_root(work)) is not None else "none",
+        cells_digest=sha256_file(folder / "cells.json"),
+        root=(read_root(work) or {"root": "none"})["root"],
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},
     )
 
@@ -86,19 +85,18 @@ def _runs(
 
 
 def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
-    """What became of the listed videos: `splits` (listed, usable, failed), `statuses`, `reason`.
-
+    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`;
     `reason` says why there are no frames.
     """
     path = work.decoded(dataset)
     if not path.is_file():
         return {"splits": [], "statuses": [], "reason": "not decoded here"}
-    about = read_json(path)
-    if about["status"] != "ok":
-        return {"splits": [], "statuses": [], "reason": about["reason"]}
+    outcome = read_json(path)
+    if outcome["status"] != "ok":
+        return {"splits": [], "statuses": [], "reason": outcome["reason"]}
     splits = [
-        {"name": name, **found, "failed": found["listed"] - found["usable"]}
-        for name, found in about["splits"].items()
+        {"name": name, "partial": 0, **found, "failed": found["listed"] - found["usable"]}
+        for name, found in outcome["splits"].items()
     ]
-    statuses = [f"{count} {status}" for status, count in sorted(about["counts"].items())]
+    statuses = [f"{count} {status}" for status, count in sorted(outcome["counts"].items())]
     return {"splits": splits, "statuses": statuses, "reason": ""}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,8 @@ from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column, Layout
 
 SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high")
+COUNTS = ("n_failed", "n_partial")
+"""At a table's end: videos that could not be scored, and those scored on a part of their frames."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,31 @@ class Table:
                 notes.append(f"{what}: {printed}; {cell.reason}.")
         return tuple(notes)
 
+    def counts(self, row: str) -> dict[str, int | str]:
+        """COUNTS of the runs behind a row of the table, each run once; '' without a run.
+
+        A run evaluated under several protocols counts with the largest number.
+        """
+        cells = [self.cells[row, c] for c in self.layout.columns if (row, c) in self.cells]
+        counted = [cell for cell in cells if cell.n_failed is not None]
+        sums: dict[str, int | str] = dict.fromkeys(COUNTS, "")
+        for name in COUNTS if counted else ():
+            ascending = sorted(counted, key=attrgetter(name))
+            sums[name] = sum({c.lineage.run: getattr(c, name) for c in ascending}.values())
+        return sums
+
     def as_json(self) -> dict[str, Any]:
         """The table's frame and orderings; a row's `cells` are columns, found by their address."""
         layout = self.layout
+        heading = ("document", "table", "caption", "place", "note", "label_title")
         return {
-            "document": layout.document,
-            "table": layout.table,
-            "caption": layout.caption,
-            "place": layout.place,
-            "note": layout.note,
-            "label_title": layout.label_title,
+            **{name: getattr(layout, name) for name in heading},
             "settings": [{"key": key, "label": label} for key, label in layout.settings.items()],
             "columns": [
                 {
                     "key": key,
-                    "label": column.label,
-                    "unit": column.unit,
-                    "decimals": column.decimals,
-                    "kind": column.measure.kind,
-                    "protocol": column.measure.protocol,
-                    "tolerance": column.tolerance.model_dump(),
+                    **column.model_dump(include={"label", "unit", "decimals", "tolerance"}),
+                    **column.measure.model_dump(include={"kind", "protocol"}),
                 }
                 for key, column in layout.columns.items()
             ],
@@ -67,11 +75,12 @@ class Table:
                     "row": key,
                     "label": row.label,
                     "settings": dict(row.settings),
+                    **self.counts(key),
                     "cells": [c for c in layout.columns if (key, c) in self.cells],
                 }
                 for key, row in layout.rows.items()
             ],
-            "orderings": [ordering.as_json() for ordering in self.orderings],
+            "orderings": [asdict(ordering) for ordering in self.orderings],
             "cell_notes": list(self.notes),
         }
 
@@ -83,17 +92,15 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
         for name, column in layout.columns.items():
             claim = claims.get(f"{layout.table_id}/{row_key}/{name}")
             claim_id = None if claim is None else claim.claim_id
-            found = _measurement(layout, row_key, name, column, results, claim_id)
-            if claim is not None or found.known:
+            measurement = _measurement(layout, row_key, name, column, results, claim_id)
+            if claim is not None or measurement.known:
                 address = (layout.table_id, row_key, name)
-                cells[row_key, name] = make_cell(address, claim, found, column)
-    orderings = []
-    for name in layout.ordering:
-        in_column = [cells[row, name] for row in layout.rows if (row, name) in cells]
-        ordering = find_ordering(name, in_column, results.outcomes)
-        if ordering is not None:
-            orderings.append(ordering)
-    return Table(layout, cells, tuple(orderings))
+                cells[row_key, name] = make_cell(address, claim, measurement, column)
+    orderings = [
+        find_ordering(name, [c for (_, of), c in cells.items() if of == name], results.outcomes)
+        for name in layout.ordering
+    ]
+    return Table(layout, cells, tuple(o for o in orderings if o is not None))
 
 
 def _measurement(
@@ -141,37 +148,24 @@ def _names_any(layout: Layout, results: Results) -> bool:
 
 
 def frame(table: Table) -> pd.DataFrame:
-    """The table as text cells: row, label, settings, then `<column>_<suffix>` for SUFFIXES.
+    """The table as text cells: row, label, settings, then `<column>_<suffix>` for SUFFIXES, COUNTS.
 
     Claims are printed as the paper prints them, measurements with the column's decimals, and an
     empty string stands for nothing, so that every writer prints the same characters.
     """
-    records = []
-    for row_key, row in table.layout.rows.items():
-        record = {"row": row_key, "label": row.label}
-        record |= {key: row.settings.get(key, "") for key in table.layout.settings}
-        for name, column in table.layout.columns.items():
+    layout = table.layout
+    records: list[dict[str, int | str]] = []
+    for row_key, row in layout.rows.items():
+        record: dict[str, int | str] = {"row": row_key, "label": row.label}
+        record |= {key: row.settings.get(key, "") for key in layout.settings}
+        for name, column in layout.columns.items():
             cell = table.cells.get((row_key, name))
-            texts = ("",) * len(SUFFIXES) if cell is None else _texts(cell, column.decimals)
-            record |= {f"{name}_{s}": t for s, t in zip(SUFFIXES, texts, strict=True)}
-        records.append(record)
-    return pd.DataFrame.from_records(records, columns=frame_columns(table.layout))
-
-
-def frame_columns(layout: Layout) -> list[str]:
-    """The frame's columns in order."""
-    measured = [f"{name}_{suffix}" for name in layout.columns for suffix in SUFFIXES]
-    return ["row", "label", *layout.settings, *measured]
-
-
-def _texts(cell: Cell, decimals: int) -> tuple[str, ...]:
-    return (
-        cell.claimed or "",
-        number(cell.measured, decimals),
-        cell.status.value,
-        number(cell.ci_low, decimals),
-        number(cell.ci_high, decimals),
-    )
+            for suffix in SUFFIXES:
+                value = None if cell is None else getattr(cell, suffix)
+                text = number(value, column.decimals) if isinstance(value, float) else value or ""
+                record[f"{name}_{suffix}"] = str(text)
+        records.append(record | table.counts(row_key))
+    return pd.DataFrame.from_records(records)
 
 
 def number(value: float | None, decimals: int) -> str:

@@ -69,31 +69,40 @@ class Lineage:
     sources: tuple[Source, ...] = ()
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """A number of ours, or why there is none (`missing`).
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What was measured, and on how many videos; numbers are in the column's unit."""
 
-    `known` is False when the profile has no such row at all. `value` and the interval are in the
-    column's unit.
-    """
-
-    known: bool
-    missing: str = ""
-    value: float | None = None
-    interval: tuple[float, float] | None = None
-    smoke: bool = False
+    measured: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
     n_expected: int | None = None
     n_scored: int | None = None
+    n_failed: int | None = None
+    n_partial: int | None = None
+    """Of those scored: of which only a part of the frames could be decoded."""
+    smoke: bool = False
+    lineage: Lineage = field(default_factory=Lineage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Numbers):
+    """A number of ours, or why there is none (`missing`).
+
+    `known` is False when the profile has no such row at all.
+    """
+
+    known: bool = True
+    missing: str = ""
     machine: str = ""
     note: str = ""
     """Why it differs from the printed number, where it does and that is known."""
     over_seeds: str = ""
     """Mean and spread over several trainings of the row, in words, where there were several."""
-    lineage: Lineage = field(default_factory=Lineage)
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, kw_only=True)
+class Cell(Numbers):
     """One typed number of a table. `claimed` is the text as printed."""
 
     cell_id: str
@@ -103,69 +112,56 @@ class Cell:
     claim_id: str | None
     claimed: str | None
     note: str
-    measured: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n_expected: int | None
-    n_scored: int | None
-    smoke: bool
     status: Status
     reason: str
-    lineage: Lineage
 
     def as_json(self) -> dict[str, Any]:
         """The cell as plain JSON values, lineage included."""
         return {**asdict(self), "status": self.status.value}
 
 
-def judge(claim: Claim | None, found: Measurement, column: Column) -> tuple[Status, str]:
+def judge(claim: Claim | None, measurement: Measurement, column: Column) -> tuple[Status, str]:
     """The status of a cell and, in words, why; the module's table gives the rules."""
     if claim is not None and claim.conflicts_with is not None:
         return Status.CLAIM_CONFLICT, claim.note.partition(": ")[2]
-    if not found.known:
+    if not measurement.known:
         return Status.CITED, "no row of this profile stands behind it"
-    if found.value is None:
-        return Status.NOT_RUN, found.missing or "no result"
+    if measurement.measured is None:
+        return Status.NOT_RUN, measurement.missing or "no result"
     depends_on_data = column.measure.depends_on_data
-    if column.measure.comes_from_runs and found.smoke:
+    if column.measure.comes_from_runs and measurement.smoke:
         return Status.SMOKE, "synthetic or reduced data"
-    if depends_on_data and found.n_scored != found.n_expected:
-        return Status.PARTIAL, f"{found.n_scored} of {found.n_expected} videos scored"
+    if depends_on_data and measurement.n_scored != measurement.n_expected:
+        return Status.PARTIAL, f"{measurement.n_scored} of {measurement.n_expected} videos scored"
     if claim is None:
         return Status.MEASURED, "the texts print no number here"
     if column.measure.kind == "timing":
-        return Status.MEASURED, f"a time belongs to its machine, here: {found.machine}"
-    distance = abs(found.value - claim.number)
+        return Status.MEASURED, f"a time belongs to its machine, here: {measurement.machine}"
+    distance = abs(measurement.measured - claim.number)
     allowed = column.tolerance.allowed(claim)
     words = f"{distance:.{column.decimals}f} away, {allowed:.{column.decimals}f} allowed"
     # A printed number is rounded, so a measurement on the very edge of the rounding agrees with it.
     if distance <= allowed + 1e-9:
         return Status.VERIFIED, words
-    return Status.DIFFERS, f"{words}; {found.note}" if found.note else words
+    return Status.DIFFERS, f"{words}; {measurement.note}" if measurement.note else words
 
 
 def make_cell(
-    address: tuple[str, str, str], claim: Claim | None, found: Measurement, column: Column
+    address: tuple[str, str, str], claim: Claim | None, measurement: Measurement, column: Column
 ) -> Cell:
     """The cell at (table id, row, column)."""
     table_id, row, name = address
-    status, reason = judge(claim, found, column)
-    low, high = found.interval if found.interval is not None else (None, None)
+    status, reason = judge(claim, measurement, column)
+    shared = {name: getattr(measurement, name) for name in Numbers.__dataclass_fields__}
     return Cell(
+        **{**shared, "smoke": measurement.smoke and column.measure.comes_from_runs},
         cell_id=f"{table_id}/{row}/{name}",
         row=row,
         column=name,
         unit=column.unit,
         claim_id=None if claim is None else claim.claim_id,
         claimed=None if claim is None else claim.value,
-        note="; ".join(filter(None, ("" if claim is None else claim.note, found.over_seeds))),
-        measured=found.value,
-        ci_low=low,
-        ci_high=high,
-        n_expected=found.n_expected,
-        n_scored=found.n_scored,
-        smoke=found.smoke and column.measure.comes_from_runs,
+        note="; ".join(filter(None, ("" if claim is None else claim.note, measurement.over_seeds))),
         status=status,
         reason=reason,
-        lineage=found.lineage,
     )

@@ -15,7 +15,7 @@ from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import mean_interval
+from pipeline.scores.statistics import cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -27,7 +27,7 @@ def add_combinations(
     A member without a result makes the combination 'not-run' and is named. Combinations may be
     averaged over splits once they are made, so they stand before their mean in the manifest.
     """
-    made: dict[str, Any] = {}
+    combined: dict[str, Any] = {}
     for key, rule in combinations.items():
         if key in results.runs:
             raise ManifestError(
@@ -48,10 +48,10 @@ def add_combinations(
         if missing:
             results.runs[key] = RunResult(None, (), tuple(rule.members), rule.rule, missing)
             continue
-        made[key] = _combine(work, results, key, rule)
+        combined[key] = _combine(work, results, key, rule)
         sources = tuple(s for member in rule.members for s in results.runs[member].sources)
-        results.runs[key] = RunResult(made[key], sources, tuple(rule.members), rule.rule)
-    return made
+        results.runs[key] = RunResult(combined[key], sources, tuple(rule.members), rule.rule)
+    return combined
 
 
 def _missing_member(results: Results, rule: Combination) -> str:
@@ -79,21 +79,23 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         )
     protocols: dict[str, Any] = {}
     for protocol in rule.protocols:
-        found = [member["protocols"][protocol] for member in members]
+        scored = [member["protocols"][protocol] for member in members]
         if rule.rule == "mean_of_folds":
-            protocols[protocol] = _mean(results, rule, protocol, found)
+            protocols[protocol] = _mean(results, rule, protocol, scored)
             continue
         try:
-            videos = _videos(work, rule, protocol, found)
+            videos = _videos(work, rule, protocol, scored)
         except DataError as error:
             where = f"manifests/combinations.yaml, combinations.{key}"
             raise DataError(error.what, where=error.where or where, do=error.do) from None
-        results.outcomes[key, protocol] = scores.outcomes(videos)
-        summary = scoring.summarise(videos, members[0]["metric"])
-        protocols[protocol] = {**summary, "views": sum(f["views"] for f in found)}
+        clusters = _clusters(results, rule, protocol)
+        results.outcomes[key, protocol] = scores.outcomes(videos, clusters)
+        summary = scoring.summarise(videos, members[0]["metric"], clusters)
+        protocols[protocol] = {**summary, "views": sum(f["views"] for f in scored)}
         if rule.rule == "pool_folds":
-            protocols[protocol]["views"] = max(f["views"] for f in found)
-    failed = sum(found["n_failed"] for found in protocols.values())
+            protocols[protocol]["views"] = max(f["views"] for f in scored)
+    failed = any(scored["n_failed"] for scored in protocols.values())
+    reasons = [f"{name}: {why}" for name, f in protocols.items() if (why := scoring.incomplete(f))]
     return {
         "row": key,
         "label": rule.label,
@@ -105,13 +107,23 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         "smoke": any(member["smoke"] for member in members),
         "metric": members[0]["metric"],
         "status": "partial" if failed else "ok",
-        "reason": f"{failed} videos failed" if failed else "",
+        "reason": "; ".join(reasons),
         "protocols": protocols,
     }
 
 
+def _clusters(results: Results, rule: Combination, protocol: str) -> dict[str, str]:
+    """The cluster of each video that a member's outcomes name."""
+    return {
+        video_id: cluster
+        for member in rule.members
+        if (outcome := results.outcomes.get((member, protocol))) is not None
+        for video_id, cluster in zip(outcome.video_ids, outcome.clusters, strict=True)
+    }
+
+
 def _videos(
-    work: Workspace, rule: Combination, protocol: str, found: list[dict[str, Any]]
+    work: Workspace, rule: Combination, protocol: str, metrics_of: list[dict[str, Any]]
 ) -> VideoScores:
     """The members' predictions as one set of video scores."""
     members = [
@@ -128,18 +140,18 @@ def _videos(
         return scoring.fuse_streams(members, rule.weights or [])
     scored = [
         scoring.score_videos(member, metrics["aggregate"])
-        for member, metrics in zip(members, found, strict=True)
+        for member, metrics in zip(members, metrics_of, strict=True)
     ]
     return scoring.pool(scored)
 
 
 def _mean(
-    results: Results, rule: Combination, protocol: str, found: list[dict[str, Any]]
+    results: Results, rule: Combination, protocol: str, scored: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The plain mean over folds, whose videos may overlap between folds.
 
-    The interval resamples videos (not outcomes) within the union, so a video that sits in several
-    folds moves all of them together; it is left out where per-video outcomes are absent (mAP).
+    The interval is over the union's clusters, so that a video in several folds counts once; it is
+    left out where per-video outcomes are absent (mAP).
     """
     outcomes = [
         outcome
@@ -147,29 +159,36 @@ def _mean(
         if (outcome := results.outcomes.get((member, protocol))) is not None
     ]
     summary: dict[str, Any] = {
-        name: sum(f.get(name, 0) for f in found)
+        name: sum(f.get(name, 0) for f in scored)
         for name in ("n_expected", "n_scored", "n_failed", "n_partial")
     }
-    summary["views"] = max(f["views"] for f in found)
+    summary["views"] = max(f["views"] for f in scored)
+    clusters = _clusters(results, rule, protocol)
+    summary["n_clusters"] = len(set(clusters.values()))
     correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}
     for name in ("top1", "top5", "map"):
-        given = [f.get(f"{name}_pct") for f in found]
-        values = [float(value) for value in given if value is not None]
-        if len(values) != len(found):
+        metrics = [f.get(f"{name}_pct") for f in scored]
+        values = [float(value) for value in metrics if value is not None]
+        if len(values) != len(scored):
             continue
         summary[f"{name}_pct"] = round(float(np.mean(values)), 4)
-        complete = name in correct and len(outcomes) == len(found)
-        summary[f"{name}_ci95_pct"] = _mean_bounds(outcomes, correct[name]) if complete else None
+        complete = name in correct and len(outcomes) == len(scored)
+        bounds = _mean_bounds(outcomes, correct[name], clusters) if complete else None
+        summary[f"{name}_ci95_pct"] = bounds
     return summary
 
 
-def _mean_bounds(outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]]) -> list[float]:
-    union = sorted({video_id for outcome in outcomes for video_id in outcome.video_ids})
-    place = {video_id: index for index, video_id in enumerate(union)}
+def _mean_bounds(
+    outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]], clusters: Mapping[str, str]
+) -> list[float] | None:
+    union = sorted(clusters)
+    position = {video_id: index for index, video_id in enumerate(union)}
     # Each video's share of the result, scaled so that the mean over the union is the result.
     share = np.zeros(len(union))
     for outcome, right in zip(outcomes, correct, strict=True):
-        rows = [place[video_id] for video_id in outcome.video_ids]
+        rows = [position[video_id] for video_id in outcome.video_ids]
         share[rows] += len(union) / (len(rows) * len(outcomes)) * right.astype(np.float64)
-    interval = mean_interval(share)
-    return [round(100 * min(1.0, bound), 4) for bound in (interval.low, interval.high)]
+    interval = share_interval(share, cluster_codes([clusters[v] for v in union]))
+    if np.isnan(interval.low):
+        return None
+    return [round(100 * bound, 4) for bound in (interval.low, interval.high)]

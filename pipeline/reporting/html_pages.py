@@ -11,8 +11,11 @@ from typing import Any
 
 import jinja2
 
+from pipeline.reporting.anchors import anchor, cell_link, linked, table_link, trace_link
+from pipeline.reporting.build_tables import number
+
 FOLDER = Path(__file__).parent / "templates"
-"""Named here, so that the code digest of who renders a page counts the content of these files."""
+"""The code digest of a stage that renders pages covers these files: their folder is named here."""
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER),
     autoescape=True,
@@ -20,6 +23,35 @@ ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
+SYMBOLS = {
+    "verified": "✓",
+    "differs": "≠",
+    "measured": "●",
+    "smoke": "≈",
+    "cited": "“",
+    "not-run": "○",
+    "partial": "◐",
+    "claim-conflict": "⇄",
+    "holds": "✓",
+    "fails": "✗",
+    "undecided": "?",
+    "setting": "·",
+}
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """'+1.30', '−0.40', '' for none."""
+    return "" if value is None else f"{value:+.{decimals}f}".replace("-", "−")
+
+
+ENVIRONMENT.filters |= {"number": number, "signed": signed, "linked": linked}
+ENVIRONMENT.globals |= {
+    "symbols": SYMBOLS,
+    "anchor": anchor,
+    "cell_link": cell_link,
+    "table_link": table_link,
+    "trace_link": trace_link,
+}
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -1,33 +1,29 @@
 """Does a table's order of rows agree with the paper's, and which differences do the data support?
 
-Kendall's tau-b compares measured with claimed numbers over the rows that have both, with a 95 %
-interval from a bootstrap over videos (every row re-scored on the same draw). A pair of rows counts
-as supported when McNemar's exact test separates them at 5 % after Holm's correction over the
-table's pairs; anything else the data leave undecided.
+Kendall's tau-b compares measured with claimed numbers over the rows that have both; with fewer than
+five rows the pairs are counted instead. A pair of rows counts as supported when a sign-flip test
+over clusters of videos separates them at 5 % after Holm's correction over the table's pairs;
+anything else the data leave undecided.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from statistics import median
 
 import numpy as np
-import numpy.typing as npt
+import scipy  # loads `stats`, which takes a second, when it is used
 
 from pipeline.reporting.cells import Cell
-from pipeline.scores.statistics import (
-    PairedTest,
-    holm,
-    kendall_tau_b,
-    paired_test,
-    percentile_interval,
-    resampled_means,
-)
-from pipeline.scores.video_scores import Outcomes
+from pipeline.scores.statistics import PairedTest, holm, paired_test
+from pipeline.scores.video_scores import Outcomes, compare
 
 ALPHA = 0.05
+LEAST_RANKED = 5
+"""Rows below which a rank correlation says less than its pairs."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +41,9 @@ class Pair:
     ci_low: float
     ci_high: float
     n_videos: int
+    n_clusters: int
+    detectable: float | None
+    """The true difference in points that four of five such tests would see, before correction."""
     first_only: int
     second_only: int
     p_value: float
@@ -54,19 +53,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Ordering:
-    """One column's order: tau over `rows` (None when fewer than two can be ranked), its pairs."""
+    """One column's order: tau over `rows` (None for fewer than LEAST_RANKED or all ties), its
+    pairs."""
 
     column: str
     rows: tuple[str, ...]
     smoke: bool
     tau: float | None
-    tau_low: float | None
-    tau_high: float | None
     pairs: tuple[Pair, ...]
     in_words: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def find_ordering(
@@ -76,86 +71,43 @@ def find_ordering(
     measured = [cell for cell in cells if cell.measured is not None]
     if len(measured) < 2:
         return None
-    aligned = _align(measured, outcomes)
     ranked = [cell for cell in measured if cell.claimed is not None]
-    tau, low, high = _tau(ranked, aligned)
-    pairs = _pairs(measured, aligned)
-    if tau is None and not pairs:
+    pairs = _pairs(measured, outcomes)
+    if len(ranked) < 2 and not pairs:
         return None
+    tau = _tau(ranked)
     return Ordering(
         column=column,
         rows=tuple(cell.row for cell in ranked),
         smoke=any(cell.smoke for cell in measured),
         tau=tau,
-        tau_low=low,
-        tau_high=high,
         pairs=pairs,
-        in_words=_in_words(len(ranked), tau, low, high, pairs),
+        in_words=_in_words(ranked, tau, pairs),
     )
 
 
-@dataclass(frozen=True)
-class _Aligned:
-    """Correctness (V, R) of the rows that have outcomes, over the videos all of them scored."""
-
-    rows: tuple[str, ...]
-    correct: npt.NDArray[np.bool_]
-
-    def of(self, row: str) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.correct[:, self.rows.index(row)])
-
-
-def _align(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> _Aligned | None:
-    found: dict[str, tuple[Outcomes, npt.NDArray[np.bool_]]] = {}
-    for cell in cells:
-        outcome = outcomes.get((cell.lineage.run or "", cell.lineage.protocol or ""))
-        if outcome is None or cell.lineage.metric not in ("top1_pct", "top5_pct"):
-            continue
-        top1 = cell.lineage.metric == "top1_pct"
-        found[cell.row] = outcome, outcome.correct1 if top1 else outcome.correct5
-    if len(found) < 2:
+def _tau(ranked: Sequence[Cell]) -> float | None:
+    if len(ranked) < LEAST_RANKED:
         return None
-    common = sorted(set.intersection(*(set(o.video_ids) for o, _ in found.values())))
-    if not common:
-        return None
-    columns = []
-    for outcome, correct in found.values():
-        place = {video_id: index for index, video_id in enumerate(outcome.video_ids)}
-        columns.append(correct[[place[video_id] for video_id in common]])
-    return _Aligned(tuple(found), np.stack(columns, axis=1))
+    claimed = [float(cell.claimed or "nan") for cell in ranked]
+    tau = float(scipy.stats.kendalltau([cell.measured for cell in ranked], claimed).statistic)
+    return round(tau, 4) if np.isfinite(tau) else None
 
 
-def _tau(
-    ranked: Sequence[Cell], aligned: _Aligned | None
-) -> tuple[float | None, float | None, float | None]:
-    if len(ranked) < 2:
-        return None, None, None
-    claimed = np.array([float(cell.claimed or "nan") for cell in ranked])
-    measured = np.array([cell.measured for cell in ranked], dtype=np.float64)
-    tau = float(kendall_tau_b(measured, claimed))
-    if not np.isfinite(tau):
-        return None, None, None
-    if aligned is None or any(cell.row not in aligned.rows for cell in ranked):
-        return round(tau, 4), None, None
-    correct = np.stack([aligned.of(cell.row) for cell in ranked], axis=1).astype(np.float64)
-    samples = kendall_tau_b(resampled_means(correct), claimed)
-    interval = percentile_interval(samples)
-    if not np.isfinite(interval.low):
-        return round(tau, 4), None, None
-    return round(tau, 4), round(interval.low, 4), round(interval.high, 4)
-
-
-def _pairs(cells: Sequence[Cell], aligned: _Aligned | None) -> tuple[Pair, ...]:
-    if aligned is None:
-        return ()
+def _pairs(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> tuple[Pair, ...]:
+    at = {cell.row: (cell.lineage.run or "", cell.lineage.protocol or "") for cell in cells}
+    scored = {
+        c.row: (outcomes[at[c.row]], c.lineage.metric) for c in cells if at[c.row] in outcomes
+    }
+    right, clusters = compare(scored)
     tested = [
-        (first, second, paired_test(aligned.of(first.row), aligned.of(second.row)))
-        for first, second in combinations([c for c in cells if c.row in aligned.rows], 2)
+        (first, second, paired_test(right[first.row], right[second.row], clusters))
+        for first, second in combinations([cell for cell in cells if cell.row in right], 2)
         if first.lineage.run != second.lineage.run
     ]
     adjusted = holm([test.p_value for _, _, test in tested])
     return tuple(
-        _pair(first, second, test, p_holm, aligned.correct.shape[0])
+        _pair(first, second, test, p_holm, right[first.row].size)
         for (first, second, test), p_holm in zip(tested, adjusted, strict=True)
     )
 
@@ -177,6 +129,8 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         ci_low=round(test.interval.low, 4),
         ci_high=round(test.interval.high, 4),
         n_videos=n_videos,
+        n_clusters=test.n_clusters,
+        detectable=round(test.detectable_pct, 2) if np.isfinite(test.detectable_pct) else None,
         first_only=test.first_only,
         second_only=test.second_only,
         p_value=float(f"{test.p_value:.4g}"),
@@ -185,46 +139,57 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
     )
 
 
-def _in_words(
-    n_rows: int,
-    tau: float | None,
-    low: float | None,
-    high: float | None,
-    pairs: Sequence[Pair],
-) -> str:
+def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) -> str:
     sentences = []
     if tau is not None:
-        interval = (
-            "" if low is None or high is None else f" (95 % interval {low:.2f} to {high:.2f})"
-        )
         sentences.append(
-            f"Order of {n_rows} rows against the paper's: Kendall's tau {tau:.2f}{interval}."
+            f"Order of {len(ranked)} rows against the paper's: Kendall's tau {tau:.2f}."
+        )
+    elif len(ranked) > 1:
+        agree, of = _in_order(ranked)
+        sentences.append(
+            f"As measured, {agree} of {of} {'pair is' if of == 1 else 'pairs are'} "
+            "in the paper's order."
         )
     if len(pairs) == 1 and pairs[0].claimed_difference is None:
         sentences.append(_one_difference(pairs[0]))
     elif pairs:
-        count = {
-            verdict: sum(pair.verdict == verdict for pair in pairs)
-            for verdict in ("agrees", "contradicts", "supported", "undecided")
-        }
+        count = Counter(pair.verdict for pair in pairs)
         parts = []
         if any(pair.claimed_difference is not None for pair in pairs):
-            parts = [
-                f"{count['agrees']} ordered as in the paper",
-                f"{count['contradicts']} reversed",
-            ]
+            parts += [f"{count['agrees']} ordered as in the paper"]
+            parts += [f"{count['contradicts']} reversed"]
         if count["supported"]:
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
         sentences.append(f"Of {len(pairs)} {noun} on the same videos: {', '.join(parts)}.")
+        if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
+            sentences.append(
+                f"Single tests of this size mostly see differences from {median(sizes):.1f} points."
+            )
     return " ".join(sentences)
+
+
+def _in_order(ranked: Sequence[Cell]) -> tuple[int, int]:
+    """How many pairs are measured in the printed order, of those printed apart."""
+    signs = [
+        (
+            float(a.claimed or "nan") - float(b.claimed or "nan"),
+            (a.measured or 0) - (b.measured or 0),
+        )
+        for a, b in combinations(ranked, 2)
+    ]
+    apart = [(claimed, measured) for claimed, measured in signs if claimed]
+    return sum(claimed * measured > 0 for claimed, measured in apart), len(apart)
 
 
 def _one_difference(pair: Pair) -> str:
     p_value = "p < 0.001" if pair.p_value < 0.001 else f"p = {pair.p_value:.3f}"
+    clusters = "" if pair.n_clusters == pair.n_videos else f" in {pair.n_clusters} clusters"
     return (
         f"{pair.first} minus {pair.second}: {pair.measured_difference:+.2f} points "
-        f"(95 % interval {pair.ci_low:+.2f} to {pair.ci_high:+.2f}; McNemar's exact test on "
-        f"{pair.n_videos} videos: {pair.first_only} against {pair.second_only}, {p_value})."
+        f"(95 % interval {pair.ci_low:+.2f} to {pair.ci_high:+.2f}; sign-flip test on "
+        f"{pair.n_videos} videos{clusters}: {pair.first_only} against {pair.second_only}, "
+        f"{p_value})."
     )

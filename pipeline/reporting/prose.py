@@ -2,7 +2,8 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of bootstrap draws over videos; between, the data leave it undecided.
+97.5 % (at most 2.5 %) of bootstrap draws over clusters of videos; between, the data leave it
+undecided.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
 from pipeline.scores.statistics import resampled_means
+from pipeline.scores.video_scores import compare
 
 Cells = Mapping[str, Mapping[str, Any]]
 """The cells of cells.json by address, in the order of the tables."""
@@ -50,14 +52,14 @@ class Verdict:
     paper_reason: str
     paper_numbers: str
     cells: tuple[str, ...]
-    ours_rule: str
-    ours: str
-    ours_reason: str
-    ours_numbers: str
-    ours_cells: tuple[str, ...]
-    draws_pct: float | None
-    smoke: bool
     note: str
+    ours_rule: str
+    ours: str = UNDECIDED
+    ours_reason: str = "no measurement of this project decides it"
+    ours_numbers: str = ""
+    ours_cells: tuple[str, ...] = ()
+    draws_pct: float | None = None
+    smoke: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON values."""
@@ -95,14 +97,14 @@ def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
     """The verdict on one sentence; ManifestError for a rule that names none of `addresses`."""
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
-    named: tuple[str, ...] = ()
+    printed: tuple[str, ...] = ()
     if claim.rule:
         rule = _parse(claim, claim.rule, addresses)
-        named = tuple(rule.cells())
+        printed = tuple(rule.cells())
         truth = bool(rule.evaluate(lambda address: float(cells[address]["claimed"])))
-        paper, paper_reason = (HOLDS if truth else FAILS), _shown(named, cells)
+        paper, paper_reason = (HOLDS if truth else FAILS), _shown(printed, cells)
         paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
-    ours = _Ours(UNDECIDED, "no measurement of this project decides it")
+    ours: dict[str, Any] = {}
     if claim.ours:
         ours = _ours(claim, _parse(claim, claim.ours, addresses), cells, share)
     return Verdict(
@@ -110,14 +112,9 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
         paper=paper,
         paper_reason=paper_reason,
         paper_numbers=paper_numbers,
-        cells=named,
+        cells=printed,
         ours_rule=claim.ours,
-        ours=ours.verdict,
-        ours_reason=ours.reason,
-        ours_numbers=ours.numbers,
-        ours_cells=ours.cells,
-        draws_pct=ours.draws_pct,
-        smoke=ours.smoke,
+        **ours,
     )
 
 
@@ -126,18 +123,6 @@ def _shown(addresses: Sequence[str], cells: Cells) -> str:
     texts = [f"{a.partition('/')[2]} {cells[a]['claimed']}" for a in addresses]
     more = f" and {len(texts) - 4} more" if len(texts) > 4 else ""
     return ", ".join(texts[:4]) + more
-
-
-@dataclass(frozen=True)
-class _Ours:
-    """Our side of a verdict; the fields are those of Verdict."""
-
-    verdict: str
-    reason: str
-    numbers: str = ""
-    cells: tuple[str, ...] = ()
-    draws_pct: float | None = None
-    smoke: bool = False
 
 
 def decide(point: bool, draws_pct: float | None) -> str:
@@ -152,16 +137,15 @@ def decide(point: bool, draws_pct: float | None) -> str:
     return FAILS if draws_pct <= 100 - SURE_PCT else UNDECIDED
 
 
-def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> _Ours:
+def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str, Any]:
+    """The fields of a verdict that rest on what was measured."""
     named = tuple(rule.cells())
     measured = {address: cells[address]["measured"] for address in named}
     numbers = rule.spelled(lambda a: GAP if measured[a] is None else f"{measured[a]:g}")
+    read = {"ours_numbers": numbers, "ours_cells": named}
     missing = [a for a in named if measured[a] is None]
     if missing:
-        reason = f"not measured: {missing[0].partition('/')[2]}"
-        return _Ours(UNDECIDED, reason, numbers, named)
-    point = bool(rule.evaluate(measured.__getitem__))
-    smoke = any(cells[address]["smoke"] for address in named)
+        return {**read, "ours_reason": f"not measured: {missing[0].partition('/')[2]}"}
     counted = all(cells[address]["unit"] in COUNTED for address in named)
     draws_pct = None if counted else share(claim, rule)
     if counted:
@@ -170,7 +154,13 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> _Ours:
         reason = f"true in {draws_pct:.0f} % of draws"
     else:
         reason = "as measured: no draws over videos"
-    return _Ours(decide(point, draws_pct), reason, numbers, named, draws_pct, smoke)
+    return {
+        **read,
+        "ours": decide(bool(rule.evaluate(measured.__getitem__)), draws_pct),
+        "ours_reason": reason,
+        "draws_pct": draws_pct,
+        "smoke": any(cells[address]["smoke"] for address in named),
+    }
 
 
 def share_of_draws(cells: Cells, results: Results) -> Share:
@@ -187,25 +177,18 @@ def share_of_draws(cells: Cells, results: Results) -> Share:
 def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any]:
     """Resampled accuracies in percent by address; rows of one data set share every draw, and each
     data set has its own stream of the seed."""
-    found: dict[str, Any] = {}
+    draws: dict[str, Any] = {}
     datasets = sorted({cell["lineage"]["dataset"] or "" for cell in used})
-    for number, dataset in enumerate(datasets):
-        group = {}
+    for stream, dataset in enumerate(datasets):
+        scored = {}
         for cell in used:
             about = cell["lineage"]
             outcome = results.outcomes.get((about["run"] or "", about["protocol"] or ""))
-            if outcome is None or (about["dataset"] or "") != dataset:
-                continue
-            correct = {"top1_pct": outcome.correct1, "top5_pct": outcome.correct5}
-            if about["metric"] in correct:
-                right = correct[about["metric"]]
-                group[cell["cell_id"]] = dict(zip(outcome.video_ids, right.tolist(), strict=True))
-        if not group:
-            continue
-        common = sorted(set.intersection(*(set(right) for right in group.values())))
-        if not common:
-            continue
-        matrix = np.array([[right[v] for right in group.values()] for v in common], dtype=float)
-        means = 100.0 * resampled_means(matrix, stream=number)
-        found |= {address: means[:, i] for i, address in enumerate(group)}
-    return found
+            if outcome is not None and (about["dataset"] or "") == dataset:
+                scored[cell["cell_id"]] = outcome, about["metric"]
+        right, clusters = compare(scored)
+        if right:
+            videos = np.stack(list(right.values()), axis=1).astype(float)
+            means = 100.0 * resampled_means(videos, clusters, stream=stream)
+            draws |= dict(zip(right, means.T, strict=True))
+    return draws

@@ -1,7 +1,7 @@
 """What the rows of a profile measured, looked up by row, protocol and metric.
 
-Rows come from the manifest, never from a folder: a removed row leaves no trace in any table, and
-its left-over file is an orphan that is named and not read.
+Rows come from the manifest, never from a folder. The file of a removed row is reported as an orphan
+and not read.
 """
 
 from __future__ import annotations
@@ -74,62 +74,55 @@ class Results:
 
     def _cost(self, run: str, column: Column) -> Measurement:
         result = self.runs.get(run, RunResult(None, (), (run,)))
-        entries = [self.costs.get(member) for member in result.members]
-        present = [entry[column.measure.name] for entry in entries if entry is not None]
-        if not present or len(present) != len(entries) or self.cost_source is None:
-            return Measurement(known=True, missing="its cost was not counted")
+        entries = [self.costs.get(member, {}) for member in result.members]
+        if not all(entries) or self.cost_source is None:
+            return Measurement(missing="its cost was not counted")
         # Folds of one network cost what one costs; an ensemble costs the sum of its members.
         folds = result.rule in ("mean_of_folds", "pool_folds")
-        value = float(present[0] if folds else sum(present))
-        note = str((entries[0] or {}).get("note", ""))
-        lineage = Lineage(
-            run=run,
-            runs=result.members,
-            rule=result.rule,
-            metric=column.measure.name,
-            sources=(self.cost_source,),
-        )
+        counts = [entry[column.measure.name] for entry in entries]
         return Measurement(
-            known=True, value=round(value, column.decimals), note=note, lineage=lineage
+            measured=round(float(counts[0] if folds else sum(counts)), column.decimals),
+            note=str(entries[0].get("note", "")),
+            lineage=Lineage(
+                run=run,
+                runs=result.members,
+                rule=result.rule,
+                metric=column.measure.name,
+                sources=(self.cost_source,),
+            ),
         )
 
     def _timing(self, run: str, column: Column, protocol: str) -> Measurement:
-        found = self.timings.get(run, {}).get(protocol)
-        if found is None or self.timing_source is None:
-            return Measurement(known=True, missing="not timed: run `tdn bench timings`")
-        lineage = Lineage(
-            run=run,
-            runs=(run,),
-            protocol=protocol,
-            metric=column.measure.name,
-            sources=(self.timing_source,),
+        timing = self.timings.get(run, {}).get(protocol)
+        if timing is None or self.timing_source is None:
+            return Measurement(missing="not timed: run `tdn bench timings`")
+        return Measurement(
+            measured=float(timing[column.measure.name]),
+            machine=str(timing["machine"]),
+            lineage=Lineage(
+                run=run,
+                runs=(run,),
+                protocol=protocol,
+                metric=column.measure.name,
+                sources=(self.timing_source,),
+            ),
         )
-        value = float(found[column.measure.name])
-        return Measurement(known=True, value=value, machine=str(found["machine"]), lineage=lineage)
 
     def _metric(self, run: str, column: Column, protocol: str) -> Measurement:
-        result = self.runs[run]
-        metrics = result.metrics
-        if metrics is None:
-            return Measurement(known=True, missing=result.missing)
-        found = metrics["protocols"].get(protocol)
-        if found is None:
-            why = metrics["reason"] or f"not evaluated under protocol {protocol}"
-            return Measurement(known=True, missing=str(why))
-        name = column.measure.name
-        value, interval = found.get(name), found.get(_interval_name(name))
-        if value is None:
-            why = metrics["reason"] or f"protocol {protocol} has no {name}"
-            return Measurement(known=True, missing=str(why))
-        low_high = None if interval is None else (float(interval[0]), float(interval[1]))
+        result, name = self.runs[run], column.measure.name
+        if (metrics := result.metrics) is None:
+            return Measurement(missing=result.missing)
+        scored = metrics["protocols"].get(protocol)
+        if scored is None or scored.get(name) is None:
+            why = "not evaluated under" if scored is None else f"no {name} under"
+            return Measurement(missing=str(metrics["reason"] or f"{why} protocol {protocol}"))
+        low, high = scored.get(name.removesuffix("_pct") + "_ci95_pct") or (None, None)
         return Measurement(
-            known=True,
-            value=float(value),
-            interval=low_high,
+            measured=float(scored[name]),
+            ci_low=low,
+            ci_high=high,
             smoke=bool(metrics["smoke"]),
-            n_expected=int(found["n_expected"]),
-            n_scored=int(found["n_scored"]),
-            over_seeds=_over_seeds(found.get("seeds"), name),
+            over_seeds=_over_seeds(scored.get("seeds"), name),
             lineage=Lineage(
                 run=run,
                 runs=result.members,
@@ -139,6 +132,10 @@ class Results:
                 dataset=str(metrics["dataset"]),
                 sources=result.sources,
             ),
+            n_expected=int(scored["n_expected"]),
+            n_scored=int(scored["n_scored"]),
+            n_failed=int(scored["n_failed"]),
+            n_partial=int(scored["n_partial"]),
         )
 
 
@@ -149,12 +146,8 @@ def _over_seeds(seeds: Mapping[str, Any] | None, metric: str) -> str:
     return f"{count} trainings: mean {seeds['mean']:.2f}, standard deviation {seeds['sd']:.2f}"
 
 
-def _interval_name(metric: str) -> str:
-    return metric.removesuffix("_pct") + "_ci95_pct"
-
-
 def load_results(work: Workspace, rows: Sequence[str]) -> Results:
-    """Metrics, per-video outcomes and costs of `rows`; what is missing stays missing, in words.
+    """Metrics, per-video outcomes and costs of `rows`; what is missing is stated in words.
 
     Raises RecordError when a file is there and cannot be read.
     """
@@ -169,10 +162,11 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
         _check_percentages(metrics, work.relative(path))
         runs[row] = RunResult(metrics, (source(work, path),), (row,))
         for protocol in metrics["protocols"]:
-            found = scores.read(work.run(row) / "scores" / f"{protocol}.parquet")
-            if found is not None:
-                outcomes[row, protocol] = found
-    costs, cost_source = _optional(work, work.reports / "costs.json")
+            path = work.run(row) / "scores" / f"{protocol}.parquet"
+            if (scored := scores.read(path)) is not None:
+                outcomes[row, protocol] = scored
+    path = work.reports / "costs.json"
+    costs, cost_source = (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
     timings, timing_source = _timings(work)
     return Results(runs, costs, cost_source, timings, timing_source, outcomes)
 
@@ -195,28 +189,23 @@ def _timings(work: Workspace) -> tuple[dict[str, Any], Source | None]:
     """{row: {protocol: {ms_per_video, machine}}} of the first file of times that there is."""
     for path in timing_files(work.root):
         report = _read(work, path)
-        place = report["machine"]
-        machine = ", ".join(place["accelerators"]) or f"{place['cpu']}, {place['cores']} cores"
-        found: dict[str, Any] = {}
+        host = report["machine"]
+        machine = ", ".join(host["accelerators"]) or f"{host['cpu']}, {host['cores']} cores"
+        timings: dict[str, Any] = {}
         for row in report["rows"]:
             if row["in tables"]:
                 times = {"ms_per_video": row["ms per video, loading included"], "machine": machine}
-                found.setdefault(row["row"], {})[row["protocol"]] = times
-        if found:
-            return found, source(work, path)
+                timings.setdefault(row["row"], {})[row["protocol"]] = times
+        if timings:
+            return timings, source(work, path)
     return {}, None
-
-
-def _optional(work: Workspace, path: Path) -> tuple[dict[str, Any], Source | None]:
-    return (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
 
 
 def orphans(work: Workspace, rows: Sequence[str]) -> list[str]:
     """Metrics files that belong to no row of the manifest, as relative paths."""
     folder = work.reports / "metrics"
     known = {work.metrics(row) for row in rows}
-    found = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return [work.relative(path) for path in found if path not in known]
+    return [work.relative(path) for path in sorted(folder.glob("*.json")) if path not in known]
 
 
 def source(work: Workspace, path: Path) -> Source:

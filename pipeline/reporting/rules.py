@@ -8,9 +8,9 @@
     + - * / < <= > >= and or not, numbers, abs(x), (a > b) + (c > d) >= 1 to count
 
 The syntax is Python's, read with `ast` and never executed. A value may be a number or an array of
-bootstrap draws (B,): then the result is an array of truth values. That is why simpleeval does not
-serve: its `and`, `or` and chained comparisons ask for the truth of a whole array, and its functions
-do not see with how many digits a number was printed.
+bootstrap draws (B,): then the result is an array of truth values. simpleeval cannot do this: its
+`and`, `or` and chained comparisons need one truth value for a whole array, and its functions do not
+know with how many digits a number was printed.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Rule:
 
     def cells(self) -> list[str]:
         """The addresses the rule reads, in order, wildcards resolved."""
-        found: list[str] = []
+        read: list[str] = []
 
         def record(address: str) -> float:
-            found.append(address)
+            read.append(address)
             return 1.0
 
         _Evaluation(self, record).of(self.tree)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(read))
 
     def evaluate(self, lookup: Lookup) -> Any:
         """The rule's truth (a bool or an array of them)."""
@@ -201,7 +201,7 @@ class _Evaluation:
             raise _NotARule("highest and lowest take texts")
         pattern, *but = [str(text) for text in texts]
         head, star, tail = self.address(pattern).partition("*")
-        found = [
+        matching = [
             address
             for address in self.rule.addresses
             if star
@@ -210,11 +210,11 @@ class _Evaluation:
             and "/" not in (row := address[len(head) : len(address) - len(tail)])
             and row not in but
         ]
-        if not found:
+        if not matching:
             raise _NotARule(f"'{pattern}' names no cells")
-        return found
+        return matching
 
 
 def _number(value: Any) -> Any:
-    """Truth counts as 0 and 1 in sums."""
+    """Truth values as 0 and 1, to be added."""
     return value + 0 if isinstance(value, np.ndarray | np.bool_) else value

@@ -11,9 +11,8 @@ from typing import Any
 
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.trace import Step, claim_of, walk
-from pipeline.reporting.anchors import anchor, beside, cell_link, run_link
+from pipeline.reporting.anchors import anchor, beside, cell_link, trace_link
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.report_view import SYMBOL
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,6 @@ class Line:
     status: str = ""
     reason: str = ""
     rule: str = ""
-
-    @property
-    def symbol(self) -> str:
-        return SYMBOL[self.status] if self.status else ""
 
     def __str__(self) -> str:
         head = " ".join(filter(None, (self.text, self.status)))
@@ -85,6 +80,7 @@ def _reason(cell: Mapping[str, Any]) -> str:
         parts.append(f"under {lineage['protocol']}")
     if cell["n_expected"] is not None:
         parts.append(f"{cell['n_scored']} of {cell['n_expected']} videos")
+        parts.append(f"{cell['n_failed']} failed, {cell['n_partial']} partial")
     return ", ".join(parts)
 
 
@@ -115,14 +111,16 @@ def figure_section(
     `runs`: what each run that has a place on the page of runs measured, in words.
     """
     folder = evidence.work.relative(evidence.work.reports / "figures")
-    made, name = evidence.made(folder), evidence.maker(folder) or ""
-    digests = {} if made is None else made.files
+    output, name = evidence.made(folder), evidence.maker(folder) or ""
+    digests = {} if output is None else output.files
     files = [*entry["files"].values(), "figures.json"]
     steps = [Step("figures", f"{folder}/{file}", digests.get(file, ""), name) for file in files]
     if name:
         steps.append(Step("record", evidence.runs[name].path, evidence.runs[name].sha256))
     parts = [
-        Part(row, runs.get(row, "not scored"), beside(run_link(row)) if row in runs else "")
+        Part(
+            row, runs.get(row, "not scored"), beside(trace_link("run", row)) if row in runs else ""
+        )
         for row in entry["rows"]
     ]
     for cell in entry["cells"]:
@@ -147,7 +145,7 @@ def run_section(name: str, text: str, evidence: Evidence, sources: Iterable[Any]
 def dataset_section(name: str, evidence: Evidence) -> Section:
     """A data set: the walk from the counts of its decoded videos."""
     path = evidence.work.relative(evidence.work.decoded(name))
-    made = evidence.made(path)
-    found = [] if made is None else [{"path": path, "sha256": made.sha256}]
-    text = "videos listed and decoded" if found else "no record says how it was decoded"
-    return Section(anchor("data", name), name, (Line(text),), steps=walk(evidence, found))
+    output = evidence.made(path)
+    sources = [] if output is None else [{"path": path, "sha256": output.sha256}]
+    text = "videos listed and decoded" if sources else "no record says how it was decoded"
+    return Section(anchor("data", name), name, (Line(text),), steps=walk(evidence, sources))

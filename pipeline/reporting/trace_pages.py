@@ -1,7 +1,7 @@
 """One page per table, and one each for runs, sentences and figures: where each number comes from.
 
-Static pages beside `index.html`; every number there links to its place here. They show what the
-records say and verify nothing: that is `tdn audit`.
+Static pages beside `index.html`; every number there links to its place here. They show the
+records without verifying them, which `tdn audit` does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.root import read_root
-from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, table_page
+from pipeline.reporting.anchors import FIGURES, PROSE, RUNS, anchor, beside, table_link
 from pipeline.reporting.build_tables import number
 from pipeline.reporting.figures.figures_view import read_figures
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.report_view import SHORT_DIGEST
 from pipeline.reporting.results import Results, load_results
 from pipeline.reporting.trace_items import (
     Section,
@@ -31,6 +30,7 @@ from pipeline.reporting.trace_items import (
 from pipeline.schema.plan_models import ReportPlan
 
 SHEET = "style.css"
+SHORT_DIGEST = 12
 
 WALKS = (
     "Every line is a file with the start of its sha256 and the run that made it; below it, what "
@@ -51,8 +51,8 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     sentence has a rule, FIGURES where there are any, their SHEET."""
     evidence = Evidence(work)
     folder = work.reports / "tables"
-    found = read_json(folder / "cells.json")
-    texts = CellTexts(found)
+    content = read_json(folder / "cells.json")
+    texts = CellTexts(content)
     stated = read_root(work)
     shared = {
         "short": SHORT_DIGEST,
@@ -65,20 +65,20 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
         return render_page("trace", **shared, **given, title=title, sections=list(sections))
 
     pages = {SHEET: style_sheet()}
-    for table in found["tables"]:
+    for table in content["tables"]:
         name = f"{table['document']}/{table['table']}"
         back = f"#{anchor(table['document'], table['table'])}"
         above = {"style": f"../{SHEET}", "up": "../../", "how": f" --table {name}", "back": back}
         own = [f"{name}/{row['row']}/{column}" for row in table["rows"] for column in row["cells"]]
-        cells = (cell_section(evidence, found["cells"][c], texts, found["documents"]) for c in own)
-        pages[table_page(name)] = page(name, cells, **above)
+        cells = (
+            cell_section(evidence, content["cells"][c], texts, content["documents"]) for c in own
+        )
+        pages[beside(table_link(name))] = page(name, cells, **above)
     results = load_results(work, list(plan.rows))
     combined = read_json(folder / "combinations.json")
     measured = _measured(results, combined)
-    runs = [
-        run_section(key, text, evidence, _sources(results, combined, key))
-        for key, text in measured.items()
-    ]
+    sources = {key: _sources(results, combined, key) for key in measured}
+    runs = [run_section(key, text, evidence, sources[key]) for key, text in measured.items()]
     datasets = [dataset_section(name, evidence) for name in plan.datasets]
     pages[RUNS] = page("runs and data sets", [*runs, *datasets])
     verdicts = read_json(folder / "prose.json")["verdicts"]
@@ -94,8 +94,8 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
 def _measured(results: Results, combined: Mapping[str, Any]) -> dict[str, str]:
     """What every run, and every combination of runs, measured, in words."""
     runs = {key: r.metrics for key, r in results.runs.items() if r.metrics is not None}
-    found = {key: _in_words(metrics) for key, metrics in runs.items()}
-    return found | {
+    texts = {key: _in_words(metrics) for key, metrics in runs.items()}
+    return texts | {
         key: f"{metrics['rule']} of {', '.join(metrics['members'])}: {_in_words(metrics)}"
         for key, metrics in combined.items()
     }
@@ -109,8 +109,10 @@ def _sources(results: Results, combined: Mapping[str, Any], key: str) -> list[di
 
 
 def _in_words(metrics: Mapping[str, Any]) -> str:
-    found = []
+    parts = []
     for protocol, values in metrics["protocols"].items():
         name = "map" if metrics["metric"] == "map" else "top1"
-        found.append(f"{name} {number(values.get(f'{name}_pct'), 2)} % under {protocol}")
-    return ", ".join(found) or str(metrics["reason"])
+        counts = f"{values['n_failed']} failed, {values['n_partial']} partial"
+        accuracy = number(values.get(f"{name}_pct"), 2)
+        parts.append(f"{name} {accuracy} % under {protocol} ({counts})")
+    return ", ".join(parts) or str(metrics["reason"])

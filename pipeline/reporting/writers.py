@@ -116,12 +116,15 @@ def _pipes(cells: Sequence[str]) -> str:
 def _compact(
     frame: pd.DataFrame, layout: Layout, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows for reading: per column claim, measurement with its interval, status."""
+    """Header and rows for reading: per column claim, measurement with its interval, status; at the
+    end how many videos failed or were decoded in part."""
     head = [escape(layout.label_title), *(escape(label) for label in layout.settings.values())]
     for column in layout.columns.values():
         unit = UNIT_TEXT[column.unit]
         title = f"{column.label} ({unit})" if unit else column.label
         head += [escape(f"{title} claimed"), escape("measured"), escape("status")]
+    counted = any(record["n_failed"] != "" for record in frame.to_dict("records"))
+    head += ["failed", "partial"] if counted else []
     body = []
     for record in frame.to_dict("records"):
         row = [escape(str(record["label"]))]
@@ -132,6 +135,7 @@ def _compact(
                 escape(with_interval(record, name)),
                 escape(str(record[f"{name}_status"])),
             ]
+        row += [str(record["n_failed"]), str(record["n_partial"])] if counted else []
         body.append(row)
     return head, body
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
@@ -14,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from pipeline.core.errors import ManifestError
+from pipeline.core.errors import ManifestError, TdnError, UsageError
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 """Names of rows, data sets, protocols …: DVC reads a dot as a path and a dash as an option."""
@@ -89,6 +90,51 @@ def validate(model: type[M], value: Any, *, where: str) -> M:
 def load(model: type[M], path: Path) -> M:
     """A YAML file as a checked `model`."""
     return validate(model, read_yaml(path), where=_place(path))
+
+
+def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> M:
+    """The file of `folder` that is called `name`, which its `key` must repeat.
+
+    `what` it is, in words: a UsageError names the nearest one when there is none.
+    """
+    place = f"manifests/{folder.name}/"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    one_of(name, known, f"unknown {what} '{name}'", where=place)
+    value = load(model, folder / f"{name}.yaml")
+    if getattr(value, key) != name:
+        raise ManifestError(
+            f"{key}: '{getattr(value, key)}' does not match the file name",
+            where=f"{place}{name}.yaml",
+            do=f"write {key}: {name}",
+        )
+    return value
+
+
+def one_of(
+    name: str,
+    known: Iterable[str],
+    what: str,
+    *,
+    where: str = "",
+    error: type[TdnError] = UsageError,
+) -> None:
+    """Raise `error`, saying `what` and the nearest known name, when `name` is not `known`."""
+    valid = list(known)
+    if name not in valid:
+        raise error(what, where=where, do=nearest(name, valid))
+
+
+def build_from(model: type[M], *sources: BaseModel, **values: Any) -> M:
+    """A `model` of `values` and of the fields that it shares with `sources`; the first one wins."""
+    for source in sources:
+        for name in model.model_fields.keys() & type(source).model_fields.keys() - values.keys():
+            values[name] = getattr(source, name)
+    return model(**values)
+
+
+def known_name(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """Raise ManifestError naming the nearest one when `name` is not among the `known`."""
+    one_of(name, known, f"{kind}: unknown '{name}'", where=where, error=ManifestError)
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -179,9 +225,9 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 def _inner(annotation: Any) -> type[BaseModel] | None:
     """The section type inside dict[str, X], list[X] or X | None."""
     for argument in getattr(annotation, "__args__", ()):
-        found = _inner(argument)
-        if found is not None:
-            return found
+        section = _inner(argument)
+        if section is not None:
+            return section
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return None

@@ -11,21 +11,19 @@ placed by the layout that has its row and column, and nothing has to be linked b
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest, validate
+from pipeline.schema.base import Identifier, M, Strict, known_name, load, validate
 
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 TableId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 Unit = Literal["percent", "gflops", "views", "ms", "params"]
 
-CLAIM_COLUMNS = ("claim_id", "document", "table", "row", "column", "value", "unit", "note")
-PROSE_COLUMNS = ("prose_id", "document", "place", "kind", "sentence", "rule", "ours", "note")
 CONFLICT = "claim-conflict "
 """A note starting so names the claim that contradicts this one: `claim-conflict ID: why`."""
 
@@ -98,8 +96,7 @@ def load_documents(path: Path) -> dict[str, Document]:
 def load_claims(path: Path) -> dict[str, Claim]:
     """Every claim by its id, in the file's order; a ManifestError names file and line."""
     claims: dict[str, Claim] = {}
-    for where, record in _records(path, CLAIM_COLUMNS):
-        claim = validate(Claim, record, where=where)
+    for where, claim in _lines(path, Claim):
         if claim.claim_id != claim.address:
             raise ManifestError(
                 f"claim_id '{claim.claim_id}' is not the claim's address",
@@ -111,28 +108,30 @@ def load_claims(path: Path) -> dict[str, Claim]:
                 f"'{claim.claim_id}' is written twice", where=where, do="remove one of the lines"
             )
         claims[claim.claim_id] = claim
-    _check_conflicts(claims)
+    for claim in claims.values():
+        if claim.conflicts_with is not None:
+            where = f"manifests/claims.csv, {claim.claim_id}, column note"
+            known_name("conflicting claim", claim.conflicts_with, claims, where)
     return claims
 
 
 def load_prose(path: Path) -> dict[str, ProseClaim]:
     """Every prose claim by its id, in the file's order; a ManifestError names file and line."""
-    found: dict[str, ProseClaim] = {}
-    for where, record in _records(path, PROSE_COLUMNS):
-        claim = validate(ProseClaim, record, where=where)
-        if claim.prose_id in found or not claim.prose_id.startswith(f"{claim.document}/"):
+    sentences: dict[str, ProseClaim] = {}
+    for where, claim in _lines(path, ProseClaim):
+        if claim.prose_id in sentences or not claim.prose_id.startswith(f"{claim.document}/"):
             raise ManifestError(
                 f"prose_id '{claim.prose_id}' is written twice or is not of {claim.document}",
                 where=where,
                 do=f"write {claim.document}/<a name of its own>",
             )
-        found[claim.prose_id] = claim
-    return found
+        sentences[claim.prose_id] = claim
+    return sentences
 
 
-def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(place, record) of every line of a CSV file with exactly these columns."""
-    name = f"manifests/{path.name}"
+def _lines(path: Path, model: type[M]) -> Iterator[tuple[str, M]]:
+    """(place, entry) of every line of a CSV file, whose columns are the fields of `model`."""
+    name, columns = f"manifests/{path.name}", list(model.model_fields)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -140,22 +139,12 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[s
             f"there is no {path.name}", where=name, do="restore it from git"
         ) from None
     reader = csv.DictReader(text.splitlines())
-    if tuple(reader.fieldnames or ()) != columns:
+    if reader.fieldnames != columns:
         raise ManifestError(
             f"the header is {reader.fieldnames}",
             where=f"{name}, line 1",
             do=f"write: {','.join(columns)}",
         )
     for record in reader:
-        yield f"{name}, line {reader.line_num}", record
-
-
-def _check_conflicts(claims: Mapping[str, Claim]) -> None:
-    for claim in claims.values():
-        other = claim.conflicts_with
-        if other is not None and other not in claims:
-            raise ManifestError(
-                f"'{claim.claim_id}' conflicts with an unknown claim '{other}'",
-                where="manifests/claims.csv, column note",
-                do=nearest(other, list(claims)) or "name a claim_id",
-            )
+        where = f"{name}, line {reader.line_num}"
+        yield where, validate(model, record, where=where)

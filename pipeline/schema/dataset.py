@@ -6,13 +6,13 @@ is decoded and what is known to be odd about it. Numbers are the official ones.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.core.errors import ManifestError, UsageError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, load_named
 
 Layout = Literal["ssv1", "ssv2", "kinetics", "ucf101", "hmdb51", "weizmann", "list"]
 SplitName = Annotated[str, Field(min_length=1)]
@@ -69,6 +69,31 @@ class ReaderOptions(Strict):
     """Frame folders: only files whose name starts so are frames; null takes every numbered JPEG."""
 
 
+class Clusters(Strict):
+    """Which videos came about together, so that intervals count them as one."""
+
+    what: str
+    """One cluster in words: `person`, `source film`."""
+    pattern: str
+    """Finds it in a video's id, as the group named `cluster`."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_the_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if "cluster" not in groups:
+            raise ValueError("needs a group (?P<cluster>…)")
+        return pattern
+
+    def of(self, video_id: str) -> str:
+        """A video's cluster; its own id where the pattern does not find one."""
+        found = re.search(self.pattern, video_id)
+        return video_id if found is None else found["cluster"]
+
+
 class Dataset(Strict):
     """One data set."""
 
@@ -98,6 +123,8 @@ class Dataset(Strict):
     max_shared_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """More of a fold's validation videos than this fraction in its training split (by name, or as
     equal files) fail `check`; fewer are remarks."""
+    clusters: Clusters | None = Field(default=None, exclude=True)
+    """Null: every video is a cluster of its own. Only scores depend on it."""
     options: ReaderOptions
     quirks: list[str]
     """What is known to be odd, in sentences."""
@@ -116,21 +143,4 @@ class Dataset(Strict):
 
 def load_dataset(manifests: Path, name: str) -> Dataset:
     """The data set called `name`; a UsageError naming the nearest one when there is none."""
-    known = list_datasets(manifests)
-    if name not in known:
-        raise UsageError(
-            f"unknown data set '{name}'", where="manifests/datasets/", do=nearest(name, known)
-        )
-    dataset = load(Dataset, manifests / "datasets" / f"{name}.yaml")
-    if dataset.name != name:
-        raise ManifestError(
-            f"name: '{dataset.name}' does not match the file name",
-            where=f"manifests/datasets/{name}.yaml",
-            do=f"write name: {name}",
-        )
-    return dataset
-
-
-def list_datasets(manifests: Path) -> list[str]:
-    """Names of the data sets that have a manifest, sorted."""
-    return sorted(path.stem for path in (manifests / "datasets").glob("*.yaml"))
+    return load_named(Dataset, manifests / "datasets", name, "data set", "name")

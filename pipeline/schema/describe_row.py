@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import UsageError
-from pipeline.schema.base import nearest
+from pipeline.schema.base import one_of
 from pipeline.schema.experiments import Experiment, Values, load_experiments, load_rows
 from pipeline.schema.profiles import Profile, load_profile
 from pipeline.schema.recipes import Recipe, load_recipes, pick_recipe, replaced_by
@@ -30,10 +29,7 @@ def describe_row(manifests: Path, profile_name: str, key: str) -> list[RowValue]
     profile = load_profile(manifests, profile_name)
     rows = load_experiments(manifests, profile)
     place = f"manifests/{profile.experiments_file}"
-    if key not in rows:
-        raise UsageError(
-            f"profile {profile_name} has no row '{key}'", where=place, do=nearest(key, list(rows))
-        )
+    one_of(key, rows, f"profile {profile_name} has no row '{key}'", where=place)
     row = rows[key]
     written = load_rows(manifests, profile.experiments_file)[key]
     recipe = pick_recipe(row.recipe, load_recipes(manifests), f"{place}, experiments.{key}")

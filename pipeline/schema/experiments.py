@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest, validate
+from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -94,20 +94,20 @@ class _Resolver:
 
     def rows(self) -> dict[str, Values]:
         """Every row by key, in the order written."""
-        found: dict[str, Values] = {}
+        rows: dict[str, Values] = {}
         for name in self.entries:
             if name.startswith(HIDDEN):
                 self.entry(name)  # its base is checked all the same
                 continue
             for key, row in self.expanded(name).items():
-                if key in found:
+                if key in rows:
                     raise ManifestError(
                         f"'{key}' is written twice: also as one of the rows of '{name}'",
                         where=self._at(name),
                         do="rename one of them",
                     )
-                found[key] = row
-        return found
+                rows[key] = row
+        return rows
 
     def entry(self, name: str, path: tuple[str, ...] = ()) -> Values:
         """An entry with what it inherits; `path` are the entries that inherit from it."""
@@ -131,7 +131,7 @@ class _Resolver:
     def expanded(self, name: str, path: tuple[str, ...] = ()) -> dict[str, Values]:
         """The rows of an entry: itself, or one for each of its folds, splits and seeds."""
         whole = self.entry(name, path)
-        found = {}
+        rows = {}
         for suffix, chosen in _suffixes(whole.values).items():
             values = {
                 k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
@@ -142,8 +142,8 @@ class _Resolver:
             origins = {
                 ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
             }
-            found[name + suffix] = Values(values, origins, name)
-        return found
+            rows[name + suffix] = Values(values, origins, name)
+        return rows
 
     def _start(self, start: str, suffix: str, path: tuple[str, ...]) -> str:
         """The row of the entry `start` that has the same fold, split and seed."""
@@ -216,18 +216,18 @@ def load_rows(manifests: Path, file: str) -> dict[str, Values]:
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
     place = f"manifests/{profile.experiments_file}"
-    found = {
+    every = {
         key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
         for key, row in load_rows(manifests, profile.experiments_file).items()
     }
-    rows = _chosen(found, profile)
+    rows = _chosen(every, profile)
     for key, row in rows.items():
         where = f"{place}, experiments.{key}"
-        _known("dataset", row.dataset, profile.datasets, where)
-        _known("backbone", row.backbone, list(profile.backbones), where)
-        _known("start", row.start, [*STARTS, *rows], where)
+        known_name("dataset", row.dataset, profile.datasets, where)
+        known_name("backbone", row.backbone, profile.backbones, where)
+        known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
-            _known("input: flow of", row.dataset, profile.flow, where)
+            known_name("input: flow of", row.dataset, profile.flow, where)
         first = rows.get(row.start)
         if first is not None and first.architecture != row.architecture and first.start != "images":
             raise ManifestError(
@@ -249,7 +249,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
-        _known("rows", key, list(every), where)
+        known_name("rows", key, every, where)
         start = every[key].start
         if start in every and start not in profile.rows:
             raise ManifestError(
@@ -272,8 +272,3 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
                 )
             met.append(at)
             at = rows[at].start
-
-
-def _known(kind: str, name: str, known: list[str], where: str) -> None:
-    if name not in known:
-        raise ManifestError(f"{kind}: unknown '{name}'", where=where, do=nearest(name, known))

@@ -29,6 +29,8 @@ Labelled = Annotated[dict[Identifier, str], Field(min_length=1), *Ordered]
 """Rows of the experiments file and how the figure names them, in drawing order."""
 Layer = Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]
 ROWS_OF = "experiments.yaml"
+FROM_NETWORKS = ("cam", "gradcam", "kernels")
+"""Kinds for which a network looks at frames, or its weights are shown."""
 
 
 class Figure(Strict):
@@ -44,7 +46,8 @@ class Figure(Strict):
 
     @property
     def rows_named(self) -> list[str]:
-        return []
+        """Keys of the rows that it shows."""
+        return list(getattr(self, "rows", ()))
 
 
 class Curves(Figure):
@@ -52,10 +55,6 @@ class Curves(Figure):
 
     kind: Literal["curves"]
     rows: Labelled
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Printed(Strict):
@@ -73,10 +72,6 @@ class Cost(Figure):
     printed: Printed
     rows: Labelled
     protocol: Identifier
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Ordering(Figure):
@@ -98,10 +93,6 @@ class Reversal(Figure):
         default_factory=list
     )
 
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
-
 
 class Gains(Figure):
     """Per-class accuracy (average precision where videos have several labels), second over first.
@@ -115,10 +106,6 @@ class Gains(Figure):
     most: Annotated[int, Field(ge=2)] = 40
     """Classes drawn at most; when there are more, those that gain and lose most."""
     printed: dict[str, float] = Field(default_factory=dict)
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class _Shown(Figure):
@@ -138,10 +125,6 @@ class Cam(_Shown):
     kind: Literal["cam"]
     row: Identifier
 
-    @property
-    def rows_named(self) -> list[str]:
-        return [self.row]
-
 
 class GradCam(_Shown):
     """Grad-CAM of one layer, row by row; the first row is the baseline."""
@@ -150,10 +133,6 @@ class GradCam(_Shown):
     rows: Labelled
     layer: Layer
     frames: Literal["center", "all"]
-
-    @property
-    def rows_named(self) -> list[str]:
-        return list(self.rows)
 
 
 class Place(Strict):
@@ -173,10 +152,6 @@ class Kernels(Figure):
     i3d: Labelled
     places: Annotated[dict[str, Place], Field(min_length=1, max_length=4), *Ordered]
     videos: Annotated[int, Field(ge=2, le=2000)] = 48
-
-    @property
-    def rows_named(self) -> list[str]:
-        return [*self.tanet, *self.i3d]
 
 
 AnyFigure = Annotated[

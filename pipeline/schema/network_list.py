@@ -11,8 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, known_name, load, nearest
 from pipeline.schema.experiments import Option
 
 Positive = Annotated[int, Field(gt=0)]
@@ -72,10 +71,5 @@ def load_models(manifests: Path, claim_ids: list[str]) -> Models:
     for section in (models.networks, models.ensembles):
         for key, entry in section.items():
             for claim in entry.claims:
-                if claim not in claim_ids:
-                    raise ManifestError(
-                        f"'{key}' names an unknown claim '{claim}'",
-                        where="manifests/models.yaml",
-                        do=nearest(claim, claim_ids),
-                    )
+                known_name(f"claim of {key}", claim, claim_ids, "manifests/models.yaml")
     return models

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.schema.base import Identifier, Strict, validate
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.dataset import Clusters, Dataset
 from pipeline.schema.experiments import Option
 from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
@@ -153,6 +153,9 @@ class ScorePlan(Strict):
     metric: Literal["top1", "map"]
     seeds: int
     protocols: dict[str, Aggregate]
+    clusters: Clusters | None = None
+    miniature: Miniature | None = None
+    """Of generated data, whose scenes are the clusters."""
 
 
 class CountedNetwork(Strict):
@@ -233,20 +236,8 @@ class ReportPlan(Strict):
     rows: dict[Identifier, ReportRow]
 
 
-Plan = (
-    MiniPlan
-    | CheckPlan
-    | DecodePlan
-    | FlowPlan
-    | PretrainPlan
-    | TrainPlan
-    | PredictPlan
-    | ScorePlan
-    | CostPlan
-    | TablesPlan
-    | FiguresPlan
-    | ReportPlan
-)
+Plan = Strict
+"""Any of the models above."""
 PLANS: dict[str, type[Plan]] = {
     "mini": MiniPlan,
     "check": CheckPlan,

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import ManifestError, UsageError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.core.errors import ManifestError
+from pipeline.schema.base import Identifier, Strict, load_named, one_of
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.miniature import Growth
 from pipeline.schema.recipes import Positive, Recipe, Schedules, TrainingRecipe, replaced_by
@@ -133,29 +133,11 @@ class Profile(Strict):
 
 def load_profile(manifests: Path, name: str) -> Profile:
     """The profile called `name`; a UsageError naming the nearest one when there is none."""
-    known = sorted(path.stem for path in (manifests / "profiles").glob("*.yaml"))
-    if name not in known:
-        raise UsageError(
-            f"unknown profile '{name}'",
-            where="manifests/profiles/",
-            do=nearest(name, known),
-        )
-    profile = load(Profile, manifests / "profiles" / f"{name}.yaml")
-    if profile.profile != name:
-        raise ManifestError(
-            f"profile: '{profile.profile}' does not match the file name",
-            where=f"manifests/profiles/{name}.yaml",
-            do=f"write profile: {name}",
-        )
-    return profile
+    return load_named(Profile, manifests / "profiles", name, "profile", "profile")
 
 
 def known_dataset(manifests: Path, profile: str, name: str) -> None:
     """UsageError naming the nearest one when the profile has no data set `name`."""
-    known = load_profile(manifests, profile).datasets
-    if name not in known:
-        raise UsageError(
-            f"profile {profile} has no data set '{name}'",
-            where=f"manifests/profiles/{profile}.yaml, datasets",
-            do=nearest(name, known),
-        )
+    known = load_profile(manifests, profile)
+    what = f"profile {profile} has no data set '{name}'"
+    one_of(name, known.datasets, what, where=f"{known.where}, datasets")

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, known_name, load
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -96,10 +95,7 @@ def load_recipes(manifests: Path) -> dict[str, Recipe]:
 
 def pick_recipe(name: str, recipes: dict[str, Recipe], where: str) -> Recipe:
     """The recipe called `name`, or a ManifestError that names the nearest one."""
-    if name not in recipes:
-        raise ManifestError(
-            f"recipe: unknown '{name}'", where=where, do=nearest(name, list(recipes))
-        )
+    known_name("recipe", name, recipes, where)
     return recipes[name]
 
 

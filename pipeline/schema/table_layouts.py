@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, load, nearest
+from pipeline.schema.base import Identifier, Strict, known_name, load, nearest
 from pipeline.schema.claims import (
     Claim,
     Document,
@@ -24,11 +24,9 @@ from pipeline.schema.claims import (
     ProseClaim,
     TableId,
     Unit,
+    load_claims,
     load_documents,
     load_prose,
-)
-from pipeline.schema.claims import (
-    load_claims as load_claims,
 )
 
 LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
@@ -235,38 +233,26 @@ def check_placement(layouts: Sequence[Layout], claims: Mapping[str, Claim]) -> l
         for table_id, count in Counter(layout.table_id for layout in layouts).items()
         if count > 1
     ]
-    places = Counter(
-        f"{layout.table_id}/{row}/{column}"
+    columns = [
+        (f"{layout.table_id}/{row}/{name}", column)
         for layout in layouts
         for row in layout.rows
-        for column in layout.columns
-    )
-    known = list(places)
+        for name, column in layout.columns.items()
+    ]
+    places = Counter(address for address, _ in columns)
+    tables = {layout.table_id for layout in layouts}
     for claim in claims.values():
         if places[claim.address] == 0:
-            hint = nearest(claim.address, known) if claim.table in _tables(layouts, claim) else ""
+            known = list(places) if f"{claim.document}/{claim.table}" in tables else []
+            hint = nearest(claim.address, known)
             problems.append(f"{claim.claim_id}: no cell shows it" + (f"; {hint}" if hint else ""))
         elif places[claim.address] > 1:
             problems.append(f"{claim.claim_id}: {places[claim.address]} cells show it")
-    problems += _unit_problems(layouts, claims)
-    return problems
-
-
-def _tables(layouts: Sequence[Layout], claim: Claim) -> set[str]:
-    return {layout.table for layout in layouts if layout.document == claim.document}
-
-
-def _unit_problems(layouts: Sequence[Layout], claims: Mapping[str, Claim]) -> list[str]:
-    problems = []
-    for layout in layouts:
-        for row in layout.rows:
-            for name, column in layout.columns.items():
-                claim = claims.get(f"{layout.table_id}/{row}/{name}")
-                if claim is not None and claim.unit != column.unit:
-                    problems.append(
-                        f"{claim.claim_id}: claimed in {claim.unit}, column in {column.unit}"
-                    )
-    return problems
+    return problems + [
+        f"{address}: claimed in {claims[address].unit}, column in {column.unit}"
+        for address, column in columns
+        if address in claims and claims[address].unit != column.unit
+    ]
 
 
 @dataclass(frozen=True)
@@ -282,21 +268,16 @@ class Manifests:
 
 def load_all(manifests: Path) -> Manifests:
     """The manifests of the tables; a ManifestError when one names an unknown document."""
-    found = Manifests(
+    loaded = Manifests(
         documents=load_documents(manifests / "documents.yaml"),
         claims=load_claims(manifests / "claims.csv"),
         prose=load_prose(manifests / "prose_claims.csv"),
         layouts=load_layouts(manifests / "tables"),
         combinations=load_combinations(manifests / "combinations.yaml"),
     )
-    named = [(f"claims.csv, {c.claim_id}", c.document) for c in found.claims.values()]
-    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in found.prose.values()]
-    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in found.layouts]
+    named = [(f"claims.csv, {c.claim_id}", c.document) for c in loaded.claims.values()]
+    named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in loaded.prose.values()]
+    named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in loaded.layouts]
     for where, document in named:
-        if document not in found.documents:
-            raise ManifestError(
-                f"unknown document '{document}'",
-                where=f"manifests/{where}",
-                do=nearest(document, list(found.documents)),
-            )
-    return found
+        known_name("document", document, loaded.documents, f"manifests/{where}")
+    return loaded

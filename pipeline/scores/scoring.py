@@ -9,24 +9,22 @@ enters no mean. Ties are broken towards the lower class index, always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score
 
 from pipeline.core.errors import DataError, UsageError
 from pipeline.scores.predictions import Predictions
 from pipeline.scores.statistics import (
-    N_RESAMPLES,
-    SEED,
+    Codes,
     Floats,
     Interval,
-    mean_interval,
-    percentile_interval,
-    resample_weights,
+    cluster_codes,
+    jackknife_interval,
+    share_interval,
 )
 
 TOP_K = (1, 5)
@@ -55,19 +53,11 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def _clipped(logits: Floats) -> Floats:
-    return np.maximum(logits, 0.0)
-
-
-def _same(logits: Floats) -> Floats:
-    return logits
-
-
 # How the views of a video become one vector: a map per view, then the mean or the sum over views.
 _AGGREGATES: dict[str, tuple[Callable[[Floats], Floats], bool]] = {
-    "mean_logits": (_same, True),
+    "mean_logits": (np.asarray, True),
     "mean_softmax": (softmax, True),
-    "sum_clipped_logits": (_clipped, False),
+    "sum_clipped_logits": (lambda logits: np.maximum(logits, 0.0), False),
 }
 AGGREGATES = tuple(_AGGREGATES)
 
@@ -102,6 +92,13 @@ def score_videos(predictions: Predictions, aggregate: str) -> VideoScores:
     return VideoScores(tuple(scored), labels, np.asarray(scores), failed, partial)
 
 
+def shared_videos(*video_ids: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """Where the videos that all of these lists have are in each list, in the order of the ids."""
+    common = sorted(set.intersection(*map(set, video_ids)))
+    places = [{video_id: place for place, video_id in enumerate(ids)} for ids in video_ids]
+    return [np.array([at[video_id] for video_id in common], dtype=np.int64) for at in places]
+
+
 # --- several networks on the same videos ---------------------------------------------------------
 
 
@@ -111,12 +108,9 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
     Raises DataError when they differ in the number of classes or in a video's labels.
     """
     _same_classes(members)
-    common = set(members[0].video_ids).intersection(*(m.video_ids for m in members[1:]))
+    places = shared_videos(*(member.video_ids for member in members))
+    common = tuple(members[0].video_ids[place] for place in places[0])
     expected = {v for m in members for v in (*m.video_ids, *m.failed)}
-    picked = []
-    for member in members:
-        index = {video_id: i for i, video_id in enumerate(member.video_ids)}
-        picked.append(member.scores[[index[v] for v in sorted(common)]])
     first = dict(zip(members[0].video_ids, members[0].labels, strict=True))
     for member in members[1:]:
         for video_id, labels in zip(member.video_ids, member.labels, strict=True):
@@ -126,12 +120,13 @@ def _aligned(members: Sequence[VideoScores]) -> tuple[list[Floats], VideoScores]
                     f"predictions and {_shown(labels)} in another's",
                     do="combine rows of one data set; decode it, then predict all of them again",
                 )
+    picked = [member.scores[at] for member, at in zip(members, places, strict=True)]
     template = VideoScores(
-        tuple(sorted(common)),
-        tuple(first[v] for v in sorted(common)),
+        common,
+        tuple(first[v] for v in common),
         np.zeros_like(picked[0]),
-        tuple(sorted(expected - common)),
-        tuple(sorted(common.intersection(v for m in members for v in m.partial))),
+        tuple(sorted(expected.difference(common))),
+        tuple(sorted({v for m in members for v in m.partial}.intersection(common))),
     )
     return picked, template
 
@@ -149,20 +144,16 @@ def _shown(labels: Sequence[int]) -> str:
     return ", ".join(map(str, labels)) or "none"
 
 
-def _with_scores(template: VideoScores, scores: Floats) -> VideoScores:
-    return replace(template, scores=scores)
-
-
 def ensemble_clipped_logit_sum(members: Sequence[Predictions]) -> VideoScores:
     """Sum over members and views of max(0, logit): 8+16 frames as the TDN authors' code has it."""
     picked, template = _aligned([score_videos(m, "sum_clipped_logits") for m in members])
-    return _with_scores(template, np.sum(picked, axis=0))
+    return replace(template, scores=np.sum(picked, axis=0))
 
 
 def ensemble_softmax_mean(members: Sequence[Predictions]) -> VideoScores:
     """The plain mean of the members' mean softmax."""
     picked, template = _aligned([score_videos(m, "mean_softmax") for m in members])
-    return _with_scores(template, np.mean(picked, axis=0))
+    return replace(template, scores=np.mean(picked, axis=0))
 
 
 def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> VideoScores:
@@ -172,7 +163,7 @@ def fuse_streams(members: Sequence[Predictions], weights: Sequence[float]) -> Vi
     for weight, scores in zip(weights, picked, strict=True):
         norm = np.abs(scores).sum(axis=1, keepdims=True)
         total += weight * scores / np.where(norm > 0, norm, 1.0)
-    return _with_scores(template, total)
+    return replace(template, scores=total)
 
 
 def pool(members: Sequence[VideoScores]) -> VideoScores:
@@ -227,6 +218,8 @@ def correct_at(videos: VideoScores, k: int) -> npt.NDArray[np.bool_]:
 
 def mean_average_precision(videos: VideoScores) -> float:
     """mAP in percent over the classes that have a positive video; NaN when none has."""
+    from sklearn.metrics import average_precision_score  # takes seconds, and few sets need it
+
     truth = _truth(videos)
     with_positives = np.flatnonzero(truth.any(axis=0))
     values = [
@@ -242,34 +235,38 @@ def _truth(videos: VideoScores) -> npt.NDArray[np.bool_]:
     return truth
 
 
-def map_interval(
-    videos: VideoScores, *, n_resamples: int = N_RESAMPLES, seed: int = SEED
-) -> Interval:
-    """Bootstrap interval of mAP over videos; classes without a positive in a draw sit it out."""
+def map_interval(videos: VideoScores, value: float, clusters: Codes) -> Interval:
+    """The interval of mAP, whose `value` is in percent, from leaving each cluster out in turn.
+
+    Classes that are left without a positive video sit it out.
+    """
     truth = _truth(videos)
+    n_clusters = int(clusters.max()) + 1
+    kept = (clusters[None, :] != np.arange(n_clusters)[:, None]).astype(np.float64)  # (C, V)
     order = np.argsort(-videos.scores, axis=0, kind="stable")
-    samples: list[Floats] = []
-    for weights in resample_weights(truth.shape[0], n_resamples=n_resamples, seed=seed):
-        per_class = []
-        for c in np.flatnonzero(truth.any(axis=0)).tolist():
-            drawn = weights[:, order[:, c]]
-            hits = drawn * truth[order[:, c], c]
-            precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(drawn, axis=1), 1.0)
-            positives = hits.sum(axis=1)
-            value = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
-            per_class.append(np.where(positives > 0, value, np.nan))
-        values = np.stack(per_class)
-        present = np.isfinite(values).sum(axis=0)
-        samples.append(np.nansum(values, axis=0) / np.maximum(present, 1))
-    found = percentile_interval(np.concatenate(samples))
-    return Interval(100.0 * found.low, 100.0 * found.high)
+    per_class = []
+    for c in np.flatnonzero(truth.any(axis=0)).tolist():
+        ranked = kept[:, order[:, c]]
+        hits = ranked * truth[order[:, c], c]
+        precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(ranked, axis=1), 1.0)
+        positives = hits.sum(axis=1)
+        average = (hits * precision).sum(axis=1) / np.maximum(positives, 1.0)
+        per_class.append(np.where(positives > 0, average, np.nan))
+    stacked = np.stack(per_class)
+    present = np.isfinite(stacked).sum(axis=0)
+    without = 100.0 * np.nansum(stacked, axis=0) / np.maximum(present, 1)
+    found = jackknife_interval(value, without[present > 0])
+    return Interval(max(0.0, found.low), min(100.0, found.high))
 
 
-def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
+def summarise(
+    videos: VideoScores, metric: str, clusters: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The metrics of one protocol as JSON values; numbers are None when no video was scored.
 
     `metric` is 'top1' (top1_pct, top5_pct) or 'map' (map_pct beside them). Each comes with its
-    95 % interval as `<name>_ci95_pct`: [low, high].
+    95 % interval as `<name>_ci95_pct`: [low, high], over clusters of videos; None for one cluster.
+    `clusters` names the cluster of a video; one that it does not name is a cluster of its own.
     """
     if metric not in METRICS:
         raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
@@ -287,16 +284,25 @@ def summarise(videos: VideoScores, metric: str) -> dict[str, Any]:
         "n_failed": len(videos.failed),
         "n_partial": len(videos.partial),
     }
+    codes = cluster_codes([(clusters or {}).get(v, v) for v in videos.video_ids])
+    result["n_clusters"] = int(codes.max()) + 1 if codes.size else 0
     for k in TOP_K:
         correct = correct_at(videos, k).astype(np.float64)
-        found = mean_interval(correct) if correct.size else None
+        interval = share_interval(correct, codes) if correct.size else None
         mean = float(correct.mean()) if correct.size else None
-        _put(result, f"top{k}", mean and 100.0 * mean, found, 100.0)
+        _put(result, f"top{k}", mean and 100.0 * mean, interval, 100.0)
     if metric == "map":
-        any_label = any(videos.labels)
-        value = mean_average_precision(videos) if any_label else None
-        _put(result, "map", value, map_interval(videos) if any_label else None, 1.0)
+        value = mean_average_precision(videos) if any(videos.labels) else None
+        interval = None if value is None else map_interval(videos, value, codes)
+        _put(result, "map", value, interval, 1.0)
     return result
+
+
+def incomplete(found: Mapping[str, Any]) -> str:
+    """How many videos of one protocol's metrics failed or were decoded in part; '' when none."""
+    words = {"n_failed": "failed", "n_partial": "were decoded in part"}
+    counts = [f"{found[name]} {word}" for name, word in words.items() if found[name]]
+    return f"of {found['n_expected']} videos {', '.join(counts)}" if counts else ""
 
 
 def _put(
@@ -305,6 +311,6 @@ def _put(
     result[f"{name}_pct"] = None if value is None else round(value, 4)
     result[f"{name}_ci95_pct"] = (
         None
-        if interval is None
+        if interval is None or np.isnan(interval.low)
         else [round(scale * interval.low, 4), round(scale * interval.high, 4)]
     )

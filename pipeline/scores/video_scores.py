@@ -1,11 +1,12 @@
 """Per-video outcomes of one row under one protocol: what paired tests and intervals are made of.
 
-One Parquet file per (row, protocol): video_id, label, predicted, correct1, correct5, one line per
-scored video, sorted by video id. A video with several labels keeps the first as `label`.
+One Parquet file per (row, protocol): video_id, cluster, label, predicted, correct1, correct5, one
+line per scored video, sorted by video id. A video with several labels keeps the first as `label`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import RecordError
 from pipeline.core.parquet import write_table
-from pipeline.scores.scoring import VideoScores, correct_at, predicted
+from pipeline.scores.scoring import VideoScores, correct_at, predicted, shared_videos
+from pipeline.scores.statistics import Codes, cluster_codes
 
-SCHEMA = "tdn.scores/1"
+SCHEMA = "tdn.scores/2"
 UNLABELLED = -1
 
 
@@ -27,16 +29,40 @@ class Outcomes:
     """Arrays of equal length V, sorted by video id."""
 
     video_ids: tuple[str, ...]
+    clusters: tuple[str, ...]
+    """What a video came about together with others of: a person, a film; its id if nothing."""
     labels: npt.NDArray[np.int32]
     predicted: npt.NDArray[np.int32]
     correct1: npt.NDArray[np.bool_]
     correct5: npt.NDArray[np.bool_]
 
+    def correct(self, metric: str | None) -> npt.NDArray[np.bool_] | None:
+        """(V,) what the mean over videos gives `metric`; None for one that is no such mean."""
+        return {"top1_pct": self.correct1, "top5_pct": self.correct5}.get(metric or "")
 
-def outcomes(videos: VideoScores) -> Outcomes:
-    """Who was right on which video."""
+
+def compare(
+    scored: Mapping[str, tuple[Outcomes, str | None]],
+) -> tuple[dict[str, npt.NDArray[np.bool_]], Codes]:
+    """Correctness (V,) by key, in a metric, on the videos that all have, and their clusters.
+
+    Without those whose metric is no mean over videos; empty when no video is shared.
+    """
+    right = {k: v for k, (o, m) in scored.items() if (v := o.correct(m)) is not None}
+    if not right:
+        return {}, np.zeros(0, np.int64)
+    places = shared_videos(*(scored[key][0].video_ids for key in right))
+    names = scored[next(iter(right))][0].clusters
+    codes = cluster_codes([names[place] for place in places[0]])
+    shared = zip(right.items(), places, strict=True)
+    return {key: v[at] for (key, v), at in shared if len(at)}, codes
+
+
+def outcomes(videos: VideoScores, clusters: Mapping[str, str] | None = None) -> Outcomes:
+    """Who was right on which video; a video that `clusters` does not name is one of its own."""
     return Outcomes(
         video_ids=videos.video_ids,
+        clusters=tuple((clusters or {}).get(v, v) for v in videos.video_ids),
         labels=np.array([v[0] if v else UNLABELLED for v in videos.labels], dtype=np.int32),
         predicted=predicted(videos).astype(np.int32),
         correct1=correct_at(videos, 1),
@@ -49,6 +75,7 @@ def write(path: Path, found: Outcomes) -> None:
     table = pa.table(
         {
             "video_id": pa.array(found.video_ids, pa.string()),
+            "cluster": pa.array(found.clusters, pa.string()),
             "label": pa.array(found.labels),
             "predicted": pa.array(found.predicted),
             "correct1": pa.array(found.correct1),
@@ -74,6 +101,7 @@ def read(path: Path) -> Outcomes | None:
         raise RecordError("not a file of scores", where=path.name, do="score the row again")
     return Outcomes(
         video_ids=tuple(table["video_id"].to_pylist()),
+        clusters=tuple(table["cluster"].to_pylist()),
         labels=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),
         correct1=table["correct1"].to_numpy(),

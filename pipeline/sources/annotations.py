@@ -81,6 +81,8 @@ def read_text(path: Path) -> str:
                 where=path.name,
                 do="save the file as UTF-8",
             ) from None
+    if data[:400].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise DataError("it is a web page, not a list", where=path.name, do="fetch the file again")
     head = data[:400]
     if len(head) >= 4 and head.count(0) * 4 >= len(head):
         raise DataError(
@@ -92,9 +94,20 @@ def read_text(path: Path) -> str:
 
 
 def number_lines(path: Path) -> list[Line]:
-    """(line number, text) of the lines of a file that are not blank, whatever their line ends."""
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    return [(number, line.strip("\r\n")) for number, line in lines if line.strip()]
+    """(line number, text) of the lines of a file that are not blank, whatever their line ends.
+
+    DataError for the mark of a merge conflict.
+    """
+    lines = enumerate(re.split("\r\n|\r|\n", read_text(path)), start=1)
+    found = [(number, line) for number, line in lines if line.strip()]
+    for number, line in found:
+        if re.match("<{7} |>{7} ", line):
+            raise DataError(
+                "the list holds an unsolved merge conflict",
+                where=f"{path.name}, line {number}",
+                do="mend the lines, or fetch the file again",
+            )
+    return found
 
 
 def read_lines(path: Path) -> list[str]:
@@ -134,17 +147,36 @@ def number(text: str) -> int | None:
     return value if value <= LARGEST_NUMBER else None
 
 
+def refuse_shared_numbers(dataset: Dataset, pairs: Sequence[tuple[int, str]], path: Path) -> None:
+    """DataError when two classes of (number, name) `pairs` have one number."""
+    names = dict(pairs)
+    for value, name in pairs:
+        if names[value] != name:
+            raise DataError(
+                f"{dataset.name}: {readable(name)} and {readable(names[value])} both have the "
+                f"number {value}",
+                where=path.name,
+                do="mend the class list, or fetch it again",
+            )
+
+
 def readable(text: str) -> str:
     """A text with the bytes that are not UTF-8 escaped, so that it can be stored and printed."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def order_classes(dataset: Dataset, names: Sequence[str]) -> tuple[str, ...]:
-    """Class names in index order, as the manifest wants it; DataError when two are the same."""
-    if len(set(names)) != len(names):
-        twice = sorted(readable(name) for name, count in Counter(names).items() if count > 1)
+def order_classes(dataset: Dataset, names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Class names in index order, as the manifest wants it; DataError when two are the same, or
+    one holds a control character. `where` names what they were read from."""
+    twice = sorted(readable(name) for name, count in Counter(names).items() if count > 1)
+    odd = [name for name in names if re.search(r"[\x00-\x1f\x7f]", name)]
+    if twice or odd:
+        what = f"classes named twice: {', '.join(twice[:5])}"
         raise DataError(
-            f"{dataset.name}: classes named twice: {', '.join(twice[:5])}",
-            do="mend the class list",
+            f"{dataset.name}: {what}"
+            if twice
+            else f"{dataset.name}: the class {odd[0]!r:.60} holds a control character",
+            where=where,
+            do="mend the class list, or fetch it again",
         )
     return tuple(sorted(names)) if dataset.label_order == "sorted" else tuple(names)

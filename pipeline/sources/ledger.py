@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import stat as modes
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.digest_cache import DigestCache, stamp
 from pipeline.core.errors import AbsentData, DataError
 from pipeline.core.files import sha256_file, sha256_json, write_json
 from pipeline.core.parquet import write_table
@@ -67,7 +68,7 @@ def check(
 ) -> dict[str, Any]:
     """Write the summary at `summary` and the ledger beside it; returns the summary.
 
-    `cache` keeps sha256 by path, size and time of change, so that a second check reads no file.
+    `cache` keeps sha256 by path, inode, size and times, so that a second check reads no file.
     Raises AbsentData when the data are not there (with `record_absent` a summary of status
     `absent` is written instead) and DataError when more than the manifest's fraction of the videos
     to decode cannot be used, or of the validation videos are in training; both files are written
@@ -94,8 +95,8 @@ def check(
         write_table(ledger, _table([]))
         write_json(summary, record)
         return record
-    rows, remarks = _measure(listing, raw, dataset.options.frame_prefix, cache, progress)
-    record = _summary(dataset, listing, raw, rows, remarks)
+    rows, remarks = measure(listing, raw, dataset.options.frame_prefix, cache, progress)
+    record = summarise(dataset, listing, raw, rows, remarks)
     write_table(ledger, _table(rows))
     write_json(summary, record)
     refuse_if_bad(dataset, "check", ((row.video_id or "", row.status, row.reason) for row in rows))
@@ -119,11 +120,13 @@ def stream_ledger(path: Path) -> Iterator[Source]:
 def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, str]]) -> None:
     """DataError with a list when too many of the (id, status, reason) rows have failed."""
     counted = failed = 0
+    statuses = set()
     shown = []
     for name, status, reason in rows:
         counted += status not in NOT_WANTED
         if status in FAILED:
             failed += 1
+            statuses.add(status)
             if failed <= _MOST_SHOWN:
                 shown.append(f"{name}: {status}: {reason}")
     if failed <= dataset.max_failed_fraction * counted:
@@ -136,10 +139,12 @@ def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, st
     if failed > _MOST_SHOWN:
         lines.append(f"… and {failed - _MOST_SHOWN} more")
     manifest = f"manifests/datasets/{dataset.name}.yaml"
+    lists = "mend the lists" if "refused" in statuses else ""
+    fetch = "fetch these videos again" if statuses - {"refused"} else ""
     raise DataError(
         f"{dataset.name}: " + "\n    ".join(lines),
         where=f"{step} {dataset.name}",
-        do=f"fetch these videos again, or raise max_failed_fraction in {manifest}",
+        do=f"{', '.join(filter(None, (lists, fetch)))}, or raise max_failed_fraction in {manifest}",
     )
 
 
@@ -159,9 +164,10 @@ def _table(rows: list[Source]) -> pa.Table:
     return pa.Table.from_pylist([asdict(row) for row in rows], schema=LEDGER)
 
 
-def _summary(
+def summarise(
     dataset: Dataset, listing: Listing, raw: Path, rows: list[Source], remarks: list[Remark]
 ) -> dict[str, Any]:
+    """The summary of measured rows, as it is written."""
     listed = [row for row in rows if row.video_id is not None]
     splits: dict[str, dict[str, int | None]] = {}
     for name in sorted({split for row in listed for split in row.splits} | set(dataset.expected)):
@@ -217,12 +223,16 @@ def _by_kind(remarks: list[Remark]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _measure(
-    listing: Listing, raw: Path, prefix: str | None, cache: Path | None, progress: Progress | None
+def measure(
+    listing: Listing,
+    raw: Path,
+    prefix: str | None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Source], list[Remark]]:
     """Ledger rows: listed videos in order, each file hashed or looked up, then unlisted files; and
     remarks on frame folders."""
-    known = _Cache(cache)
+    known = DigestCache(cache)
     total = len(listing.rows)
     remarks: list[Remark] = []
 
@@ -235,14 +245,14 @@ def _measure(
             rows.append(row)
             if progress is not None and (done % 64 == 0 or done == total):
                 progress(done, total)
-    known.save(rows)
+    known.save()
     for name in listing.unlisted:
         rows.append(Source(None, name, [], [], 0, 0, None, "unlisted", "no list names it"))
     return rows, sorted(remarks, key=lambda remark: (remark.kind, remark.text))
 
 
 def _measured(
-    row: Source, raw: Path, prefix: str | None, known: _Cache, remarks: list[Remark]
+    row: Source, raw: Path, prefix: str | None, known: DigestCache, remarks: list[Remark]
 ) -> Source:
     """A listed video with the size and digest of its file."""
     if row.status != "ok" or row.relpath is None:
@@ -250,22 +260,22 @@ def _measured(
     path = raw / row.relpath
     try:
         about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
+        if modes.S_ISDIR(about.st_mode):
             return _folder(row, path, prefix, known, remarks)
-        if not stat.S_ISREG(about.st_mode):
+        if not modes.S_ISREG(about.st_mode):
             return replace(row, status="refused", reason="not a regular file")
         if about.st_size == 0:
             return replace(row, files=1, status="empty", reason="the file is empty")
-        stamp = f"{about.st_size} {about.st_mtime_ns}"
-        digest = known.look_up(row.relpath, stamp) or sha256_file(path)
+        before = stamp([("", about)])
+        digest = known.look_up(row.relpath, before) or sha256_file(path)
     except OSError as error:
         return replace(row, status="unreadable", reason=f"cannot be read: {error.strerror}")
-    known.note(row.relpath, stamp, digest)
+    known.note(row.relpath, before, digest)
     return replace(row, files=1, bytes=about.st_size, sha256=digest)
 
 
 def _folder(
-    row: Source, path: Path, prefix: str | None, known: _Cache, remarks: list[Remark]
+    row: Source, path: Path, prefix: str | None, known: DigestCache, remarks: list[Remark]
 ) -> Source:
     """The row of a frame folder: its digest covers names, sizes and bytes of the frames alone."""
     frames = list_frames(path, prefix)
@@ -281,11 +291,10 @@ def _folder(
         remarks.append(Remark("more frames in a folder than listed", text))
     abouts = [os.stat(path / name) for name in names]
     size = sum(about.st_size for about in abouts)
-    stamps = [[n, a.st_size, a.st_mtime_ns] for n, a in zip(names, abouts, strict=True)]
-    stamp = sha256_json(stamps)
+    before = stamp(zip(names, abouts, strict=True))
     relpath = str(row.relpath)
-    digest = known.look_up(relpath, stamp) or sha256_frames(path, names)
-    known.note(relpath, stamp, digest)
+    digest = known.look_up(relpath, before) or sha256_frames(path, names)
+    known.note(relpath, before, digest)
     return replace(row, files=len(names), bytes=size, sha256=digest)
 
 
@@ -298,38 +307,6 @@ def sha256_frames(path: Path, names: Iterable[str]) -> str:
         content.update(f"{len(os.fsencode(name))} {len(data)}\n".encode() + os.fsencode(name))
         content.update(data)
     return content.hexdigest()
-
-
-class _Cache:
-    """sha256 by relative path, valid while size and time of change stay. Losing it costs time."""
-
-    _SCHEMA = pa.schema([("relpath", pa.string()), ("stamp", pa.string()), ("sha256", pa.string())])
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._old: dict[str, tuple[str, str]] = {}
-        self._new: dict[str, tuple[str, str]] = {}
-        if path is not None and path.is_file():
-            try:
-                columns = pq.read_table(path).to_pydict()
-                pairs = zip(columns["stamp"], columns["sha256"], strict=True)
-                self._old = dict(zip(columns["relpath"], pairs, strict=True))
-            except (pa.ArrowException, OSError, KeyError, ValueError):
-                self._old = {}
-
-    def look_up(self, relpath: str, stamp: str) -> str | None:
-        old = self._old.get(relpath)
-        return old[1] if old is not None and old[0] == stamp else None
-
-    def note(self, relpath: str, stamp: str, digest: str) -> None:
-        self._new[relpath] = (stamp, digest)
-
-    def save(self, rows: list[Source]) -> None:
-        if self._path is None or self._new == self._old:
-            return
-        items = sorted(self._new.items())
-        columns = [[name for name, _ in items], [v[0] for _, v in items], [v[1] for _, v in items]]
-        write_table(self._path, pa.table(columns, schema=self._SCHEMA))
 
 
 assert [field.name for field in fields(Source)] == LEDGER.names

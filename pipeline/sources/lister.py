@@ -51,8 +51,11 @@ class Lister:
         if broken:
             raise DataError(
                 f"{self.dataset.name}: a class name is not UTF-8: {readable(broken[0]):.80}",
+                where=f"the lists of {self.dataset.name}",
                 do="save the lists (or name the folders) in UTF-8",
             )
+        folds = self.dataset.folds.values()
+        self._judged = {split for fold in folds for split in (fold.train, fold.val)}
         self._index = {name: number for number, name in enumerate(self.classes)}
 
     def read(self, path: Path) -> None:
@@ -74,6 +77,7 @@ class Lister:
         """One row: `names` are where its file may be below the raw folder, best first; `frames` is
         how many the list states."""
         names = [normalise(name) for name in names]
+        video_id = normalise(video_id)
         reason = unsafe(video_id) or next((r for r in map(unsafe, names) if r), "")
         indices, problem = self._indices(labels)
         reason = reason or problem
@@ -144,6 +148,8 @@ class Lister:
         wanted = self.dataset.decode_splits
         if reason:
             status = "refused"
+        elif not row.labels and not self.dataset.multi_label and self._judged & set(row.splits):
+            status, reason = "refused", "listed without a label"
         elif wanted is not None and not set(wanted) & set(row.splits):
             status, reason = "skipped", "in no split that is decoded"
         elif row.source is None:

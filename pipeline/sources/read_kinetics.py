@@ -18,6 +18,7 @@ from pipeline.schema.dataset import Dataset
 from pipeline.sources.annotations import annotation, needed, read_csv, readable
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
+from pipeline.sources.source import Remark
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 SPLITS = {"train": "train", "val": "validate", "validate": "validate", "test": "test"}
@@ -41,7 +42,8 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
     if not any(paths.values()):
         needed(dataset, raw, _FILES["train"])
     folder = video_folder(dataset, raw)
-    rows = {split: _rows(path) for split, path in paths.items() if path is not None}
+    remarks: list[Remark] = []
+    rows = {split: _rows(path, split, remarks) for split, path in paths.items() if path is not None}
     classes = tuple(sorted({row[0] for found in rows.values() for row in found if row[0]}))
     files = _Files(raw, folder, classes)
     if not files.names:
@@ -57,27 +59,51 @@ def read_kinetics(dataset: Dataset, raw: Path) -> Listing:
             lister.read(path)
         for label, youtube_id, start, end, word in found:
             video_id, stems = _names(youtube_id, start, end)
+            if word and SPLITS.get(word, split) != split:
+                text = f"{video_id} is of split {word} in the list of {split}"
+                lister.remark("split column and list differ: the column counts", text)
             places = [f"{label}/{stem}.mp4" if label else f"{stem}.mp4" for stem in stems]
             lister.add(video_id, places, [label] if label else [], SPLITS.get(word, split))
+    for remark in remarks:
+        lister.remark(remark.kind, remark.text)
     return lister.finish()
 
 
-def _rows(path: Path) -> list[tuple[str, str, str, str, str]]:
-    """(label, id, start, end, split) of each line, '' where a line has none; no header."""
+def _rows(
+    path: Path, split_of_list: str, remarks: list[Remark]
+) -> list[tuple[str, str, str, str, str]]:
+    """(label, id, start, end, split) of each line, '' where a line has none; no header.
+
+    DataError for a header without the columns that are needed, and for a line that is too short.
+    """
     columns = list(_COLUMNS)
+    needs = {"youtube_id"} if split_of_list == "test" else {"label", "youtube_id"}
     rows = []
-    for line, (_, cells) in enumerate(read_csv(path)):
+    for line, (line_number, cells) in enumerate(read_csv(path)):
         filled = [cell.strip() for cell in cells]
-        if line == 0 and "youtube_id" in filled:
+        where = f"{path.name}, line {line_number}"
+        lost = needs - set(filled)
+        if "youtube_id" in filled and not lost:
             columns = filled
             continue
-        if line == 0 and {"label", "split", "time_start"} & {cell.lower() for cell in filled}:
+        if filled[0].startswith("#"):
+            remarks.append(Remark("comment lines, left out", f"{where} begins with #"))
+            continue
+        named = {"label", "split", "time_start"} & {cell.lower() for cell in filled}
+        if "youtube_id" in filled or (line == 0 and named):
             raise DataError(
-                f"a header without youtube_id: {', '.join(map(readable, filled))[:80]}",
-                where=f"{path.name}, line 1",
+                f"a header without {sorted(lost)[-1]}: {', '.join(map(readable, filled))[:80]}",
+                where=where,
                 do=f"name the columns {','.join(_COLUMNS)}",
             )
         by_name = dict(zip(columns, filled, strict=False))
+        if not by_name.get("youtube_id") or ("time_end" in columns and "time_end" not in by_name):
+            raise DataError(
+                f"{len(filled)} columns where {','.join(columns[:5])} are needed: "
+                f"{', '.join(map(readable, filled))[:80]!r}",
+                where=where,
+                do="mend the line, or fetch the file again",
+            )
         label, youtube_id, start, end, split = (by_name.get(name, "") for name in _COLUMNS)
         rows.append((label, youtube_id, start, end, split))
     return rows

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,12 @@ _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?|[+-]?[0-9]+\.", re.IG
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list."""
+    """One line of a list; `where` names it in messages."""
 
     path: str
     labels: list[str]
     frames: int | None
+    where: str
 
 
 def read_list(dataset: Dataset, raw: Path) -> Listing:
@@ -168,7 +169,7 @@ def _entry(dataset: Dataset, cells: list[str], name: str, where: str) -> Entry:
                 do=f"mend the line, or name the column `skip`, {_manifest(dataset)}",
             )
         frames = int(cell)
-    return Entry(name, labels, frames)
+    return Entry(name, labels, frames, where)
 
 
 def _check_number(dataset: Dataset, label: str, where: str) -> None:
@@ -197,20 +198,55 @@ def _class(label: str, known: frozenset[str]) -> str | int:
 def _classes(dataset: Dataset, raw: Path, lists: Iterable[list[Entry]]) -> tuple[str, ...]:
     """Class names: the class file's, or else the names (or numbers) that occur in the lists."""
     if dataset.options.classes is not None:
-        lines = read_lines(needed(dataset, raw, [dataset.options.classes]))
-        return order_classes(dataset, [line.strip() for line in lines])
-    found = {label for entries in lists for entry in entries for label in entry.labels}
-    if found and all(re.fullmatch("[0-9]+", label) for label in found):
-        numbers = [number(label) for label in found]
-        believed = [value for value in numbers if value is not None]
-        if len(believed) < len(numbers):
+        path = needed(dataset, raw, [dataset.options.classes])
+        names = [line.strip() for line in read_lines(path)]
+        _check_class_file(dataset, names, path)
+        return order_classes(dataset, names, path.name)
+    found: dict[str, str] = {}
+    for entry in (entry for entries in lists for entry in entries):
+        for label in entry.labels:
+            found.setdefault(label, entry.where)
+    numbered = {label: number(label) for label in found if re.fullmatch("[0-9]+", label)}
+    _check_labels(dataset, found, numbered)
+    if not numbered:
+        return tuple(sorted(found))
+    count = max(dataset.num_classes or 0, 1 + max(value or 0 for value in numbered.values()))
+    return tuple(str(value) for value in range(count))
+
+
+def _check_labels(
+    dataset: Dataset, found: Mapping[str, str], numbered: Mapping[str, int | None]
+) -> None:
+    """DataError, with the line, for a label that is several, for a number among names, and for a
+    number that is too large. `found`: label → its first line."""
+    for label, where in found.items():
+        what = ""
+        if re.fullmatch(r"[0-9]+([,;|:/\s]+[0-9]*)+", label):
+            what = f"the label {readable(label)[:40]!r} looks like several columns"
+        elif numbered and label not in numbered:
+            what = f"the label {readable(label)[:40]!r} is a name, others are numbers"
+        elif label in numbered and numbered[label] is None:
+            what = f"the class number {label[:40]} is larger than {LARGEST_NUMBER}"
+        if what:
             raise DataError(
-                f"{dataset.name}: a class number is larger than {LARGEST_NUMBER}",
-                do="mend the lists, or name a file of class names (options.classes)",
+                f"{dataset.name}: {what}",
+                where=where,
+                do="write one label per line: numbers from 0 on or names of classes, and state "
+                f"the separator and every column {_manifest(dataset)}",
             )
-        count = max(dataset.num_classes or 0, 1 + max(believed))
-        return tuple(str(value) for value in range(count))
-    return tuple(sorted(found))
+
+
+def _check_class_file(dataset: Dataset, names: Sequence[str], path: Path) -> None:
+    """DataError when the lines of a class file are numbered, or end in a separator."""
+    heads = [re.match(r"([0-9]{1,6})[\s,;:]+\S", name) for name in names]
+    numbers = [int(head.group(1)) for head in heads if head is not None]
+    counted = numbers in (list(range(len(names))), list(range(1, len(names) + 1)))
+    if names and (counted or all(re.search(r"[,;]\s*[0-9]*$", name) for name in names)):
+        raise DataError(
+            f"{dataset.name}: the lines hold more than a class name: {readable(names[0])[:60]!r}",
+            where=f"{path.name}, line 1",
+            do="leave one class name per line, in the order of their numbers",
+        )
 
 
 class _Files(Inventory):

@@ -15,6 +15,7 @@ from pipeline.sources.annotations import (
     order_classes,
     read_lines,
     read_text,
+    refuse_shared_numbers,
 )
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
@@ -27,7 +28,7 @@ def read_v1(dataset: Dataset, raw: Path) -> Listing:
     """`something-something-v1-{labels,train,validation,test}.csv` and a folder of JPEGs per id."""
     labels = needed(dataset, raw, ["something-something-v1-labels.csv"])
     folder = video_folder(dataset, raw)
-    classes = order_classes(dataset, [line.strip() for line in read_lines(labels)])
+    classes = order_classes(dataset, [line.strip() for line in read_lines(labels)], labels.name)
     lister = Lister(dataset, raw, classes, Inventory(raw, folder, frame_folders=True))
     lister.read(labels)
     for split in V1_SPLITS:
@@ -51,9 +52,14 @@ def read_v2(dataset: Dataset, raw: Path) -> Listing:
     numbers = {name: number(str(value)) for name, value in by_name.items()}
     if None in numbers.values():
         raise DataError(
-            f"{dataset.name}: a class of {labels.name} has no number", do="fetch the file again"
+            f"{dataset.name}: a class has no number",
+            where=labels.name,
+            do="fetch the file again",
         )
-    classes = order_classes(dataset, sorted(by_name, key=lambda name: numbers[name] or 0))
+    refuse_shared_numbers(dataset, [(value or 0, name) for name, value in numbers.items()], labels)
+    classes = order_classes(
+        dataset, sorted(by_name, key=lambda name: numbers[name] or 0), labels.name
+    )
     lister = Lister(dataset, raw, classes, Inventory(raw, folder))
     lister.read(labels)
     answers = _answers(raw, lister)
@@ -93,10 +99,14 @@ def _json(dataset: Dataset, path: Path, kind: type) -> Any:
         value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{dataset.name}: {path.name} is not JSON: {error}", do="fetch the file again"
+            f"{dataset.name}: the file is not JSON: {error}",
+            where=path.name,
+            do="fetch the file again",
         ) from None
     if not isinstance(value, kind):
         raise DataError(
-            f"{dataset.name}: {path.name} holds no JSON {kind.__name__}", do="fetch the file again"
+            f"{dataset.name}: the file holds no JSON {kind.__name__}",
+            where=path.name,
+            do="fetch the file again",
         )
     return value

@@ -6,7 +6,14 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import AbsentData, DataError
 from pipeline.schema.dataset import Dataset
-from pipeline.sources.annotations import needed, number, order_classes, read_lines
+from pipeline.sources.annotations import (
+    needed,
+    number,
+    number_lines,
+    order_classes,
+    read_lines,
+    refuse_shared_numbers,
+)
 from pipeline.sources.inventory import Inventory, video_folder
 from pipeline.sources.lister import Lister, Listing
 
@@ -22,8 +29,10 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
     """
     class_file = needed(dataset, raw, ["classInd.txt"])
     folder = video_folder(dataset, raw)
-    numbered = dict(_numbered(dataset, line) for line in read_lines(class_file))
-    classes = order_classes(dataset, [numbered[index] for index in sorted(numbered)])
+    pairs = [_numbered(dataset, class_file, *line) for line in number_lines(class_file)]
+    classes = order_classes(dataset, [name for _, name in sorted(pairs)], class_file.name)
+    refuse_shared_numbers(dataset, pairs, class_file)
+    numbered = dict(pairs)
     lister = Lister(dataset, raw, classes, Inventory(raw, folder))
     lister.read(class_file)
     for kind in ("train", "test"):
@@ -43,15 +52,16 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
     return lister.finish()
 
 
-def _numbered(dataset: Dataset, line: str) -> tuple[int, str]:
-    digits, _, name = line.strip().partition(" ")
+def _numbered(dataset: Dataset, path: Path, line_number: int, line: str) -> tuple[int, str]:
+    digits, *names = line.split(None, 1)
     index = number(digits)
-    if index is None or not name:
+    if index is None or not names:
         raise DataError(
-            f"{dataset.name}: classInd.txt: not '<number> <class>': {line.strip()[:60]!r}",
+            f"{dataset.name}: not '<number> <class>': {line.strip()[:60]!r}",
+            where=f"{path.name}, line {line_number}",
             do="fetch the file again",
         )
-    return index, name.strip()
+    return index, names[0].strip()
 
 
 def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
@@ -63,7 +73,9 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
     folder = video_folder(dataset, raw)
     suffix = "_test_split1.txt"
     names = sorted(p.name.removesuffix(suffix) for p in first.parent.glob("*" + suffix))
-    lister = Lister(dataset, raw, order_classes(dataset, names), Inventory(raw, folder))
+    lister = Lister(
+        dataset, raw, order_classes(dataset, names, "the lists' names"), Inventory(raw, folder)
+    )
     for name in names:
         for turn in ROUNDS:
             path = first.parent / f"{name}_test_split{turn}.txt"
@@ -71,8 +83,12 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
                 lister.remark("list missing", f"{path.name} is missing")
                 continue
             lister.read(path)
-            for line in read_lines(path):
-                file, _, mark = line.strip().rpartition(" ")
+            lines = read_lines(path)
+            if not lines:
+                lister.remark("list without lines", f"{path.name} is empty")
+            for line in lines:
+                *words, mark = line.rsplit(None, 1)
+                file = "".join(words)
                 if mark not in HMDB51_MARKS:
                     lister.remark(
                         "line without a mark",
@@ -106,7 +122,7 @@ def read_weizmann(dataset: Dataset, raw: Path) -> Listing:
             where=f"the raw folder of {dataset.name}",
             do=dataset.obtain,
         )
-    classes = order_classes(dataset, sorted({path.parts[0] for path in clips.values()}))
+    classes = order_classes(dataset, sorted({path.parts[0] for path in clips.values()}), folder)
     lister = Lister(dataset, raw, classes, files)
     people = sorted({path.stem.partition("_")[0] for path in clips.values()})
     for name, path in clips.items():

@@ -4,6 +4,7 @@ classes without videos, counts that differ from the official ones."""
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -114,6 +115,13 @@ def _on_classes(dataset: Dataset, classes: Sequence[str], rows: Sequence[Source]
     found = []
     if len(classes) == 1 and rows:
         found.append(Remark("one class in all", f"every video is of class {classes[0]}"))
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            text = " and ".join(ascii(name) for name in names)
+            found.append(Remark("classes spelt alike", f"{text} are classes of their own"))
     empty = [number for number in range(len(classes)) if number not in every]
     from_one = classes[:1] == ("0",) and empty[:1] == [0] and 1 in every
     if from_one:

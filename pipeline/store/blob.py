@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.core.errors import StoreError
+from pipeline.video.jpeg_split import Size, is_one_jpeg, size_px
 
 _MAGIC = b"TDNV"
 FORMAT = 1
@@ -74,6 +75,21 @@ def unpack(blob: bytes | memoryview, where: str) -> Stored:
     if offsets[n_frames] != len(view) - body:
         raise StoreError("a stored video is cut off", where=where, do="decode the data set again")
     return Stored(offsets, view[body:], n_frames)
+
+
+def odd_frame(blob: bytes | memoryview, where: str) -> str:
+    """What is wrong with the first stored frame that is not exactly one JPEG of the size of the
+    others; '' when all are. StoreError for what is no blob."""
+    stored = unpack(blob, where)
+    size: Size | None = None
+    for number in range(stored.n_frames):
+        image = bytes(stored.jpegs[stored.offsets[number] : stored.offsets[number + 1]])
+        if not is_one_jpeg(image):
+            return f"its frame {number} is not exactly one JPEG"
+        size = size or size_px(image)
+        if size_px(image) != size:
+            return f"its frame {number} has another size than the first"
+    return ""
 
 
 class ShardDigest:

@@ -155,6 +155,7 @@ class Rows:
     counts: dict[str, int]
     """Videos by status."""
     splits: dict[str, dict[str, int]]
+    """By split: `listed`, `usable`, and `partial` where there are any."""
     frames: int
 
 
@@ -174,6 +175,8 @@ def write_rows(folder: Path, videos: Iterable[Video]) -> Rows:
                 split = splits.setdefault(name, {"listed": 0, "usable": 0})
                 split["listed"] += 1
                 split["usable"] += video.usable
+                if video.status == "partial":
+                    split["partial"] = split.get("partial", 0) + 1
             yield video
 
     write_groups(folder / "index.parquet", COLUMNS, _tables(counted()))

@@ -12,10 +12,9 @@ from typing import Any
 
 from pipeline.core.errors import StoreError, UsageError
 from pipeline.schema.base import nearest
-from pipeline.store.blob import ShardDigest, unpack
+from pipeline.store.blob import ShardDigest, odd_frame
 from pipeline.store.index import FrameIndex
 from pipeline.store.lmdb_store import ShardFile, scan
-from pipeline.video.jpeg_split import Size, is_one_jpeg, size_px
 
 Progress = Callable[[int, int], None]
 
@@ -31,12 +30,25 @@ class Finding:
 
 
 def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]:
-    """Digest every stored video again and hold it against the index; empty when all is well.
-
-    Every frame must be exactly one JPEG, and all frames of a video of one size.
+    """Find contradictions, frames included, and have the next decode mend them.
 
     The record (`shard-00017.json`) of a shard with a finding is removed, so that the next decode
     makes that shard again, from the videos; its file and the index stay as they are until then.
+    """
+    findings = contradictions(index, progress)
+    shards = {shard["name"]: ShardFile(**shard) for shard in index.about["shards"]}
+    for name in dict.fromkeys(finding.shard for finding in findings):
+        if name in shards:
+            findings += _distrust(index.folder, shards[name])
+    return findings
+
+
+def contradictions(
+    index: FrameIndex, progress: Progress | None = None, *, frames: bool = True
+) -> list[Finding]:
+    """Digest every stored video again and hold it against the index; empty when all is well.
+
+    With `frames`, each must be exactly one JPEG, and all of a video of one size. Changes nothing.
     Reading happens in a process of its own: a damaged page can make LMDB kill its reader.
     """
     expected: dict[int, dict[str, str]] = {}
@@ -54,10 +66,8 @@ def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]
     reader = _Reader()
     try:
         for number, shard in enumerate(shards):
-            wrong = _compare(reader.read(index.folder, shard), shard, expected.get(number, {}))
-            if wrong:
-                wrong += _distrust(index.folder, shard)
-            findings += wrong
+            read = reader.read(index.folder, shard, frames)
+            findings += _compare(read, shard, expected.get(number, {}))
             if progress is not None:
                 progress(number + 1, len(shards))
     finally:
@@ -81,7 +91,7 @@ Read = tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]
 '' or why reading failed)"""
 
 
-def _read(folder: Path, shard: ShardFile) -> Read:
+def _read(folder: Path, shard: ShardFile, frames: bool) -> Read:
     digest = ShardDigest()
     found: list[tuple[str, str]] = []
     odd: list[tuple[str, str]] = []
@@ -92,27 +102,12 @@ def _read(folder: Path, shard: ShardFile) -> Read:
             odd.append((video_id, what))
 
     try:
-        for video_id, size, sha256 in scan(folder, shard, look):
+        for video_id, size, sha256 in scan(folder, shard, look if frames else None):
             digest.add(video_id.encode("utf-8", "surrogatepass"), size, sha256)
             found.append((video_id, sha256.hex()))
     except StoreError as error:
         return "", found, odd, error.what
     return digest.hex(), found, odd, ""
-
-
-def odd_frame(blob: memoryview, where: str) -> str:
-    """What is wrong with the first stored frame that is not exactly one JPEG of the size of the
-    others; '' when all are. StoreError for what is no blob."""
-    stored = unpack(blob, where)
-    size: Size | None = None
-    for number in range(stored.n_frames):
-        image = bytes(stored.jpegs[stored.offsets[number] : stored.offsets[number + 1]])
-        if not is_one_jpeg(image):
-            return f"its frame {number} is not exactly one JPEG"
-        size = size or size_px(image)
-        if size_px(image) != size:
-            return f"its frame {number} has another size than the first"
-    return ""
 
 
 class _Reader:
@@ -121,12 +116,12 @@ class _Reader:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
 
-    def read(self, folder: Path, shard: ShardFile) -> Read:
+    def read(self, folder: Path, shard: ShardFile, frames: bool) -> Read:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, mp_context=context)
         try:
-            return self._pool.submit(_read, folder, shard).result()
+            return self._pool.submit(_read, folder, shard, frames).result()
         except BrokenProcessPool:
             self.close()
             return "", [], [], "a damaged page kills its reader"

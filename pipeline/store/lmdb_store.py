@@ -242,6 +242,12 @@ def _open_environment(path: Path, where: str) -> Any:
 _handles = _Handles()
 
 
+def close_shards() -> None:
+    """Close the shards that this process has open; the next access opens them again, by whatever
+    path it knows them."""
+    _handles.close()
+
+
 class FrameStore:
     """Random access to the JPEGs of a store's videos, read-only.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from pipeline.store.blob import odd_frame
 from pipeline.store.lmdb_store import ShardWriter
 from pipeline.store.shard_record import (
     Outcome,
@@ -97,7 +98,10 @@ def _made(task: ShardTask, video: Any, published: PublishedVideos) -> tuple[byte
         return known[0], maker.reuse(known[1], video)
     if name in task.blamed:
         return None, maker.fail(video, task.blamed[name])
-    return maker.make(video)
+    blob, outcome = maker.make(video)
+    if blob is not None and (odd := odd_frame(blob, name)):
+        return None, maker.fail(video, f"{maker.doing} failed: {odd}")
+    return blob, outcome
 
 
 def try_videos(task: ShardTask) -> None:

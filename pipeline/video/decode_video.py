@@ -72,7 +72,7 @@ def decode(
 ) -> Decoded:
     """The frames of a video file or of a folder of JPEGs. Never raises for what the data hold.
 
-    `listed_frames` is what an annotation says a frame folder holds; None when it says nothing.
+    `listed_frames` is what an annotation says it holds (None: nothing): fewer make it `partial`.
     """
     if source.is_dir():
         return read_folder(source, policy, frame_prefix, listed_frames)
@@ -85,7 +85,12 @@ def decode(
     if _TIMES_REFUSED in ran.messages:
         arguments = command(source, policy, program, keep_times=False)
         ran = _run_again_if_killed(arguments, policy.timeout_s)
-    return _judge(ran, source, policy)
+    found = _judge(ran, source, policy)
+    if listed_frames is None or policy.fps is not None or found.status != "ok":
+        return found
+    if found.n_frames >= min(listed_frames, policy.max_frames or listed_frames):
+        return found
+    return incomplete(found, listed_frames, f"the list states {listed_frames}", policy)
 
 
 def _run_again_if_killed(arguments: list[str], timeout_s: float) -> Run:

@@ -53,8 +53,8 @@ def torchcodec(path: Path, frames: list[int]) -> Tensor:
     decoder = import_module("torchcodec.decoders").VideoDecoder(
         str(path), seek_mode="exact", num_ffmpeg_threads=1
     )
-    found: Tensor = decoder.get_frames_at(frames).data
-    return found
+    pixels: Tensor = decoder.get_frames_at(frames).data
+    return pixels
 
 
 def decord(path: Path, frames: list[int]) -> npt.NDArray[np.uint8]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import DecodePolicy
+from pipeline.store.blob import pack
+from pipeline.store.index import Video
+from pipeline.store.lmdb_store import FrameStore, ShardWriter
+from pipeline.video.decode_video import decode
 
 SUFFIXES = (".webm", ".mp4", ".avi", ".mkv", ".mov", ".m4v")
 POLICY = DecodePolicy(
@@ -28,98 +31,107 @@ POLICY = DecodePolicy(
 class Kind:
     """A generated corpus: what its videos are like."""
 
-    name: str
     suffix: str
     size: str
     fps: int
     frames: int
     videos: int
-    encoder: tuple[str, ...]
+    encoder: str
 
 
-_X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p")
-_VP9 = (
-    "-c:v", "libvpx-vp9", "-crf", "32", "-b:v", "0", "-deadline", "realtime", "-cpu-used", "8",
-)  # fmt: skip
-_XVID = ("-c:v", "mpeg4", "-vtag", "XVID", "-q:v", "4")
-KINDS = (
-    Kind(
-        "VP9 427x240", ".webm", "427x240", 12, 49, 8,
-        _VP9,
-    ),
-    Kind("h264 340x256", ".mp4", "340x256", 30, 300, 3, _X264),
-    Kind("Xvid 320x240", ".avi", "320x240", 25, 176, 4, _XVID),
-    Kind("h264 1280x720", ".mp4", "1280x720", 30, 300, 1, _X264),
-)  # fmt: skip
+_X264 = "-c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p"
+_VP9 = "-c:v libvpx-vp9 -crf 32 -b:v 0 -deadline realtime -cpu-used 8"
+PLAIN = "h264 340x256"
+KINDS = {
+    "VP9 427x240": Kind(".webm", "427x240", 12, 49, 8, _VP9),
+    PLAIN: Kind(".mp4", "340x256", 30, 300, 3, _X264),
+    "Xvid 320x240": Kind(".avi", "320x240", 25, 176, 4, "-c:v mpeg4 -vtag XVID -q:v 4"),
+    "h264 1280x720": Kind(".mp4", "1280x720", 30, 300, 1, _X264),
+}
 
 
-def generate(kind: Kind, folder: Path, program: str, frames: int | None = None) -> list[Path]:
+def generate(
+    name: str, folder: Path, program: str, *, frames: int | None = None, count: int | None = None
+) -> list[Path]:
     """The videos of a kind: a moving pattern with film grain, each with other colours.
 
-    `frames` shortens them. Raises UsageError when this ffmpeg lacks an encoder.
+    `frames` shortens them and `count` is how many to make (default: as the kind says). Raises
+    UsageError when this ffmpeg lacks an encoder.
     """
+    kind = KINDS[name]
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for number in range(kind.videos):
-        path = folder / f"{kind.name.replace(' ', '-')}-{number:03d}{kind.suffix}"
+    paths = []
+    for number in range(count or kind.videos):
+        path = folder / f"{name.replace(' ', '-')}-{number:03d}{kind.suffix}"
         source = (
             f"testsrc2=size={kind.size}:rate={kind.fps},hue=h={37 * number},"
             f"noise=alls=5:allf=t:all_seed={number + 1}"
         )
         arguments = [
             program, "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", source,
-            "-frames:v", str(frames or kind.frames), *kind.encoder, str(path),
+            "-frames:v", str(frames or kind.frames), *kind.encoder.split(), str(path),
         ]  # fmt: skip
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise UsageError(
-                f"ffmpeg cannot make {kind.name}: {reason}",
+                f"ffmpeg cannot make {name}: {reason}",
                 do="unset TDN_FFMPEG, or name videos of your own with --videos",
             )
-        made.append(path)
-    return made
+        paths.append(path)
+    return paths
 
 
-def own(folder: Path, most: int) -> list[Path]:
-    """Up to `most` videos below a folder, by name; UsageError when there is none."""
-    if not folder.is_dir():
-        raise UsageError(
-            "--videos names no folder", where=folder.name, do="name a folder of videos"
-        )
-    found = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    if not found:
-        raise UsageError(
-            "no video below this folder", where=folder.name, do=f"known: {', '.join(SUFFIXES)}"
-        )
-    return found[:most]
+def own(folder: Path, most: int) -> dict[str, list[Path]]:
+    """Up to `most` videos of each folder in `folder`; those beside the folders are called `own`.
 
-
-def own_by_folder(folder: Path, most: int) -> dict[str, list[Path]]:
-    """Up to `most` videos of each folder in `folder`; those beside the folders are called `own`."""
+    Raises UsageError when there is none.
+    """
     corpora: dict[str, list[Path]] = {}
-    for path in own(folder, sys.maxsize):
-        parts = path.relative_to(folder).parts
-        corpora.setdefault(parts[0] if len(parts) > 1 else "own", []).append(path)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            parts = path.relative_to(folder).parts
+            corpora.setdefault(parts[0] if len(parts) > 1 else "own", []).append(path)
+    if not corpora:
+        raise UsageError(
+            "--videos names no folder with a video in it",
+            where=folder.name,
+            do=f"name a folder of videos, with one of the endings {', '.join(SUFFIXES)}",
+        )
     return {name: paths[:most] for name, paths in corpora.items()}
 
 
-def to_null(arguments: list[str]) -> list[str]:
-    """Our ffmpeg command with its output thrown away: the ceiling of decode + scale + JPEG."""
-    discard = list(arguments)
-    discard[discard.index("image2pipe")] = "null"
-    discard[-1] = "-"
-    return discard
+@dataclass(frozen=True)
+class Corpus:
+    """Videos as files by video id, and the same videos in a store of one shard."""
+
+    files: dict[str, Path]
+    store: FrameStore
+    videos: list[Video]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the shard."""
+        return self.store.shards[0].bytes
 
 
-def to_files(source: Path, folder: Path, program: str) -> list[str]:
-    """As the published extraction script calls ffmpeg (TSM's, which TDN points to): height 256
-    whatever the video has, best quality, ffmpeg's own Huffman tables, one .jpg file per frame."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return [
-        program, "-nostdin", "-v", "error", "-i", f"file:{source.absolute()}", "-threads", "1",
-        "-vf", "scale=-1:256", "-q:v", "0", str(folder / "%06d.jpg"),
-    ]  # fmt: skip
+def write_store(sources: Sequence[Path], folder: Path, program: str) -> Corpus:
+    """Decode videos into one shard below `folder`, as a worker of stage `decode` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = []
+    with ShardWriter(folder / "shard-00000.lmdb") as writer:
+        for number, source in enumerate(sources):
+            decoded = decode(source, POLICY, program)
+            size = decoded.width_px, decoded.height_px
+            video_id = f"{number:05d} {source.name}"
+            writer.put(video_id, pack(decoded.stream, decoded.offsets, *size))
+            videos.append(
+                Video(
+                    video_id, [0], ["train"], 0, decoded.n_frames, *size,
+                    decoded.fps, source.name, None, None, "ok", "",
+                )
+            )  # fmt: skip
+        shard = writer.close()
+    ids = [video.video_id for video in videos]
+    store = FrameStore(folder, [shard], dict.fromkeys(ids, 0))
+    return Corpus(dict(zip(ids, sources, strict=True)), store, videos)

@@ -1,11 +1,11 @@
-"""What the network benchmarks share: filled networks, machine limits, memory, waiting."""
+"""What the network benchmarks share: filled networks, forms of a network, memory, waiting."""
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,20 @@ from torch.nn import functional
 
 from pipeline.core.benchmark import peak_mib
 from pipeline.core.errors import UsageError
+from tdn_model.inference import fold, inference_copy
 
-GIB = 2**30
+AS_TRAINED, FOLDED = "as trained", "folded"
+Pass = Callable[[Tensor], Tensor]
 
 
-def pick_device(name: str) -> torch.device:
-    """The named device; UsageError when this machine has none such.
+def pick_device(name: str, threads: int | None = None) -> torch.device:
+    """The named device; UsageError when this machine has no such device.
 
-    float32 means float32 from here on: TF32, which torch otherwise uses in convolutions, is a way
-    of its own.
+    Sets torch's number of threads where it is given, and switches TF32 off, which torch otherwise
+    uses in convolutions: it is a row of its own.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     if name not in ("cpu", "cuda"):
         raise UsageError(f"unknown device '{name}'", do="say cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
@@ -36,12 +40,66 @@ def pick_device(name: str) -> torch.device:
 
 def compiler_missing() -> str:
     """Why torch.compile cannot work on a processor here; empty where it can."""
-    wanted = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
-    return "" if any(name and shutil.which(name) for name in wanted) else "no C++ compiler"
+    programs = (os.environ.get("CXX") or "c++", "g++", "clang++")
+    return "" if any(map(shutil.which, programs)) else "no C++ compiler"
+
+
+def ways(model: nn.Module, device: torch.device, *, compiled: bool) -> dict[str, Pass]:
+    """A network in evaluation mode as it is trained, and in faster forms, by name.
+
+    `compiled`: also through torch.compile, which needs a C++ compiler.
+    """
+    folded, narrow = fold(model), inference_copy(model, dtype=torch.bfloat16)
+    forms: dict[str, Pass] = {
+        AS_TRAINED: model,
+        FOLDED: folded,
+        f"{FOLDED}, bfloat16": _in_bfloat16(narrow),
+    }
+    if device.type == "cuda":
+        forms[f"{FOLDED}, TF32"] = in_tf32(folded)
+    if compiled and not compiler_missing():
+        forms["compiled"] = _compiled(folded)
+        if device.type == "cuda":
+            forms["compiled, bfloat16"] = _in_bfloat16(_compiled(narrow))
+            forms["CUDA graph"] = _compiled(folded, "reduce-overhead")
+            forms["CUDA graph, bfloat16"] = _in_bfloat16(_compiled(narrow, "reduce-overhead"))
+    return forms
+
+
+def _compiled(model: nn.Module, mode: str | None = None) -> Pass:
+    """The network through torch.compile, its weights constants (they may then be packed)."""
+    from torch._inductor import config  # only here: it takes seconds
+
+    network = torch.compile(copy.deepcopy(model), mode=mode, dynamic=False)
+
+    def call(clips: Tensor) -> Tensor:
+        with config.patch(freezing=True):
+            logits: Tensor = network(clips).clone()
+        return logits
+
+    return call
+
+
+def _in_bfloat16(way: Pass) -> Pass:
+    return lambda clips: way(clips.to(torch.bfloat16)).float()
+
+
+def in_tf32(way: Pass) -> Pass:
+    """The same with TF32 products allowed while it runs."""
+
+    def call(clips: Tensor) -> Tensor:
+        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        try:
+            return way(clips)
+        finally:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+    return call
 
 
 def fill_(model: nn.Module, seed: int = 7) -> nn.Module:
-    """Weights and batch-norm statistics away from initial values, drawn so that maps keep scale."""
+    """Random weights and batch-norm statistics, scaled so that activations keep their size."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -61,7 +119,7 @@ def fill_(model: nn.Module, seed: int = 7) -> nn.Module:
 
 
 def sample_clips(model: Any, batch: int, side_px: int, device: torch.device) -> Tensor:
-    """Random normalised clips (B, T, F, C, H, W) of a network."""
+    """Random normalised clips (B, T, F, C, H, W) for a network."""
     generator = torch.Generator().manual_seed(1)
     shape = (batch, model.num_segments, model.window, model.in_channels, side_px, side_px)
     return torch.randn(shape, generator=generator).to(device)
@@ -84,48 +142,6 @@ def difference(got: Tensor, want: Tensor) -> float:
     return float((got.float() - want.float()).abs().max() / want.float().abs().max())
 
 
-def limits(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """What the machine does at best, measured: multiply-adds of a matrix product and copied bytes.
-
-    `gmacs_per_s` of a square product in `dtype`; `gib_per_s` of a copy, its reads and writes.
-    """
-    side = 8192 if device.type == "cuda" else 2048
-    a = torch.randn(side, side, device=device).to(dtype)
-    source = torch.empty(GIB // 4 if device.type == "cuda" else GIB // 32, device=device)
-    out = torch.empty_like(source)
-    product_s = best_s(waiting(lambda: a @ a, device))
-    copy_s = best_s(waiting(lambda: out.copy_(source), device))
-    moved = 2 * source.numel() * source.element_size()
-    return {"gmacs_per_s": side**3 / product_s / 1e9, "gib_per_s": moved / copy_s / GIB}
-
-
-def best_s(call: Callable[[], object], rounds: int = 7) -> float:
-    """The shortest of a few calls, in seconds."""
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
-def traffic_bytes(model: nn.Module, clips: Tensor) -> int:
-    """Bytes that a pass moves at least: each convolution's input, weight and output, once."""
-    moved: list[int] = []
-
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        tensors = [inputs[0], output, *module.parameters(recurse=False)]
-        moved.append(sum(t.numel() * t.element_size() for t in tensors))
-
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    handles = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, kinds)]
-    with torch.inference_mode():
-        model(clips)
-    for handle in handles:
-        handle.remove()
-    return sum(moved)
-
-
 def training_step(model: nn.Module, clips: Tensor) -> Callable[[], object]:
     """Forward, cross-entropy and backward on fixed labels; gradients are dropped first."""
     labels = torch.arange(clips.shape[0], device=clips.device)
@@ -140,12 +156,12 @@ def training_step(model: nn.Module, clips: Tensor) -> Callable[[], object]:
 
 def gradient_difference(ours: nn.Module, theirs: nn.Module) -> float:
     """‖g - g'‖ / ‖g'‖ over all parameters; both must have gradients for the same ones."""
-    found = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None}
-    wanted = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
-    if found.keys() != wanted.keys():
-        raise AssertionError(f"gradients differ in place: {found.keys() ^ wanted.keys()}")
-    away = sum(float((found[n] - wanted[n]).double().square().sum()) for n in wanted)
-    return float((away / sum(float(g.double().square().sum()) for g in wanted.values())) ** 0.5)
+    gradients = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None}
+    expected = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
+    if gradients.keys() != expected.keys():
+        raise AssertionError(f"gradients differ in place: {gradients.keys() ^ expected.keys()}")
+    away = sum(float((gradients[n] - expected[n]).double().square().sum()) for n in expected)
+    return float((away / sum(float(g.double().square().sum()) for g in expected.values())) ** 0.5)
 
 
 def peak_memory_mib(

@@ -1,8 +1,9 @@
-"""`tdn audit`, `tdn trace` and `tdn why`: what is checked, where a number comes from, what runs."""
+"""`tdn audit`, `sign`, `trace` and `why`: what is checked, where a number comes from, what runs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.audit.run_levels import Result
 
 _MOST_SHOWN = 40
+_UNREAD = "intact (no raw file was read)"
 
 NumberArg = Annotated[
     str,
@@ -27,7 +29,7 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (audit, trace, why):
+    for command in (audit, sign, trace, why, selftest):
         app.command(rich_help_panel="Checks")(command)
 
 
@@ -35,15 +37,31 @@ def audit(
     cell: Annotated[str | None, typer.Option(help="document/table/row/column")] = None,
     table: Annotated[str | None, typer.Option(help="document/table")] = None,
     level: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, max=4, help="0 lock, 1 hash, 2 recompute, 3 replay sampled videos, 4 rerun a row"
+            min=0,
+            max=4,
+            help="0 lock, 1 hash, 2 recompute, 3 replay sampled videos, 4 rerun a row; without it "
+            "2, where files untouched since the last audit are not read again",
         ),
-    ] = 2,
-    sample: Annotated[int, typer.Option(min=1, help="videos per row that level 3 replays")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="which videos those are")] = 0,
+    ] = None,
+    sample: Annotated[
+        str, typer.Option(metavar="N|N%", help="test videos per row that level 3 replays")
+    ] = "4",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="which videos those are (without it a fresh number)")
+    ] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="a published root digest")
+        str | None, typer.Option(metavar="ROOT", help="a published root: its digest or its file")
+    ] = None,
+    signers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="whose signature counts (ssh-keygen)")
+    ] = None,
+    require_complete: Annotated[
+        bool, typer.Option("--require-complete", help="exit 1 when something could not be seen")
+    ] = False,
+    statement: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the result as in-toto statements")
     ] = None,
     export: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="ro-crate or prov: print it and stop")
@@ -54,11 +72,14 @@ def audit(
     """Check every printed number back to its raw files.
 
     Exit 0: clean, 1: broken, 2: could not run, 3: incomplete (nothing is broken, but something that
-    the level looks at is not on this machine). Changes nothing. With --cell or --table only what
-    that comes from is checked.
+    the level looks at is not on this machine), 70: a mistake of this program. Changes nothing. With
+    --cell or --table only what that comes from is checked.
     """
+    from pipeline.audit.replay_sample import Sample
     from stages.commands import audit_results
 
+    cached = level is None
+    level = 2 if level is None else level
     work = workspace(profile)
     if export is not None:
         print_json(audit_results.export(work, export, cell, table))
@@ -67,26 +88,45 @@ def audit(
         raise UsageError(
             "level 4 makes rows again: name what for", do="give --cell CELL (or --table TABLE)"
         )
-    published = None if against is None else _digest(against)
     result = audit_results.run(
         work,
         level=level,
         cell=cell,
         table=table,
-        sample=sample,
+        sample=Sample.parse(sample),
         seed=seed,
-        published=published,
+        against=against,
+        signers=signers,
+        cached=cached,
     )
+    if statement is not None:
+        audit_results.state(result, statement)
     if as_json:
         print_json(result.as_json())
     else:
         _print(result, cell)
+    if result.broken or (require_complete and result.verdict != "clean"):
+        raise typer.Exit(1)
     if result.verdict != "clean":
-        raise typer.Exit(1 if result.broken else 3)
+        raise typer.Exit(3)
+
+
+def sign(
+    key: Annotated[
+        Path, typer.Option(metavar="FILE", help="an SSH key, private or in the agent")
+    ] = Path("~/.ssh/id_ed25519"),
+    profile: Profile = "mini",
+) -> None:
+    """Sign the root of all results: a change of any of them shows in `tdn audit --signers`."""
+    from stages.commands import audit_results
+
+    work = workspace(profile)
+    signature = audit_results.sign(work, key.expanduser())
+    typer.echo(f"signed: {work.relative(signature)}; publish it and the file beside it")
 
 
 def trace(number: NumberArg, as_json: AsJson = False, profile: Profile = "mini") -> None:
-    """Print where a number comes from, as the records say; verifies nothing.
+    """Print where a number comes from, as the run records state it.
 
     A number is a cell of a table, a verdict on a sentence (prose/…) or a figure (figure/…).
     """
@@ -107,7 +147,7 @@ def why(
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
-    """Say what would run again for a row, and because of which changed input. Runs nothing."""
+    """Print what would run again for a row, and because of which changed input."""
     from stages.commands import audit_results
 
     reasons = audit_results.why(workspace(profile), row)
@@ -121,16 +161,26 @@ def why(
             typer.echo(f"  {cause}")
     still = len(reasons) - len(moving)
     typer.echo(f"{still} of {len(reasons)} runs behind and after {row} would not run")
+    typer.echo("raw files are not read here: `tdn check DATASET` sees a change of them")
 
 
-def _digest(text: str) -> str:
-    if len(text) != 64 or set(text) - set("0123456789abcdef"):
-        raise UsageError(f"'{text}' is not a sha256", do="give all 64 digits of a root digest")
-    return text
+def selftest(
+    faults: Annotated[
+        bool, typer.Option("--faults", help="let every call of a chain fail in every way")
+    ] = False,
+    states: Annotated[
+        int, typer.Option(min=0, help="so many random edits, runs, kills and forgeries")
+    ] = 0,
+) -> None:
+    """Try on tiny data what faults leave behind on this machine; without options, a sample."""
+    from stages.commands import selftest as tests
+
+    tests.run(workspace("mini").root, faults=faults, states=states)
 
 
 def _print(result: Result, cell: str | None) -> None:
     """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
+    from pipeline.audit.committed import auditor
     from pipeline.audit.links import counts, limits
     from pipeline.lineage.root import read_root
     from stages.commands import audit_results
@@ -147,16 +197,31 @@ def _print(result: Result, cell: str | None) -> None:
             typer.echo(f"  do: {with_profile(link.do)}")
     if len(broken) > _MOST_SHOWN:
         typer.echo(f"… and {len(broken) - _MOST_SHOWN} more (--json has all)")
+    for link in result.links:
+        if link.status == "leftover":
+            typer.echo(f"left over: {link.detail}\n  {with_profile(link.do)}")
     stated = read_root(context.work)
-    typer.echo(f"root   {stated['root'] if stated is not None else 'none'}")
+    digest, _ = auditor(context.work.root)
+    typer.echo(f"auditor {digest} (the code of this audit)")
+    shown = stated["root"] if stated is not None else "none"
+    typer.echo(f"root   {shown} (what the tables rest on)")
+    typer.echo(f"all    {context.everything['root']} (all results)")
     tally = ", ".join(f"{n} {status}" for status, n in counts(result.links).items())
     typer.echo(f"links  {tally}")
-    cells = _counted(result.cells.values(), "intact back to their raw files")
+    raw = sum(result.cells[name] == "ok" for name in result.to_raw)
+    good = f"intact ({raw} of these back to their raw files, which were read)"
+    cells = _counted(result.cells.values(), good if result.to_raw else _UNREAD)
     typer.echo(f"cells  {len(result.cells)} with a number of ours: {cells}")
+    about = dict(result.rows)
+    words = ", ".join(f"{n} {word}" for word, n in list(about.items())[1:])
+    typer.echo(f"rows   {about['rows']}: {words}")
     if result.prose:
         # Not 'back to their raw files': printed numbers alone decide some, nothing some others.
         prose = _counted(result.prose.values(), "follow, their measured cells intact")
         typer.echo(f"prose  {len(result.prose)} verdicts by rule: {prose}")
+    for link in result.links:
+        if link.source == "sample":
+            typer.echo(f"sample {link.detail}")
     for line in limits(result.level):
         typer.echo(f"not seen: {line}")
     typer.echo(f"audit of {context.work.profile} at level {int(result.level)}: ", nl=False)

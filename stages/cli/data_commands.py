@@ -1,4 +1,4 @@
-"""Commands for data sets and stores: make, check, decode, flow, look, verify, export."""
+"""Commands for data sets and stores: generate, check, decode, flow, inspect, verify, export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.store.index import FrameIndex
 
 PANEL = "Data sets"
-store_app = typer.Typer(help="Frame stores: look, verify, take frames out.", no_args_is_help=True)
+store_app = typer.Typer(help="Inspect and verify stores, and export frames.", no_args_is_help=True)
 StoredDataset = Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")]
 Flow = Annotated[bool, typer.Option("--flow", help="the store of its optical flow instead")]
 
@@ -53,7 +53,7 @@ def check(
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
-    """Reconcile a data set's annotation with its files and write the ledger of sources."""
+    """Compare a data set's annotation with its files and write the ledger of sources."""
     run_stage("check", dataset, profile, graph)
     if not graph:
         with progress_bar(f"probe {dataset}") as progress:
@@ -65,22 +65,23 @@ def decode(
     workers: Workers = None,
     retry_failed: RetryFailed = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only say what it will cost, from a sample")
+        bool,
+        typer.Option("--dry-run", help="print the expected cost; decode a sample only"),
     ] = False,
     sample: Annotated[int, typer.Option(min=2, help="videos that a dry run decodes")] = 24,
     as_json: Annotated[bool, typer.Option("--json", help="a dry run's numbers as JSON")] = False,
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
-    """Decode a data set into its frame store; finished shards are kept."""
+    """Decode a data set into its frame store, keeping finished shards."""
     if dry_run:
         _print_estimate(workspace(profile), dataset, workers, sample, as_json)
         return
     run_stage("decode", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
     if not graph:
-        from stages import decode as stage
+        from stages.decode import lines
 
-        for line in stage.lines(workspace(profile), dataset):
+        for line in lines(workspace(profile), dataset):
             typer.echo(line)
 
 
@@ -107,7 +108,7 @@ def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:
 
 @store_app.command("stat")
 def store_stat(dataset: StoredDataset, profile: Profile = "mini", flow: Flow = False) -> None:
-    """What a store holds, in numbers."""
+    """Print what a store holds, in numbers, as JSON."""
     from pipeline.store.inspect_store import summary
 
     index = _store(profile, dataset, flow)
@@ -116,16 +117,16 @@ def store_stat(dataset: StoredDataset, profile: Profile = "mini", flow: Flow = F
 
 @store_app.command("verify")
 def store_verify(dataset: StoredDataset, profile: Profile = "mini", flow: Flow = False) -> None:
-    """Digest every stored video again; names what is damaged, so that decode redoes it; exits 1."""
+    """Digest every stored video again and exit 1, naming it, when one is damaged."""
     from pipeline.store.inspect_store import verify
 
     index = _store(profile, dataset, flow)
-    found = verify(index)
-    for item in found:
+    damaged = verify(index)
+    for item in damaged:
         typer.echo(f"{item.shard} {item.video_id}: {item.what}")
-    if found:
+    if damaged:
         raise TdnError(
-            f"{len(found)} of the store's entries are damaged",
+            f"{len(damaged)} of the store's entries are damaged",
             do=f"run `tdn {'flow' if flow else 'decode'} {dataset}`: it redoes what is damaged",
         )
     typer.echo(f"{dataset}: {len(index.videos)} videos, all as indexed")
@@ -140,7 +141,7 @@ def store_get(
     profile: Profile = "mini",
     flow: Flow = False,
 ) -> None:
-    """Write frames (0-based; none named: all) of a video out for a look."""
+    """Write frames of a video (0-based; default: all) as JPEG files."""
     from pipeline.store.inspect_store import export_frames
 
     for path in export_frames(_store(profile, dataset, flow), video, frames, out):
@@ -189,13 +190,13 @@ def _print_estimate(
     from stages.graph import typed_plan
 
     plan.run(work, wanted=("decode", dataset))
-    found = estimate_decode.run(
+    cost = estimate_decode.run(
         work, dataset, typed_plan(work, "decode", dataset), workers=workers, sample=sample
     )
     if as_json:
-        print_json(found)
+        print_json(cost)
         return
-    typer.echo(f"{dataset}: {found['videos']} videos to decode, {found['sampled']} of them tried")
-    print_table(("", ">", ""), estimate_decode.table(found))
-    for line in estimate_decode.remarks(found):
+    typer.echo(f"{dataset}: {cost['videos']} videos to decode, {cost['sampled']} of them tried")
+    print_table(("", ">", ""), estimate_decode.table(cost))
+    for line in estimate_decode.remarks(cost):
         typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,7 +21,9 @@ from pipeline.core.workspace import find_root
 from stages.cli import (
     bench_commands,
     check_commands,
+    compare_command,
     data_commands,
+    isolated,
     result_commands,
     row_commands,
 )
@@ -53,7 +56,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-for module in (result_commands, data_commands, row_commands, check_commands, bench_commands):
+for module in (
+    result_commands,
+    data_commands,
+    row_commands,
+    check_commands,
+    compare_command,
+    bench_commands,
+):
     module.register(app)
 
 
@@ -68,6 +78,12 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line. A TdnError becomes a message and its exit code; a mistake of ours
     becomes a message that names a file with the traceback, and CRASH_EXIT."""
+    if sys.argv[1:2] == ["audit"]:
+        isolated.restart()
+    for stream in (sys.stdout, sys.stderr):
+        # An ASCII terminal, or a name that is not UTF-8, must not stop a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -75,8 +91,7 @@ def main() -> None:
     except TdnError as error:
         _fail(error)
     except Stopped:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+        _stopped()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
@@ -84,13 +99,26 @@ def main() -> None:
         _fail(_of_the_system(error))
     except MemoryError:
         _fail(TdnError("this machine has too little memory", do="use fewer processes (--workers)"))
-    except Exception:
+    except Exception as error:
+        # Compiled code of Ray wraps what the handler raises in SystemErrors.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, Stopped):
+            cause = cause.__cause__
+        if cause is not None:
+            _stopped()
         _crash()
+
+
+def _stopped() -> None:
+    print("stopped; run the same command again to go on", file=sys.stderr)
+    raise SystemExit(130) from None
 
 
 def _fail(error: TdnError) -> None:
     print(with_profile(f"{type(error).__name__}: {error}"), file=sys.stderr)
-    raise SystemExit(error.exit_code) from None
+    # 1 is what an audit says of broken results.
+    code = UsageError.exit_code if sys.argv[1:2] == ["audit"] else error.exit_code
+    raise SystemExit(code) from None
 
 
 def _of_the_system(error: OSError) -> TdnError:
@@ -127,9 +155,13 @@ def _keep_traceback() -> str:
         (folder / name).write_text(text, "utf-8", "backslashreplace")
         return f".tdn/{name}"
     except (OSError, UsageError):
+        pass
+    try:
         path = Path(tempfile.gettempdir(), f"tdn-{name}")
         path.write_text(text, "utf-8", "backslashreplace")
         return str(path)
+    except OSError:  # no folder can be written: the last lines are all that can be kept
+        return " / ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
 if __name__ == "__main__":

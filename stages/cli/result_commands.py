@@ -25,19 +25,19 @@ def repro(
         list[str] | None,
         typer.Argument(metavar="[TARGET]...", help="rows, data sets or tables; default: all"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would run")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
     profile: Profile = "mini",
 ) -> None:
-    """Bring a profile, or what the targets rest on, up to date: many rows side by side."""
-    from stages.driver import repro as driver
+    """Bring a profile, or the targets and all they depend on, up to date."""
+    from stages.driver.repro import choice, run
 
     work = workspace(profile)
-    driver.run(work, driver.choice(work, jobs, targets or [], dry_run))
+    run(work, choice(work, jobs, targets or [], dry_run))
 
 
 def plan(profile: Profile = "mini") -> None:
-    """Resolve all manifests of a profile; the first stage of the graph."""
+    """Resolve all manifests of a profile into the plans of its stages."""
     from stages.plan import run
 
     changed = run(workspace(profile))
@@ -56,17 +56,17 @@ def tables(
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
-    """Regenerate the papers' tables from the metrics at hand."""
+    """Regenerate the papers' tables from the metrics that there are."""
     if check:
-        import stages.tables
+        from stages.tables import check as count_claims
 
-        typer.echo(f"{stages.tables.check(workspace(profile))} claims, each in exactly one cell")
+        typer.echo(f"{count_claims(workspace(profile))} claims, each in exactly one cell")
         return
     run_stage("tables", "all", profile, graph)
 
 
 def figures(profile: Profile = "mini", graph: Graph = False) -> None:
-    """Draw the figures of the report."""
+    """Draw the figures of a profile's report."""
     run_stage("figures", "all", profile, graph)
 
 
@@ -77,7 +77,7 @@ def report(profile: Profile = "mini", graph: Graph = False) -> None:
 
 @profile_app.command("list")
 def profile_list() -> None:
-    """Profiles, and which are switched on."""
+    """List the profiles and mark those whose graph is switched on."""
     from stages import profile_graph
 
     for name, on, title in profile_graph.listing(workspace("mini")):
@@ -86,7 +86,7 @@ def profile_list() -> None:
 
 @profile_app.command("use")
 def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
-    """Switch a profile's graph on, so that DVC sees it; dirties no tracked file."""
+    """Derive a profile's graph and switch it on, so that DVC sees it."""
     from stages import profile_graph
 
     path = profile_graph.use(workspace(name))
@@ -95,7 +95,7 @@ def profile_use(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None
 
 @profile_app.command("drop")
 def profile_drop(name: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
-    """Switch a profile's graph off; its data, runs and reports stay."""
+    """Switch a profile's graph off, keeping its data, runs and reports."""
     from stages import profile_graph
 
     profile_graph.drop(workspace(name))

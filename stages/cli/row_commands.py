@@ -1,4 +1,4 @@
-"""Commands for rows and networks: train, predict, score; lists of both; a look into one video."""
+"""Commands for rows and networks: train, predict, score; lists of both; maps of one video."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pretrain(
 
 
 def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
-    """Train one row."""
+    """Train one row's network."""
     run_stage("train", row, profile, graph)
 
 
@@ -89,7 +89,7 @@ def rows(
     profile: Profile = "paper",
     as_json: AsJson = False,
 ) -> None:
-    """List the rows: training clips and multiply-adds at paper scale, hours, numbers aimed at.
+    """List the rows: training clips, multiply-adds, hours (at paper scale) and their claims.
 
     With ROW: that row as the profile runs it, and where each of its values comes from.
     """
@@ -161,7 +161,7 @@ def import_checkpoint(
         Path | None, typer.Option(help="JSON list: the checkpoint's index of each class of ours")
     ] = None,
 ) -> None:
-    """Convert a published checkpoint; unused, missing and mismatched keys are named."""
+    """Convert an authors' published checkpoint into weights of ours."""
     from stages.commands import import_checkpoint
 
     count = import_checkpoint.run(file, architecture, out, backbone, segments, permutation)
@@ -177,13 +177,14 @@ def explain(
         str, typer.Option(help="a layer for Grad-CAM, as res2 or res4.1 (default: the last stage)")
     ] = "",
     target: Annotated[
-        str, typer.Option("--class", help="class to look for (default: label, else the answer)")
+        str,
+        typer.Option("--class", help="class to explain (default: label, else prediction)"),
     ] = "",
-    protocol: Annotated[str, typer.Option(help="whose first clip is shown")] = "",
+    protocol: Annotated[str, typer.Option(help="the protocol whose first clip is shown")] = "",
     out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path("explain"),
     profile: Profile = "mini",
 ) -> None:
-    """Show where a trained row looks in a video: PNG, SVG and numbers."""
+    """Draw where in a video a trained row finds its class: PNG, SVG and numbers."""
     from stages import plan
     from stages.commands import explain_row
     from stages.graph import typed_plan
@@ -194,8 +195,8 @@ def explain(
     figure, paths = explain_row.run(
         work, planned, video, out, layer=layer, target=target, protocol=protocol
     )
-    found = figure.numbers
-    label = f" (labelled {found['label']})" if found["label"] else ""
-    typer.echo(f"{row} answers {found['answer']}{label}; shown: {found['target']}")
+    numbers = figure.as_json()["numbers"]
+    label = f" (labelled {numbers['label']})" if numbers["label"] else ""
+    typer.echo(f"{row} answers {numbers['answer']}{label}; shown: {numbers['target']}")
     for path in paths:
         typer.echo(path)

@@ -89,17 +89,17 @@ def _own(tree: Tree, known: dict[str, list[Link]] | None, source: str) -> None:
 
 def _by_path(links: Iterable[Link]) -> dict[str, list[Link]]:
     """Links by every path that they concern: their own and the folders above it."""
-    found: dict[str, list[Link]] = {}
+    by_path: dict[str, list[Link]] = {}
     for link in links:
         parts = link.path.split("/")
         for length in range(2, len(parts) + 1):
             if length == len(parts) or link.broken:
-                found.setdefault("/".join(parts[:length]), []).append(link)
-    return found
+                by_path.setdefault("/".join(parts[:length]), []).append(link)
+    return by_path
 
 
 def _sha(context: Context, path: str) -> str:
-    made = context.evidence.made(path)
-    if made is None:
+    output = context.evidence.made(path)
+    if output is None:
         return ""
-    return made.files.get(path[len(made.path) + 1 :], made.sha256)
+    return output.files.get(path[len(output.path) + 1 :], output.sha256)

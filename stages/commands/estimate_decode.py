@@ -31,44 +31,44 @@ def run(
     ledger = summary.with_suffix(".parquet")
     rows = read_ledger(ledger) if checked else unchecked(dataset, raw)
     here = max(1, cores() if workers is None else workers)
-    found = estimate(dataset, raw, rows, workers=here, sample=sample)
+    cost = estimate(dataset, raw, rows, workers=here, sample=sample)
     return {
         "dataset": key,
         "checked": checked,
-        **asdict(found),
-        "wall_s": {str(n): round(found.wall_on(n), 3) for n in sorted({*CORES, here})},
+        **asdict(cost),
+        "wall_s": {str(n): round(cost.wall_on(n), 3) for n in sorted({*CORES, here})},
         "shards_finished": finished(dataset, rows, folder) if checked else 0,
         "free_bytes": shutil.disk_usage(_existing(folder)).free,
     }
 
 
-def table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+def table(cost: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What `run` found as a user reads it: quantity, value, remark."""
-    finished = f"{found['shards_finished']} of them finished"
+    finished = f"{cost['shards_finished']} of them finished"
     rows = [
-        ("frames", f"{found['frames']:,}", ""),
+        ("frames", f"{cost['frames']:,}", ""),
         (
             "store",
-            _size(found["store_bytes"]),
-            _percent(found["store_bytes_error"], found["store_bytes"]),
+            _size(cost["store_bytes"]),
+            _percent(cost["store_bytes_error"], cost["store_bytes"]),
         ),
-        ("disk, free", _size(found["free_bytes"]), ""),
-        ("shards", str(found["shards"]), finished),
-        ("processor", _time(found["cpu_s"]), _percent(found["cpu_s_error"], found["cpu_s"])),
+        ("disk, free", _size(cost["free_bytes"]), ""),
+        ("shards", str(cost["shards"]), finished),
+        ("processor", _time(cost["cpu_s"]), _percent(cost["cpu_s_error"], cost["cpu_s"])),
     ]
-    for count, wall_s in found["wall_s"].items():
-        asked = "as asked" if int(count) == found["workers"] else ""
+    for count, wall_s in cost["wall_s"].items():
+        asked = "as asked" if int(count) == cost["workers"] else ""
         rows.append((f"time on {count} cores", _time(wall_s), asked))
     return rows
 
 
-def remarks(found: dict[str, Any]) -> list[str]:
+def remarks(cost: dict[str, Any]) -> list[str]:
     """What a user should know besides the numbers."""
     lines = []
-    if not found["checked"]:
+    if not cost["checked"]:
         lines.append("not checked yet: damaged and missing videos may lower these numbers")
-    if found["store_bytes"] > found["free_bytes"]:
-        lines.append(f"the disk is too small: {_size(found['store_bytes'])} wanted")
+    if cost["store_bytes"] > cost["free_bytes"]:
+        lines.append(f"the disk is too small: {_size(cost['store_bytes'])} wanted")
     return lines
 
 

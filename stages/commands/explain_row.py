@@ -15,10 +15,10 @@ from pipeline.clips.jpeg_decode import decode_frame
 from pipeline.core.errors import DataError, UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
-from pipeline.reporting.figures.canvas import Figure, save
-from pipeline.reporting.figures.focus import moving, video_overlap
-from pipeline.reporting.figures.maps import Pair, Strip, draw_all, draw_cam
-from pipeline.schema.base import nearest
+from pipeline.reporting.figures.canvas import Drawing, Figure, save
+from pipeline.reporting.figures.focus import Overlap, moving, video_overlap
+from pipeline.reporting.figures.maps import Strip, draw_all, draw_cam
+from pipeline.schema.base import nearest, one_of
 from pipeline.schema.dataset import DecodePolicy
 from pipeline.schema.plan_models import PredictPlan
 from pipeline.video.decode_video import decode
@@ -86,8 +86,15 @@ def run(
         "frames": list(clip.indices),
     }
     two_streams = plan.network.architecture == "featdiff"
-    draw = _two_maps if two_streams and not layer else _one_map
-    figure = draw(opened, clip, chosen, layer or LAST, name, numbers)
+    if two_streams and not layer:
+        kind, layer, title = "cam", LAST, "CAM"
+        drawing, outlined = _two_maps(opened, clip, chosen, name, numbers), "pictures differ"
+    else:
+        kind, layer, title = "gradcam", layer or LAST, "Grad-CAM"
+        drawing, outlined = _one_map(opened, clip, chosen, layer, name, numbers), "picture changes"
+    caption = f"{plan.row}, {protocol}. Blue outline: where the {outlined}."
+    key = _key(plan.row, subject.name, "cam" if kind == "cam" else layer)
+    figure = Figure(key, kind, f"{title} of {layer}", caption, drawing)
     out.mkdir(parents=True, exist_ok=True)
     paths = save(figure, out)
     facts = out / f"{figure.key}.json"
@@ -117,13 +124,13 @@ def find(opened: Opened, video: str) -> Subject:
             do=f"{nearest(video, list(by_id))}; or give the path of a video or a folder of frames",
         )
     policy = DecodePolicy.model_validate(opened.index.about["policy"])
-    found = decode(path, policy, binary())
-    if not found.n_frames:
+    decoded = decode(path, policy, binary())
+    if not decoded.n_frames:
         raise DataError(
-            f"{path.name} cannot be shown: {found.reason}", do="give a video that ffmpeg can decode"
+            f"{path.name} cannot be shown: {decoded.reason}", do="give one that ffmpeg decodes"
         )
-    ends = found.offsets
-    jpegs = [bytearray(found.stream[a:b]) for a, b in pairwise(ends)]
+    ends = decoded.offsets
+    jpegs = [bytearray(decoded.stream[a:b]) for a, b in pairwise(ends)]
     return Subject(path.name, None, jpegs)
 
 
@@ -131,48 +138,41 @@ def _target(opened: Opened, target: str, default: int) -> int:
     classes = list(opened.index.classes)
     if not target:
         return default
-    if target not in classes:
-        raise UsageError(
-            f"'{target}' is no class of {opened.plan.data.name}",
-            do=nearest(target, classes),
-        )
+    one_of(target, classes, f"'{target}' is no class of {opened.plan.data.name}")
     return classes.index(target)
 
 
 def _one_map(
     opened: Opened, clip: Clip, target: int, layer: str, name: str, numbers: dict[str, Any]
-) -> Figure:
+) -> Drawing:
     """Grad-CAM over every segment."""
     maps = attention(opened, clip, layer, target)
     changed = np.stack([moving(a, b) for a, b in zip(clip.before, clip.after, strict=True)])
-    found = video_overlap(maps, changed)
+    facts = {**numbers, "layer": layer, "motion": _rounded(video_overlap(maps, changed))}
     strip = Strip(name, clip.frames, changed, {opened.row: maps})
-    facts = {**numbers, "layer": layer, "motion": None if found is None else _rounded(found)}
-    title = f"Grad-CAM of {layer}"
-    caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the picture changes."
-    key = _key(opened.row, str(numbers["video"]), layer)
-    return draw_all(key, title, caption, {opened.row: layer}, [strip], facts)
+    return draw_all({opened.row: layer}, [strip], facts)
 
 
 def _two_maps(
-    opened: Opened, clip: Clip, target: int, layer: str, name: str, numbers: dict[str, Any]
-) -> Figure:
+    opened: Opened, clip: Clip, target: int, name: str, numbers: dict[str, Any]
+) -> Drawing:
     """CAM of the image and the difference network on every pair of neighbouring snippets."""
     image, difference = activation(opened, clip, target)
-    pairs, facts = [], []
+    changed = np.stack([moving(a, b) for a, b in pairwise(clip.frames)])
+    strip = Strip(name, clip.frames, changed, {"image": image, "difference": difference})
+    facts = []
     for k, own in enumerate(difference):
-        changed = moving(clip.frames[k], clip.frames[k + 1])
         both = {"image": (image[k] + image[k + 1]) / 2, "difference": own}
-        found = {n: video_overlap(m[None], changed[None]) for n, m in both.items()}
-        facts.append({n: None if o is None else _rounded(o) for n, o in found.items()})
-        pairs.append(Pair(name, clip.frames[k : k + 2], image[k : k + 2], own, changed))
-    caption = f"{opened.row}, {numbers['protocol']}. Blue outline: where the pictures differ."
-    key = _key(opened.row, str(numbers["video"]), "cam")
-    return draw_cam(key, f"CAM of {layer}", caption, pairs, {**numbers, "motion": facts})
+        area = changed[k][None]
+        facts.append({n: _rounded(video_overlap(m[None], area)) for n, m in both.items()})
+    pairs = [strip.pair(k) for k in range(len(difference))]
+    return draw_cam(pairs, {**numbers, "motion": facts})
 
 
-def _rounded(found: Any) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in vars(found).items()}
+def _rounded(overlap: Overlap | None) -> dict[str, float] | None:
+    if overlap is None:
+        return None
+    return {name: round(value, 4) for name, value in overlap._asdict().items()}
 
 
 def _key(*parts: str) -> str:

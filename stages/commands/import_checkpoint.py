@@ -74,12 +74,12 @@ def read_tensors(file: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # the kinds of file that it warns of are refused below
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise _refused(file, str(error)) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError("the file holds no state dict", where=file.name, do="check the file")
-    return found
+    return content
 
 
 def _refused(file: Path, reason: str) -> UsageError:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.schema.base import nearest
-from pipeline.schema.network_list import Models, load_models
-from pipeline.schema.table_layouts import load_claims
-from stages.network_cost import cost_of, input_of
-from tdn_model.count_cost import Cost
+from pipeline.schema.base import one_of
+from pipeline.schema.claims import load_claims
+from pipeline.schema.network_list import Ensemble, Models, Network, load_models
+from pipeline.schema.plan_models import CostPlan
+from stages.cost import Counts, listed
 
 
 @dataclass(frozen=True)
@@ -44,57 +44,50 @@ def run(work: Workspace, only: Collection[str] = ()) -> list[Line]:
     models = load_models(work.manifests, list(claims))
     known = [*models.networks, *models.ensembles]
     for key in only:
-        if key not in known:
-            raise UsageError(
-                f"unknown network '{key}'", where="manifests/models.yaml", do=nearest(key, known)
-            )
+        one_of(key, known, f"unknown network '{key}'", where="manifests/models.yaml")
     printed = {key: claim.number for key, claim in claims.items()}
-    return lines(models, printed, [key for key in known if not only or key in only])
+    shown = [key for key in known if not only or key in only]
+    wanted = {
+        *shown,
+        *(m for key in shown if key in models.ensembles for m in members(models, key)),
+    }
+    plan = CostPlan(
+        rows={},
+        networks={key: network for key, network in models.networks.items() if key in wanted},
+        ensembles={key: models.ensembles[key] for key in shown if key in models.ensembles},
+    )
+    return lines(models, listed(plan, Counts(work)), printed, shown)
 
 
-def lines(models: Models, printed: Mapping[str, float], keys: Collection[str]) -> list[Line]:
-    """The lines of `keys`; each network is measured once, on the meta device."""
-    costs: dict[str, Cost] = {}
+def members(models: Models, key: str) -> list[str]:
+    """The networks of an ensemble, or the network itself."""
+    return models.ensembles[key].members if key in models.ensembles else [key]
 
-    def cost(key: str) -> Cost:
-        if key not in costs:
-            costs[key] = cost_of(models.networks[key])
-        return costs[key]
 
-    found: list[Line] = []
+def lines(
+    models: Models,
+    costs: Mapping[str, Mapping[str, Any]],
+    printed: Mapping[str, float],
+    keys: Collection[str],
+) -> list[Line]:
+    """The lines of `keys`; `costs` are as stage `cost` lists them."""
+    listing: list[Line] = []
     for key in keys:
-        network, ensemble = models.networks.get(key), models.ensembles.get(key)
-        if network is not None:
-            own = cost(key)
-            line = Line(
-                key,
-                network.title,
-                network.architecture,
-                network.backbone,
-                input_of(network),
-                own.params,
-                own.gmacs * network.clips,
-                views=network.views,
-                note=network.note,
-            )
-            claims = network.claims
-        else:
-            assert ensemble is not None
-            members = [models.networks[member] for member in ensemble.members]
-            line = Line(
-                key,
-                ensemble.title,
-                " + ".join(dict.fromkeys(m.architecture for m in members)),
-                " + ".join(dict.fromkeys(m.backbone for m in members)),
-                " + ".join(input_of(m) for m in members),
-                sum(cost(member).params for member in ensemble.members),
-                sum(cost(member).gmacs for member in ensemble.members),
-                views=ensemble.views,
-                note=ensemble.note,
-            )
-            claims = ensemble.claims
-        found += _beside(line, claims, printed, models.tolerance_pct)
-    return found
+        entry: Network | Ensemble = models.networks.get(key) or models.ensembles[key]
+        networks = [models.networks[member] for member in members(models, key)]
+        line = Line(
+            key,
+            entry.title,
+            " + ".join(dict.fromkeys(network.architecture for network in networks)),
+            " + ".join(dict.fromkeys(network.backbone for network in networks)),
+            costs[key]["input"],
+            costs[key]["params"],
+            costs[key]["gmacs"],
+            views=entry.views,
+            note=entry.note,
+        )
+        listing += _beside(line, entry.claims, printed, models.tolerance_pct)
+    return listing
 
 
 def _beside(
@@ -103,14 +96,16 @@ def _beside(
     """The line once per printed number, or once without."""
     if not claims:
         return [line]
-    found = []
+    beside = []
     for claim in claims:
         difference = 100 * (line.gmacs / printed[claim] - 1)
-        values = vars(line) | {
-            "place": claim.rpartition("/")[0],
-            "printed": printed[claim],
-            "difference_pct": difference,
-            "within": abs(difference) <= tolerance_pct,
-        }
-        found.append(Line(**values))
-    return found
+        beside.append(
+            replace(
+                line,
+                place=claim.rpartition("/")[0],
+                printed=printed[claim],
+                difference_pct=difference,
+                within=abs(difference) <= tolerance_pct,
+            )
+        )
+    return beside

@@ -52,7 +52,7 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
     rows = load_experiments(work.manifests, load_profile(work.manifests, work.profile))
     recipes = load_recipes(work.manifests)
     aims = _aims(load_all(work.manifests))
-    found = []
+    budgets = []
     for key, row in rows.items():
         dataset = load_dataset(work.manifests, row.dataset)
         clips = training_clips(recipes[row.recipe], dataset, row.fold)
@@ -62,8 +62,8 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
             petamacs = _STEP_OVER_FORWARD * cost["gmacs"] * clips / 1e6
             if tflops is not None:
                 hours = petamacs * 1e15 * 2 / (tflops * 1e12) / 3600
-        found.append(RowBudget(key, row.dataset, clips, petamacs, hours, aims.get(key, {})))
-    return found
+        budgets.append(RowBudget(key, row.dataset, clips, petamacs, hours, aims.get(key, {})))
+    return budgets
 
 
 def measured_tflops(work: Workspace, device: str) -> float:
@@ -99,7 +99,7 @@ def training_clips(recipe: Recipe, dataset: Dataset, fold: str) -> int | None:
 def _aims(manifests: Manifests) -> dict[str, dict[str, str]]:
     """For each row the claims that it, or a combination of it, is shown beside."""
     members = {name: c.members for name, c in manifests.combinations.items()}
-    found: dict[str, dict[str, str]] = {}
+    aims: dict[str, dict[str, str]] = {}
     claims = {claim.address: claim.value for claim in manifests.claims.values()}
     for layout in manifests.layouts:
         for row_key, row in layout.rows.items():
@@ -108,8 +108,8 @@ def _aims(manifests: Manifests) -> dict[str, dict[str, str]]:
                 if column.measure.kind != "metric" or address not in claims:
                     continue
                 for run_key in _rows_behind(row.run_for(name, column.source), members):
-                    found.setdefault(run_key, {})[address] = claims[address]
-    return found
+                    aims.setdefault(run_key, {})[address] = claims[address]
+    return aims
 
 
 def _rows_behind(run_key: str | None, members: dict[str, list[str]]) -> list[str]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from pipeline.clips.crops import eval_crops
 from pipeline.clips.sampling import views
-from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.schema.base import nearest
+from pipeline.schema.base import one_of
 from pipeline.schema.protocols import load_protocols
 
 
@@ -29,12 +28,7 @@ def run(
     frame, whose size is `resized_px`. Raises UsageError naming the nearest protocol.
     """
     protocols = load_protocols(work.manifests)
-    if name not in protocols:
-        raise UsageError(
-            f"unknown protocol '{name}'",
-            where="manifests/protocols.yaml",
-            do=nearest(name, list(protocols)),
-        )
+    one_of(name, protocols, f"unknown protocol '{name}'", where="manifests/protocols.yaml")
     protocol = protocols[name]
     resized, crops = eval_crops(*size_px, protocol.crops, protocol.resize_px, protocol.crop_px)
     clips = views(protocol, frames, segments, window, video_id, seed)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.core.errors import TdnError
+from pipeline.core.files import write_atomic
+from pipeline.core.signals import deferred
 
 
 def changed(root: Path, graph: str) -> set[str]:
@@ -24,7 +27,7 @@ def changed(root: Path, graph: str) -> set[str]:
     `graph` is the path of its dvc.yaml relative to the root. TdnError when DVC cannot tell.
     """
     with _opened(root) as repo:
-        return {address.rpartition(":")[2] for address in repo.status(targets=[graph])}
+        return {address.rpartition(":")[2] for address in repo.status(targets=[str(root / graph)])}
 
 
 def record(root: Path, graph: str, names: Collection[str]) -> None:
@@ -34,7 +37,7 @@ def record(root: Path, graph: str, names: Collection[str]) -> None:
     """
     if not names:
         return
-    with _opened(root) as repo, _uninterrupted():
+    with _opened(root) as repo, deferred():
         from dvc.repo import lock_repo
 
         with lock_repo(repo):
@@ -43,7 +46,20 @@ def record(root: Path, graph: str, names: Collection[str]) -> None:
                 stage.save()
                 stage.commit()
             if stages:
-                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+                _write_lock(repo, root / graph, stages)
+
+
+def _write_lock(repo: Any, graph: Path, stages: list[Any]) -> None:
+    """DVC writes a copy, which then takes the lock's place: itself it overwrites the lock."""
+    from dvc.dvcfile import Lockfile
+
+    lock = graph.with_suffix(".lock")
+    with TemporaryDirectory(prefix=".tmp-", dir=lock.parent) as folder:
+        copy = Path(folder, lock.name)
+        if lock.is_file():
+            shutil.copyfile(lock, copy)
+        Lockfile(repo, str(copy)).dump_stages(stages)
+        write_atomic(lock, copy.read_bytes())
 
 
 @contextmanager
@@ -59,24 +75,7 @@ def _opened(root: Path) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise TdnError(
-            f"DVC: {error}", do="mend the cause (`dvc status` shows it) and run this again"
+            f"DVC: {error}",
+            do="mend the cause (`dvc status` shows it; a damaged dvc.lock may be removed: what is "
+            "up to date is recorded again, not run) and run this again",
         ) from None
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block ends: DVC does not write its lock atomically.
-
-    The signals are caught rather than blocked: one that is blocked in this thread goes to another
-    of the process, and Python then runs its handler in this one.
-    """
-    came: list[int] = []
-    stops = (signal.SIGINT, signal.SIGTERM)
-    before = {stop: signal.signal(stop, lambda number, _: came.append(number)) for stop in stops}
-    try:
-        yield
-    finally:
-        for stop, handler in before.items():
-            signal.signal(stop, handler)
-        if came:
-            signal.raise_signal(came[0])

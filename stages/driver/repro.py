@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.core.errors import TdnError
+from pipeline.core.files import json_bytes
 from pipeline.core.machine import accelerator_files, cores
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.resolve_plans import resolve
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.settings import settings
 from stages import plan, profile_graph
@@ -32,6 +35,7 @@ from stages.driver.chains import (
 from stages.driver.memory import Meter
 from stages.driver.run_chains import clock, run_chains
 from stages.graph import as_planned, say, up_to_date
+from stages.networks import Catalogue
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,16 @@ def run(work: Workspace, choice: Choice) -> None:
     Raises TdnError naming what failed, after everything else has finished, and when DVC or the
     audit finds that not everything fits in the end.
     """
+    if choice.dry_run:
+        _preview(work, choice)
+        return
     graph = profile_graph.use(work)
     began = time.monotonic()
     plan.run(work)  # also sees data put there since, which no dependency of DVC's shows
     chains = every_chain(work)
     wanted = resolve_targets(work, chains, choice.targets)
     changed = dvc_record.changed(work.root, graph)
-    todo = affected(chains, changed)
-    if choice.targets:
-        within = behind(chains, wanted)
-        todo = {name: chain for name, chain in todo.items() if name in within}
-    if choice.dry_run:
-        _tell(work, todo)
-        return
+    todo = _within(chains, wanted, affected(chains, changed))
     if todo or changed & {"plan"}:
         with Meter() as memory:
             # Before anything runs: an edit made meanwhile must be news to DVC afterwards.
@@ -113,23 +114,47 @@ def _run(work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice)
         )
 
 
-def _tell(work: Workspace, todo: Mapping[str, Chain]) -> None:
-    """Say which stages would run, and which were done before and would only be recorded."""
+def _within(
+    chains: Mapping[str, Chain], wanted: set[str], todo: dict[str, Chain]
+) -> dict[str, Chain]:
+    """Of the chains `todo` those behind the `wanted` ones; all where none is wanted."""
+    within = behind(chains, wanted) if wanted else chains
+    return {name: chain for name, chain in todo.items() if name in within}
+
+
+def _preview(work: Workspace, choice: Choice) -> None:
+    """Say which stages would run, and which were done before and would only be recorded; write
+    nothing, no plan either."""
+    plans = resolve(work, Catalogue(work.root))
+    chains = every_chain(work)
+    wanted = resolve_targets(work, chains, choice.targets)
+    changed = {address(stage) for stage in plans if not _is_written(work, *stage, plans[stage])}
+    if profile_graph.is_used(work):
+        changed |= dvc_record.changed(work.root, work.relative(profile_graph.graph_path(work)))
+    else:
+        changed |= {address(stage) for stage in plans}
+    todo = _within(chains, wanted, affected(chains, changed))
     count = 0
     for chain in todo.values():
         follows = False
         for stage in chain.stages:
             # What follows a stage that runs is judged when that has run.
-            done = not follows and _is_done(work, *stage)
+            done = not follows and _is_done(work, *stage, plans[stage])
             follows = follows or not done
             count += not done
             print(f"{address(stage)}{' (done before, to be recorded)' if done else ''}")
     say(f"{count} stages would run or be looked at, in {len(todo)} chains")
 
 
-def _is_done(work: Workspace, name: str, key: str) -> bool:
+def _is_written(work: Workspace, name: str, key: str, document: dict[str, Any]) -> bool:
+    path = work.plan(name, key)
+    wanted = {"params": document["params"], "code": document["code"]}
+    return path.is_file() and path.read_bytes() == json_bytes(wanted)
+
+
+def _is_done(work: Workspace, name: str, key: str, document: dict[str, Any]) -> bool:
     try:
-        return up_to_date(work, name, key)
+        return up_to_date(work, name, key, document)
     except TdnError:
         return False
 

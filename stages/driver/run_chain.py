@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, refused
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
 from stages.driver.chains import StageKey
@@ -64,6 +64,10 @@ def run_chain(task: Task) -> Done:
                 finished.append((name, key))
         except TdnError as error:
             failure = f"{type(error).__name__}: {error}"
+        except FileNotFoundError:  # nobody but us can have forgotten it
+            failure = traceback.format_exc()
+        except OSError as error:
+            failure = f"StoreError: {refused(error)}"
         except Exception:
             failure = traceback.format_exc()
         finally:

@@ -85,7 +85,7 @@ class _Run:
             self._submit()
             if not self.queue:
                 continue
-            number, done = self._next()
+            number, done = self.queue.next()
             self._finish(self.names[number], done)
             if time.monotonic() - recorded > RECORD_EVERY_S:
                 recorded = time.monotonic()
@@ -97,15 +97,6 @@ class _Run:
         parts = [f"{group} {clock(seconds)}" for group, seconds in self.spent.most_common()]
         say(f"where the time went ({self.pool.slots} side by side): {', '.join(parts)}")
         return self.result
-
-    def _next(self) -> tuple[int, Done | Crash]:
-        try:
-            return self.queue.next()
-        except SystemError as error:
-            # What a signal's handler raises while Ray waits comes out as the cause of this.
-            if error.__cause__ is None:
-                raise
-            raise error.__cause__ from None
 
     def _submit(self) -> None:
         """Hand in chains that need wait for none, no more than can run at once."""

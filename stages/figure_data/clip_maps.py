@@ -1,4 +1,4 @@
-"""A trained row opened to look into it: its network, its test clips, its maps over them."""
+"""A trained row: its network, its test clips, and the maps of its network over them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip as a network sees it and as a person does.
+    """One clip as input of a network and as pictures.
 
     `network` (1, T, F, C, H, W) normalised; `frames` (T, H, W, 3), each segment's middle frame;
     `before` and `after` its neighbours in the video; `indices` (T,) their places there.
@@ -58,7 +58,7 @@ class Clip:
 
 
 def missing(work: Workspace, row: str, plan: PredictPlan) -> str:
-    """Why a row cannot be looked into; empty when it can."""
+    """Why a row has no network to draw maps of; empty when it has one."""
     outcome = work.run(row) / "train" / "outcome.json"
     if plan.data.input != "frames":
         return f"it reads {plan.data.input}, and maps are drawn over frames"
@@ -66,9 +66,9 @@ def missing(work: Workspace, row: str, plan: PredictPlan) -> str:
         return absent
     if not outcome.is_file():
         return "the row is not trained"
-    found = read_json(outcome)
-    if found["status"] != "ok":
-        return str(found["reason"])
+    trained = read_json(outcome)
+    if trained["status"] != "ok":
+        return str(trained["reason"])
     return "" if (outcome.parent / "weights.pt").is_file() else "the row has no weights"
 
 
@@ -173,13 +173,13 @@ def activation(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """CAM of a class in the image (T, H, W) and the difference network (T - 1, H, W)."""
     classes = torch.tensor([target], device=opened.device)
-    found = class_activation(opened.model, clip.network.to(opened.device), classes)
-    if set(found) != {"image", "difference"}:
+    maps = class_activation(opened.model, clip.network.to(opened.device), classes)
+    if set(maps) != {"image", "difference"}:
         raise UsageError(
             f"{opened.row} is no pair of an image and a difference network",
             do="use a row of architecture featdiff, or a gradcam figure",
         )
-    return _at_frames(found["image"], clip), _at_frames(found["difference"], clip)
+    return _at_frames(maps["image"], clip), _at_frames(maps["difference"], clip)
 
 
 def _at_frames(maps_1Thw: Tensor, clip: Clip) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Figures of an earlier run that need not be drawn again: what each was made from is unchanged."""
+"""Figures of an earlier run that are still valid: all that they were drawn from is unchanged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Earlier:
         return entry
 
     def describe(self, entry: Mapping[str, Any], address: str) -> dict[str, Any]:
-        """The entry of a figure just drawn, with what makes it out later."""
+        """The entry of a new figure, with its address and the digests of its files."""
         digests = {kind: sha256_file(self._folder / f) for kind, f in entry["files"].items()}
         return {**entry, "made_from": address, "sha256": digests}
 
@@ -53,28 +53,23 @@ def made_from(context: Context, name: str, figure: AnyFigure) -> Any:
     work, plan = context.work, context.plan
     rows: dict[str, Any] = {}
     for row in figure.rows_named:
-        about = plan.rows.get(row)
-        if about is None:
+        planned = plan.rows.get(row)
+        if planned is None:
             rows[row] = None
             continue
-        data = about.data.name
+        data = planned.data.name
         folders = [work.run(row) / part for part in ("train", "predict", "scores")]
         files = [work.metrics(row), *(file for f in folders if f.is_dir() for file in f.iterdir())]
-        files.append(work.store(data, about.data.input) / "index.json")
+        files.append(work.store(data, planned.data.input) / "index.json")
         rows[row] = {
-            "plan": about.model_dump(mode="json"),
+            "plan": planned.model_dump(mode="json"),
             "dataset": plan.datasets[data].model_dump(mode="json"),
             "files": {work.relative(file): sha256_path(file) for file in sorted(files)},
         }
-    found = {"name": name, "figure": figure.model_dump(mode="json"), "rows": rows}
+    content: dict[str, Any] = {"name": name, "figure": figure.model_dump(mode="json"), "rows": rows}
     if isinstance(figure, Cost):
         table = figure.printed.table
-        costs = {row: context.costs().get(row) for row in figure.rows_named}
-        cells = {
-            cell: about
-            for cell, about in context.cells()["cells"].items()
-            if cell.startswith(f"{table}/")
-        }
-        tables = [t for t in context.cells()["tables"] if f"{t['document']}/{t['table']}" == table]
-        found |= {"costs": costs, "cells": cells, "tables": tables}
-    return {**found, "smoke": plan.smoke, "profile": plan.profile}
+        content["costs"] = {row: context.costs.get(row) for row in figure.rows_named}
+        content["cells"] = {c: v for c, v in context.cells.items() if c.startswith(f"{table}/")}
+        content["tables"] = [context.tables[table]] if table in context.tables else []
+    return {**content, "smoke": plan.smoke, "profile": plan.profile}

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
+from pipeline.core.errors import AbsentData
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.reporting.figures.canvas import Figure, empty
+from pipeline.reporting.figures.canvas import Drawing, Figure
 from pipeline.schema.figure_list import Figure as Spec
-from pipeline.schema.plan_models import FiguresPlan
+from pipeline.schema.plan_models import FiguresPlan, PredictPlan
 from stages.figure_data.clip_maps import Opened, Viewer, missing, open_row
 from stages.figure_data.truth import Truth
 
 Params = dict[str, Any]
+T = TypeVar("T")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Context:
     """One profile's results, read on demand."""
 
     work: Workspace
     plan: FiguresPlan
-    _opened: dict[str, Opened] = field(default_factory=dict, repr=False)
-    _truths: dict[str, Truth] = field(default_factory=dict, repr=False)
 
-    def missing(self, row: str) -> str:
-        """Why a row has no trained network here; empty when it has."""
+    def row(self, row: str) -> PredictPlan:
+        """The plan of a row that has a trained network here; AbsentData says why it has none."""
         if row not in self.plan.rows:
-            return "not a row of this profile"
-        return missing(self.work, row, self.plan.rows[row])
+            raise AbsentData("not a row of this profile")
+        if reason := missing(self.work, row, self.plan.rows[row]):
+            raise AbsentData(reason)
+        return self.plan.rows[row]
 
-    def open(self, row: str) -> Opened:
-        """The row's network; the last few stay open."""
-        if row not in self._opened:
-            if len(self._opened) >= 2:
-                self._opened.pop(next(iter(self._opened)))
-            self._opened[row] = open_row(self.work, row, self.plan.rows[row])
-        return self._opened[row]
+    @cached_property
+    def open(self) -> Callable[[str], Opened]:
+        """From a row to its network; the last two stay open."""
+        return lru_cache(2)(lambda row: open_row(self.work, row, self.plan.rows[row]))
 
     def viewer(self, row: str, protocol: str | None = None) -> Viewer:
         """The row's test videos under a protocol, by default its first.
@@ -49,41 +48,50 @@ class Context:
         opened = self.open(row)
         return Viewer(opened, protocol or next(iter(opened.plan.protocols)))
 
-    def truth(self, dataset: str) -> Truth | None:
-        """The true objects of a generated data set."""
-        miniature = self.plan.datasets[dataset].miniature
-        if miniature is None:
-            return None
-        if dataset not in self._truths:
-            self._truths[dataset] = Truth(dataset, miniature)
-        return self._truths[dataset]
+    @cached_property
+    def truth(self) -> Callable[[str], Truth | None]:
+        """From a data set to the true objects in its videos, if it is generated."""
 
-    def metrics(self, row: str, protocol: str) -> Params | str:
-        """A row's metrics under a protocol, or why there are none."""
+        def truth(dataset: str) -> Truth | None:
+            miniature = self.plan.datasets[dataset].miniature
+            return None if miniature is None else Truth(dataset, miniature)
+
+        return lru_cache(None)(truth)
+
+    def metrics(self, row: str, protocol: str) -> Params:
+        """A row's metrics under a protocol; AbsentData says why there are none."""
         path = self.work.metrics(row)
         if row not in self.plan.rows:
-            return "not a row of this profile"
+            raise AbsentData("not a row of this profile")
         if not path.is_file():
-            return "not scored"
-        found = read_json(path)
-        if protocol not in found["protocols"]:
-            return str(found["reason"]) or f"not evaluated under protocol {protocol}"
-        one: Params = found["protocols"][protocol]
-        return one
+            raise AbsentData("not scored")
+        metrics = read_json(path)
+        if protocol not in metrics["protocols"]:
+            raise AbsentData(metrics["reason"] or f"not evaluated under protocol {protocol}")
+        under: Params = metrics["protocols"][protocol]
+        return under
 
+    @cached_property
     def costs(self) -> Params:
         """Parameters and multiply-adds of every network at the paper's size."""
         path = self.work.reports / "costs.json"
         return read_json(path) if path.is_file() else {}
 
+    @cached_property
+    def tables(self) -> dict[str, Params]:
+        """The tables of cells.json by id."""
+        return {f"{t['document']}/{t['table']}": t for t in self._cells_file["tables"]}
+
+    @property
     def cells(self) -> Params:
-        """The tables with their cells."""
-        return self._cells
+        """The cells of cells.json by address."""
+        cells: Params = self._cells_file["cells"]
+        return cells
 
     @cached_property
-    def _cells(self) -> Params:
-        found: Params = read_json(self.work.reports / "tables" / "cells.json")
-        return found
+    def _cells_file(self) -> Params:
+        content: Params = read_json(self.work.reports / "tables" / "cells.json")
+        return content
 
     def classes(self, row: str) -> list[str]:
         """The class names of a row's data set, by index."""
@@ -91,16 +99,10 @@ class Context:
         names: list[str] = read_json(self.work.frames(dataset) / "index.json")["classes"]
         return names
 
-    def dataset_title(self, row: str) -> str:
-        """A row's data set as captions name it."""
-        name = self.plan.rows[row].data.name
-        about = self.plan.datasets[name]
-        return f"{about.title}{', generated miniature' if about.miniature is not None else ''}"
-
     def caption(
         self,
         spec: Spec,
-        rows: Sequence[str],
+        rows: Iterable[str],
         protocol: str = "",
         *,
         split: str = "test videos",
@@ -108,37 +110,54 @@ class Context:
     ) -> str:
         """What the figure says, then where it comes from: data, protocol, rows."""
         parts = [spec.remark.strip(), found]
-        if rows:
-            titles = list(dict.fromkeys(self.dataset_title(row) for row in rows))
+        if rows := list(rows):
+            about = [self.plan.datasets[self.plan.rows[row].data.name] for row in rows]
+            titles = [f"{d.title}{', generated miniature' if d.miniature else ''}" for d in about]
             smoke = " (smoke)" if self.plan.smoke else ""
             tested = f"; protocol {protocol}" if protocol else ""
             parts.append(
-                f"Data: {'; '.join(titles)}{smoke}, {split}{tested}; "
+                f"Data: {'; '.join(dict.fromkeys(titles))}{smoke}, {split}{tested}; "
                 f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)}."
             )
         if spec.stands_for:
             parts.append(f"Stands for {spec.stands_for}.")
         return " ".join(part for part in parts if part)
 
-    def nothing(self, key: str, spec: Any, absent: Mapping[str, str], reason: str = "") -> Figure:
-        """An entry for a figure that has nothing to show."""
-        why = reason or reasons(absent)
-        return empty(key, spec.kind, spec.title, self.caption(spec, []), why)
 
-    def note(
-        self,
-        figure: Figure,
-        rows: Sequence[str],
-        absent: Mapping[str, str],
-        *,
-        cells: Sequence[str] = (),
-        found: str = "",
-    ) -> Figure:
-        """The figure with what it rests on, marked partial where rows are missing."""
-        rests = replace(figure, rows=tuple(rows), cells=tuple(cells), found=found or figure.found)
-        if not absent:
-            return rests
-        return replace(rests, state="partial", reason=reasons(absent))
+def make_figure(
+    key: str,
+    spec: Any,
+    drawing: Drawing,
+    caption: str,
+    rows: Iterable[str] = (),
+    absent: Mapping[str, str] | None = None,
+    *,
+    cells: Sequence[str] = (),
+    found: str = "",
+) -> Figure:
+    """The figure of an entry of the manifest, with what it rests on and what is missing in it."""
+    missing = reasons(absent or {})
+    what = spec.kind, spec.title, caption
+    return Figure(key, *what, drawing, missing, found, tuple(rows), tuple(cells))
+
+
+def each(
+    rows: Iterable[str], read: Callable[[str], T], *, least: int = 1
+) -> tuple[dict[str, T], dict[str, str]]:
+    """What `read` gives for each row, and the reasons of those for which it raises AbsentData.
+
+    Raises AbsentData with all reasons when `read` succeeds for fewer than `least`.
+    """
+    values: dict[str, T] = {}
+    absent: dict[str, str] = {}
+    for row in rows:
+        try:
+            values[row] = read(row)
+        except AbsentData as error:
+            absent[row] = error.what
+    if len(values) < least:
+        raise AbsentData(reasons(absent))
+    return values, absent
 
 
 def reasons(absent: Mapping[str, str]) -> str:

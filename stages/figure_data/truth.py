@@ -1,19 +1,18 @@
 """Where the object is in a generated video: its scene rendered with it and without.
 
-The generator exposes no mask; both renderings go through its public functions, without noise, and
-every pixel that the objects change belongs to them.
+The generator exposes no mask. Both renderings use its public functions, without noise; the pixels
+that differ belong to the objects.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.mini.layouts import LAYOUTS
-from pipeline.mini.motion_plan import ScenePlan, draw_scene, plan_scenes
+from pipeline.mini.clip_ids import scenes_by_id
+from pipeline.mini.motion_plan import draw_scene
 from pipeline.mini.render import render
 from pipeline.schema.miniature import Miniature
 
@@ -28,13 +27,7 @@ class Truth:
         """`miniature` is a plan's: ids depend on the order of keys, which is sorted there."""
         self._miniature = miniature
         self._masks: dict[str, npt.NDArray[np.bool_]] = {}
-        self._found: dict[str, tuple[ScenePlan, bool]] = {}
-        for plan in plan_scenes(dataset, self._miniature):
-            for clip in plan.clips:
-                # A store's id is the end of the clip's path, from some folder on.
-                parts = PurePosixPath(LAYOUTS[dataset].place(clip)).with_suffix("").parts
-                for first in range(len(parts)):
-                    self._found["/".join(parts[first:])] = (plan, clip.reverse)
+        self._scenes = scenes_by_id(dataset, miniature)
 
     @property
     def reversed_pairs(self) -> list[tuple[str, str]]:
@@ -43,17 +36,17 @@ class Truth:
 
     def masks(self, video_id: str) -> npt.NDArray[np.bool_] | None:
         """(n, H, W) where the video's objects are; None for a video the generator did not name."""
-        if video_id not in self._found:
+        if video_id not in self._scenes:
             return None
         if video_id not in self._masks:
             self._masks[video_id] = self._render(video_id)
         return self._masks[video_id]
 
     def _render(self, video_id: str) -> npt.NDArray[np.bool_]:
-        plan, backwards = self._found[video_id]
+        plan, clip = self._scenes[video_id]
         full = replace(draw_scene(self._miniature, plan), noise=0.0)
         bare = replace(full, action=replace(full.action, actors=()))
         size = self._miniature.width_px, self._miniature.height_px
         drawn, empty = (render(one, *size).astype(np.int16) for one in (full, bare))
         mask = np.asarray(np.abs(drawn - empty).max(axis=3) > _LEAST_LEVELS)
-        return mask[::-1] if backwards else mask
+        return mask[::-1] if clip.reverse else mask

@@ -34,15 +34,6 @@ BRANCHES = ("both", "local", "global")
 TAPS = 3
 """Length of the temporal kernel."""
 
-KEYS = {
-    "net.": "",
-    "tam.L.": "after_conv1.importance.",
-    "tam.G.": "after_conv1.kernel.",
-    "downsample.0.": "shortcut.conv.",
-    "downsample.1.": "shortcut.bn.",
-}
-"""A block's published keys (position b) → ours, by prefix; the two branches keep their indices."""
-
 
 class TemporalAdaptive(nn.Module):
     """Aggregates each channel over time with a kernel made from the video itself (eqs. 1-8).

@@ -28,21 +28,6 @@ BASE_WIDTH = 26
 CHUNKS = 4
 """Res2Net-50 26w×4s: 4 chunks of 26 channels in a block of res2."""
 
-KEYS = {
-    "me.conv1.": "after_conv1.reduce.",
-    "me.bn1.": "after_conv1.reduce_bn.",
-    "me.conv2.": "after_conv1.align.",
-    "me.conv3.": "after_conv1.expand.",
-    "me.bn3.": "after_conv1.expand_bn.",
-    "downsample.0.": "shortcut.conv.",
-    "downsample.1.": "shortcut.bn.",
-    "shifts.0.conv.": "before_convs.0.",
-    "shifts.1.conv.": "before_convs.1.",
-    "shifts.2.conv.": "before_convs.2.",
-    "shifts.3.conv.": "before_convs.3.",
-}
-"""A block's published keys → ours, by prefix; `conv1, bn1, convs, bns, conv3, bn3` stay."""
-
 
 class MotionExcitation(AlignedDifference):
     """ME: scales channels by the aligned difference to the next segment, pooled over the map.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import CostPlan
-from stages import cost
+from stages import cost, network_cost
 
 TSN: dict[str, Any] = {
     "title": "TSN",
@@ -60,29 +61,54 @@ def test_a_plan_without_listed_networks_counts_rows_alone(tmp_path: Path) -> Non
     assert list(json.loads((work.reports / "costs.json").read_text())) == ["row"]
 
 
-def test_a_network_counted_before_by_the_same_code_is_not_counted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work = Workspace(tmp_path)
-    plan = CostPlan.model_validate({"rows": {"row": ROW}, "networks": {"one": TSN}})
-    cost.run(work, "all", plan, code="a")
-    first = (work.reports / "costs.json").read_bytes()
-    counted = []
-    real = cost.clip_cost
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The architectures that are counted and not taken from the file of earlier counts."""
+    names: list[str] = []
 
     def count(architecture: str, *rest: Any) -> Any:
-        counted.append(architecture)
-        return real(architecture, *rest)
+        names.append(architecture)
+        return network_cost.clip_cost(architecture, *rest)
 
     monkeypatch.setattr(cost, "clip_cost", count)
+    return names
+
+
+def test_a_network_counted_before_is_not_counted_again(tmp_path: Path, counted: list[str]) -> None:
+    work = Workspace(tmp_path)
+    plan = CostPlan.model_validate({"rows": {"row": ROW}, "networks": {"one": TSN}})
+    cost.run(work, "all", plan)
+    first = (work.reports / "costs.json").read_bytes()
+    assert counted == ["tsn"]
     (work.reports / "costs.json").unlink()
-    cost.run(work, "all", plan, code="a")
-    assert counted == []
+    cost.run(work, "all", plan)
+    assert counted == ["tsn"]
     assert (work.reports / "costs.json").read_bytes() == first, "as a fresh run writes it"
     (work.root / ".tdn" / "costs.mini.json").write_text("{")
-    cost.run(work, "all", plan, code="a")
-    assert counted, "a damaged file is counted anew"
+    cost.run(work, "all", plan)
+    assert counted == ["tsn", "tsn"], "a damaged file is counted anew"
+
+
+def test_an_edit_of_one_network_recounts_that_network_alone(
+    tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    for package in ("pipeline", "stages", "tdn_model"):
+        shutil.copytree(cost.SOURCE / package, source / package)
+    monkeypatch.setattr(cost, "SOURCE", source)
+    work = Workspace(tmp_path)
+    rows = {name: {**ROW, "architecture": name} for name in ("tsn", "stm", "tea")}
+    rows["tea"]["backbone"] = "res2net50"
+    plan = CostPlan.model_validate({"rows": rows})
+    cost.run(work, "all", plan)
+    assert sorted(counted) == ["stm", "tea", "tsn"]
     counted.clear()
-    cost.run(work, "all", plan, code="b")
-    assert counted, "and so is other code"
-    assert (work.reports / "costs.json").read_bytes() == first
+    module = source / "tdn_model" / "models" / "stm.py"
+    text = module.read_text("utf-8")
+    module.write_text(text.replace("\ndef stm(", "\nEXTRA = 1\n\n\ndef stm("), "utf-8")
+    cost.run(work, "all", plan)
+    assert counted == [], "nothing runs that line"
+    changed = text.replace("    return network\n", "    network.train()\n    return network\n")
+    module.write_text(changed, "utf-8")
+    cost.run(work, "all", plan)
+    assert counted == ["stm"]

@@ -105,7 +105,9 @@ def trained(work: Workspace) -> Workspace:
         right = np.array([True, row == "tdn", True])
         labels = np.array([1, 0, 1], np.int32)
         answers = np.where(right, labels, 1 - labels).astype(np.int32)
-        found = Outcomes(("109", "110", "111"), labels, answers, right, right)
+        found = Outcomes(
+            ("109", "110", "111"), ("109", "110", "111"), labels, answers, right, right
+        )
         scores.write(work.run(row) / "scores" / "center_1x1.parquet", found)
         one = {"top1_pct": 60.0, "top1_ci95_pct": [50.0, 70.0]}
         write_json(work.metrics(row), {"reason": "", "protocols": {"center_1x1": one}})
@@ -167,7 +169,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = figures.save
 
     def save(figure: Any, folder: Path) -> list[Path]:
-        if figure.sheet is not None:
+        if figure.drawing is not None:
             found.append(figure.key)
         return real(figure, folder)
 

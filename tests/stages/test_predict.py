@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import AbsentData, StoreError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.scores import predictions
+from pipeline.scores import predictions, video_scores
 from stages import predict, score, train
 from tests.stages.conftest import predict_plan, score_plan, train_plan
 
@@ -45,6 +45,20 @@ def test_the_score_counts_expected_scored_and_failed(trained: Workspace) -> None
     assert (found["n_expected"], found["n_scored"], found["n_failed"]) == (4, 3, 1)
     assert metrics["status"] == "partial"
     assert metrics["smoke"] is True
+
+
+def test_videos_are_scored_in_the_clusters_that_the_manifest_finds(trained: Workspace) -> None:
+    predict.run(trained, "row", predict_plan())
+    clusters = {"what": "decade", "pattern": "^(?P<cluster>..)"}
+    score.run(trained, "row", score_plan(clusters=clusters))
+    found = video_scores.read(trained.run("row") / "scores" / "center_1x1.parquet")
+    assert found is not None
+    assert dict(zip(found.video_ids, found.clusters, strict=True)) == {
+        "109": "10",
+        "110": "11",
+        "111": "11",
+    }
+    assert read_json(trained.metrics("row"))["protocols"]["center_1x1"]["n_clusters"] == 2
 
 
 def test_an_untrained_row_says_what_to_run(work: Workspace) -> None:

@@ -7,11 +7,11 @@ marker, a position or a word says too.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,8 +25,10 @@ SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK, GREY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SOFT, LINE = "#5B636B", "#D9DEE3"
 DPI = 144
+FILES = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+"""The files of a figure, and the metadata that would differ between equal ones."""
 DPI_OF = {"cam": 110, "gradcam": 110}
-"""Frames weigh more than lines, and have fewer pixels than this anyway."""
+"""Frames make larger files than lines, and have fewer pixels than this."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -57,14 +59,19 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
 }
 
-State = Literal["drawn", "partial", "not-run"]
+
+class Drawing(NamedTuple):
+    """A sheet, what it shows in words, and its numbers (JSON values, rounded)."""
+
+    sheet: Sheet
+    alt: str
+    numbers: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure as the report shows it; `sheet` is None exactly when nothing was drawn.
+    """One figure as the report shows it; `reason` says why rows, or the whole drawing, are missing.
 
-    `numbers` are JSON values, rounded; `reason` says what is missing when the state is not 'drawn'.
     `found` is the part of the caption with measured numbers, word for word. They rest on `rows` of
     the experiments and on `cells` of the tables.
     """
@@ -73,37 +80,36 @@ class Figure:
     kind: str
     title: str
     caption: str
-    alt: str = ""
-    state: State = "drawn"
+    drawing: Drawing | None = None
     reason: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    sheet: Sheet | None = None
     found: str = ""
     rows: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """'not-run' without a drawing, 'partial' when rows are missing in it, else 'drawn'."""
+        if self.drawing is None:
+            return "not-run"
+        return "partial" if self.reason else "drawn"
+
     def as_json(self) -> dict[str, Any]:
         """The entry of figures.json."""
-        drawn = self.sheet is not None
+        entry = {**vars(self), "rows": list(self.rows), "cells": list(self.cells)}
+        drawing = entry.pop("drawing")
         return {
-            "key": self.key,
-            "kind": self.kind,
-            "title": self.title,
-            "caption": self.caption,
-            "found": self.found,
-            "rows": list(self.rows),
-            "cells": list(self.cells),
-            "alt": self.alt,
+            **entry,
             "state": self.state,
-            "reason": self.reason,
-            "numbers": dict(self.numbers),
-            "files": {"png": f"{self.key}.png", "svg": f"{self.key}.svg"} if drawn else {},
+            "alt": drawing.alt if drawing else "",
+            "numbers": dict(drawing.numbers) if drawing else {},
+            "files": {suffix: f"{self.key}.{suffix}" for suffix in FILES} if drawing else {},
         }
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Inside, sheets have the house's style, whatever the user's own settings are."""
+def plot_style() -> Iterator[None]:
+    """Inside (or in a function decorated with it), sheets look alike on every machine, whatever
+    the user's own settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)  # type: ignore[arg-type]  # a plain dict of settings
@@ -111,46 +117,32 @@ def drawing() -> Iterator[None]:
 
 
 def sheet(width_in: float, height_in: float) -> Sheet:
-    """An empty sheet; made without pyplot, so nothing keeps it alive."""
-    made = Sheet(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
+    """An empty sheet, created without pyplot, which would keep a reference to it."""
+    page = Sheet(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(page)
+    return page
 
 
+@plot_style()
 def save(figure: Figure, folder: Path) -> list[Path]:
     """Write `<key>.png` and `<key>.svg`, whole; the same bytes for the same numbers."""
-    if figure.sheet is None:
+    if figure.drawing is None:
         return []
-    _settle(figure.sheet)
+    page = figure.drawing.sheet
+    page.draw_without_rendering()
+    page.set_layout_engine("none")
+    for axes in page.axes:  # the last digits of the layout's solver may differ
+        bounds = [round(value, 5) for value in axes.get_position(original=True).bounds]
+        axes.set_position(tuple(bounds), which="both")
     paths = []
-    dpi = DPI_OF.get(figure.kind, DPI)
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        data = io.BytesIO()
-        with drawing():
-            figure.sheet.savefig(data, format=suffix, dpi=dpi, metadata=metadata)
-        path = folder / f"{figure.key}.{suffix}"
-        write_atomic(path, data.getvalue())
-        paths.append(path)
+    for suffix, metadata in FILES.items():
+        data, dpi = io.BytesIO(), DPI_OF.get(figure.kind, DPI)
+        page.savefig(data, format=suffix, dpi=dpi, metadata=metadata)
+        paths.append(folder / f"{figure.key}.{suffix}")
+        write_atomic(paths[-1], data.getvalue())
     return paths
 
 
-def _settle(page: Sheet) -> None:
-    """Lay the sheet out once and round where its axes are: a solver's last digits may differ."""
-    with drawing():
-        page.draw_without_rendering()
-    page.set_layout_engine("none")
-    for axes in page.axes:
-        left, bottom, width, height = axes.get_position(original=True).bounds
-        axes.set_position(
-            (round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)), which="both"
-        )
-
-
-def empty(key: str, kind: str, title: str, caption: str, reason: str) -> Figure:
-    """A figure that could not be drawn, and why."""
-    return Figure(key, kind, title, caption, state="not-run", reason=reason)
-
-
-def joined(parts: list[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 
-from pipeline.reporting.figures.canvas import BLUE, ORANGE, SOFT, Figure, drawing, joined, sheet
+from pipeline.reporting.figures.canvas import (
+    BLUE,
+    ORANGE,
+    SOFT,
+    Drawing,
+    joined,
+    plot_style,
+    sheet,
+)
 
 
 @dataclass(frozen=True)
@@ -22,38 +31,30 @@ class Point:
     ours: bool = False
     """Whether it is one of the networks the text is about, drawn in another colour and marker."""
 
+    def as_json(self) -> dict[str, Any]:
+        ends = [self.low, self.high]
+        return {
+            "label": self.label, "gmacs": self.gmacs, "top1_pct": self.accuracy, "ci95_pct": ends
+        }  # fmt: skip
 
-def draw_cost(
-    key: str, title: str, caption: str, printed: Sequence[Point], measured: Sequence[Point]
-) -> Figure:
+
+@plot_style()
+def draw_cost(printed: Sequence[Point], measured: Sequence[Point]) -> Drawing:
     """Two panels with axes of their own; a panel without points is left out."""
-    panels = [("printed", printed), ("measured here", measured)]
-    panels = [(name, points) for name, points in panels if points]
-    with drawing():
-        page = sheet(4.1 * len(panels), 3.7)
-        for axes, (name, points) in zip(
-            page.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-        ):
-            _scatter(axes, points)
-            axes.set_title(name)
-            counted = "as printed" if name == "printed" else "counted, one view at 224 px"
-            axes.set_xlabel(f"multiply-adds (G), {counted}")
-            axes.set_ylabel("top-1 accuracy (%)")
-    best = [f"{name}: {max(p, key=lambda q: q.accuracy).label}" for name, p in panels]
+    panels = {"printed": printed, "measured here": measured}
+    panels = {name: points for name, points in panels.items() if points}
+    page = sheet(4.1 * len(panels), 3.7)
+    grid = page.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, points) in zip(grid, panels.items(), strict=True):
+        _scatter(axes, points)
+        axes.set_title(name)
+        counted = "as printed" if name == "printed" else "counted, one view at 224 px"
+        axes.set_xlabel(f"multiply-adds (G), {counted}")
+        axes.set_ylabel("top-1 accuracy (%)")
+    best = [f"{name}: {max(p, key=lambda q: q.accuracy).label}" for name, p in panels.items()]
     alt = f"Scatter plots of accuracy against multiply-adds. Most accurate, {joined(best)}."
-    numbers = {
-        name.split()[0]: [
-            {
-                "label": p.label,
-                "gmacs": p.gmacs,
-                "top1_pct": p.accuracy,
-                "ci95_pct": [p.low, p.high],
-            }
-            for p in points
-        ]
-        for name, points in panels
-    }
-    return Figure(key, "cost", title, caption, alt, numbers=numbers, sheet=page)
+    numbers = {name.split()[0]: [p.as_json() for p in points] for name, points in panels.items()}
+    return Drawing(page, alt, numbers)
 
 
 def _scatter(axes: Axes, points: Sequence[Point]) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.reporting.anchors import anchor, figure_link, linked, named, run_link
+from pipeline.reporting.anchors import linked, named, trace_link
 from pipeline.reporting.html_pages import render_page
 
 PICTURES = ("cam", "gradcam")
@@ -29,16 +29,17 @@ KINDS = {
 def read_figures(work: Workspace) -> list[Mapping[str, Any]]:
     """The entries of `reports/P/figures/figures.json`; none when no figures were made."""
     path = work.reports / "figures" / "figures.json"
-    found: list[Mapping[str, Any]] = read_json(path)["figures"] if path.is_file() else []
-    return found
+    entries: list[Mapping[str, Any]] = read_json(path)["figures"] if path.is_file() else []
+    return entries
 
 
 def caption_links(entry: Mapping[str, Any], runs: Container[str]) -> Markup:
     """A figure's caption: measured numbers lead to the figure's trace, rows in `runs` to theirs."""
-    rows = {row: run_link(row) for row in entry["rows"] if row in runs}
+    rows = {row: trace_link("run", row) for row in entry["rows"] if row in runs}
     parts = entry["caption"], "", ""
-    before, found, after = parts[0].partition(entry["found"]) if entry["found"] else parts
-    return named(before, rows) + linked(found, figure_link(entry["key"])) + named(after, rows)
+    before, numbers, after = parts[0].partition(entry["found"]) if entry["found"] else parts
+    link = trace_link("figure", entry["key"])
+    return named(before, rows) + linked(numbers, link) + named(after, rows)
 
 
 def figures_section(work: Workspace, runs: Container[str]) -> Markup:
@@ -49,13 +50,7 @@ def figures_section(work: Workspace, runs: Container[str]) -> Markup:
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for entry in read_figures(work):
-        suffix = "png" if entry["kind"] in PICTURES else "svg"
-        shown = {
-            **entry,
-            "source": entry["files"].get(suffix, ""),
-            "id": anchor("figure", entry["key"]),
-            "linked_caption": caption_links(entry, runs),
-            "trace": figure_link(entry["key"]),
-        }
+        source = entry["files"].get("png" if entry["kind"] in PICTURES else "svg", "")
+        shown = {**entry, "source": source, "linked_caption": caption_links(entry, runs)}
         groups.setdefault(KINDS[entry["kind"]], []).append(shown)
     return Markup(render_page("figures", groups=groups)) if groups else Markup()

@@ -1,13 +1,12 @@
 """How much of a map lies where something moves: the number behind 'focuses on motion'.
 
-T segments, H, W pixels. A map is (H, W) float, higher where it speaks for the class.
+T segments, H, W pixels. A map is (H, W) float, higher where it supports the class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ _LEAST_LEVELS = 2.0
 """Frames whose largest blurred difference is below this many of 255 levels do not move."""
 
 
-@dataclass(frozen=True)
-class Overlap:
+class Overlap(NamedTuple):
     """A map against an area.
 
     `auc`: how often a place inside has a higher value than one outside (Mann-Whitney), 0.5 for a
@@ -64,12 +62,9 @@ def overlap(map_HW: Map, area_HW: Area) -> Overlap | None:
 
 def video_overlap(maps_THW: Map, areas_THW: Area) -> Overlap | None:
     """The mean over a video's segments; None when no segment has an area."""
-    found = [overlap(m, a) for m, a in zip(maps_THW, areas_THW, strict=True)]
-    present = [one for one in found if one is not None]
-    if not present:
-        return None
-    names = ("auc", "share", "lift")
-    return Overlap(*(float(np.mean([getattr(one, n) for one in present])) for n in names))
+    by_segment = [overlap(m, a) for m, a in zip(maps_THW, areas_THW, strict=True)]
+    present = [one for one in by_segment if one is not None]
+    return Overlap(*np.mean(present, axis=0).tolist()) if present else None
 
 
 def summarise(videos: Mapping[str, Sequence[Overlap | None]]) -> dict[str, Any]:
@@ -77,25 +72,17 @@ def summarise(videos: Mapping[str, Sequence[Overlap | None]]) -> dict[str, Any]:
 
     Rows' lists go over the same videos; a video without an area in any row counts in none.
     """
-    rows = list(videos)
-    count = len(videos[rows[0]])
-    kept = [i for i in range(count) if all(videos[row][i] is not None for row in rows)]
+    kept = [rows for rows in zip(*videos.values(), strict=True) if None not in rows]
     result: dict[str, Any] = {"videos": len(kept), "rows": {}, "minus_first": {}}
-    if not kept:
-        return result
-    values = {
-        row: {
-            name: np.array([getattr(videos[row][i], name) for i in kept])
-            for name in ("auc", "lift", "share")
-        }
-        for row in rows
-    }
-    for row in rows:
-        result["rows"][row] = {name: _mean(found) for name, found in values[row].items()}
-    for row in rows[1:]:
-        result["minus_first"][row] = {
-            name: _mean(values[row][name] - values[rows[0]][name]) for name in ("auc", "lift")
-        }
+    first: dict[str, npt.NDArray[np.float64]] = {}
+    for number, row in enumerate(videos if kept else ()):
+        by_video = np.array([rows[number] for rows in kept])
+        values = dict(zip(Overlap._fields, by_video.T, strict=True))
+        result["rows"][row] = {name: _mean(found) for name, found in values.items()}
+        if first:
+            differences = {name: _mean(values[name] - first[name]) for name in ("auc", "lift")}
+            result["minus_first"][row] = differences
+        first = first or values
     return result
 
 
@@ -105,20 +92,20 @@ def _mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {"mean": round(float(values.mean()), 4), "ci95": ends}
 
 
-def in_words(found: Mapping[str, Any], labels: Mapping[str, str], area: str) -> str:
+def in_words(summary: Mapping[str, Any], labels: Mapping[str, str], area: str) -> str:
     """One sentence for a caption: what `summarise` measured against `area`."""
-    if not found["rows"]:
+    if not summary["rows"]:
         return f"No video here has {area}."
     means = [
         f"{labels[row]} {one['auc']['mean']:.2f} ({_range(one['auc'])})"
-        for row, one in found["rows"].items()
+        for row, one in summary["rows"].items()
     ]
     text = (
-        f"Over {found['videos']} test videos, a place in {area} has a higher value than one "
+        f"Over {summary['videos']} test videos, a place in {area} has a higher value than one "
         f"outside with probability {'; '.join(means)} (95 % intervals; 0.5 is no preference)."
     )
-    first = labels[next(iter(found["rows"]))]
-    for row, one in found["minus_first"].items():
+    first = labels[next(iter(summary["rows"]))]
+    for row, one in summary["minus_first"].items():
         low, high = one["auc"]["ci95"]
         verdict = "supported" if low > 0 or high < 0 else "not supported by these videos"
         text += f" {labels[row]} minus {first}: {_number(one['auc']['mean'], '+')}"
@@ -132,4 +119,4 @@ def _range(one: Mapping[str, Any]) -> str:
 
 def _number(value: float, sign: str = "") -> str:
     """Two decimals with a true minus, and no minus before a zero."""
-    return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "−")
+    return f"{value:{sign}z.2f}".replace("-", "−")

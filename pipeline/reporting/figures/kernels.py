@@ -7,7 +7,6 @@ kernel) (V, C, 3) with taps that sum to 1, an I3D kernel (N, 3) for N pairs of c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,33 +14,19 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from scipy.stats import wasserstein_distance
 
-from pipeline.reporting.figures.canvas import (
-    BLUE,
-    ORANGE,
-    SOFT,
-    Figure,
-    State,
-    drawing,
-    joined,
-    sheet,
-)
+from pipeline.reporting.figures.canvas import BLUE, ORANGE, SOFT, Drawing, joined, plot_style, sheet
 
 Floats = npt.NDArray[np.float64]
+Sample = Mapping[str, Floats]
+"""One data set's kernels at one place, by KINDS; what was not measured is left out."""
+Places = Mapping[str, Mapping[str, Sample]]
+"""Samples by place and data set."""
 
 BIN = 1 / 32
 """Width of a histogram's bins, the same for every kernel, so that shapes can be compared."""
 _MOST_DRAWN = 4000
 _COLOURS = (BLUE, ORANGE)
 KINDS = {"importance": "V, local branch", "kernel": "Θ, global branch", "i3d": "I3D 3×1×1"}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One data set's kernels at one place; parts that were not measured are None."""
-
-    importance: Floats | None = None
-    kernel: Floats | None = None
-    i3d: Floats | None = None
 
 
 def describe(values: Floats) -> dict[str, Any]:
@@ -54,9 +39,8 @@ def describe(values: Floats) -> dict[str, Any]:
     """
     flat = values.ravel()
     low, high = np.quantile(flat, [0.25, 0.75])
-    adaptive = values.ndim == 3
     total = float(flat.var())
-    across = float(values.var(axis=0).mean()) if adaptive else None
+    across = float(values.var(axis=0).mean()) if values.ndim == 3 else None
     return {
         "count": int(flat.size),
         "mean": _round(flat.mean()),
@@ -71,10 +55,8 @@ def describe(values: Floats) -> dict[str, Any]:
 
 def roughness(flat: Floats) -> float:
     """The sum of |steps| of the histogram in shares, from nothing to nothing."""
-    first, last = np.floor(flat.min() / BIN), np.floor(flat.max() / BIN)
-    counts = np.bincount(
-        (np.floor(flat / BIN) - first).astype(np.int64), minlength=int(last - first) + 1
-    )
+    bins = np.floor(flat / BIN).astype(np.int64)
+    counts = np.bincount(bins - bins.min())
     shares = np.concatenate([[0.0], counts / flat.size, [0.0]])
     return float(np.abs(np.diff(shares)).sum())
 
@@ -91,21 +73,20 @@ def halves(values: Floats) -> float:
     return distance(values[::2], values[1::2])
 
 
-def measure(places: Mapping[str, Mapping[str, Sample]]) -> dict[str, Any]:
+def measure(places: Places) -> dict[str, Any]:
     """Numbers by place, kind and data set, and what they say to the text's four sentences.
 
-    `places`: {place: {data set: Sample}}; distances need two data sets.
+    Distances need two data sets.
     """
     result: dict[str, Any] = {}
     for place, datasets in places.items():
         entry: dict[str, Any] = {}
         for kind in KINDS:
-            found = {n: v for n, s in datasets.items() if (v := getattr(s, kind)) is not None}
-            if not found:
-                continue
-            entry[kind] = {"by_dataset": {name: describe(v) for name, v in found.items()}}
-            if len(found) == 2:
-                first, second = found.values()
+            samples = {name: s[kind] for name, s in datasets.items() if kind in s}
+            if samples:
+                entry[kind] = {"by_dataset": {name: describe(v) for name, v in samples.items()}}
+            if len(samples) == 2:
+                first, second = samples.values()
                 entry[kind]["distance"] = _round(distance(first, second))
                 if first.ndim == 3:
                     entry[kind]["distance_within"] = _round((halves(first) + halves(second)) / 2)
@@ -122,88 +103,53 @@ def sentences(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     def all_below(small: list[float], large: list[float]) -> bool | None:
         return max(small) < min(large) if small and large else None
 
-    def far(kind: str) -> bool | None:
-        one = entry.get(kind, {})
-        if "distance" not in one:
-            return None
-        return bool(one["distance"] > 2 * one["distance_within"])
-
-    i3d = entry.get("i3d", {}).get("distance")
-    theta = entry.get("kernel", {}).get("distance")
-    differs = over("importance", "between_videos")
-    return [
-        {
-            "says": "V is smoother than Θ",
-            "holds": all_below(over("importance", "roughness"), over("kernel", "roughness")),
-        },
-        {
-            "says": "V differs from video to video (a tenth of its variance or more)",
-            "holds": min(differs) >= 0.1 if differs else None,
-        },
-        {
-            "says": "I3D's kernels are narrower than Θ",
-            "holds": all_below(over("i3d", "std"), over("kernel", "std")),
-        },
-        {
-            "says": "Θ differs between the data sets (more than twice as far as within one)",
-            "holds": far("kernel"),
-        },
-        {
-            "says": "I3D's kernels differ less between the data sets than Θ",
-            "holds": None if i3d is None or theta is None else bool(i3d < theta),
-        },
-    ]
+    i3d, theta = (entry.get(kind, {}).get("distance") for kind in ("i3d", "kernel"))
+    shares = over("importance", "between_videos")
+    verdicts = {
+        "V is smoother than Θ": all_below(
+            over("importance", "roughness"), over("kernel", "roughness")
+        ),
+        "V differs from video to video (a tenth of its variance or more)": min(shares) >= 0.1
+        if shares
+        else None,
+        "I3D's kernels are narrower than Θ": all_below(over("i3d", "std"), over("kernel", "std")),
+        "Θ differs between the data sets (more than twice as far as within one)": None
+        if theta is None
+        else theta > 2 * entry["kernel"]["distance_within"],
+        "I3D's kernels differ less between the data sets than Θ": None
+        if i3d is None or theta is None
+        else i3d < theta,
+    }
+    return [{"says": text, "holds": holds} for text, holds in verdicts.items()]
 
 
-def draw_kernels(
-    key: str,
-    title: str,
-    caption: str,
-    places: Mapping[str, Mapping[str, Sample]],
-    *,
-    heads: Mapping[str, str] | None = None,
-    missing: str = "",
-) -> Figure:
+@plot_style()
+def draw_kernels(places: Places, heads: Mapping[str, str] | None = None) -> Drawing:
     """A column per place, a line each for V, Θ and I3D; a violin half per data set and position.
 
     `heads` are the columns' titles where they are not the places' names.
     """
-    numbers = measure(places)
     names = list(dict.fromkeys(name for datasets in places.values() for name in datasets))
-    kinds = [
-        kind
-        for kind in KINDS
-        if any(getattr(s, kind) is not None for d in places.values() for s in d.values())
-    ]
-    with drawing():
-        page = sheet(2.7 * len(places) + 0.9, 1.75 * len(kinds) + 0.6)
-        grid = page.subplots(len(kinds), len(places), squeeze=False, sharey="row")
-        for column, (place, datasets) in enumerate(places.items()):
-            for line, kind in enumerate(kinds):
-                axes = grid[line][column]
-                for name, sample in datasets.items():
-                    values = getattr(sample, kind)
-                    if values is not None:
-                        _violins(axes, values, names.index(name))
-                _label(axes, kind, first=column == 0)
-                if line == 0:
-                    axes.set_title((heads or {}).get(place, place), fontsize=8.5)
-        for index, name in enumerate(names):
-            grid[0][0].plot([], [], "s", color=_COLOURS[index % 2], label=name)
-        page.legend(
-            *grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names)
-        )
-    holds = {
-        place: [s["says"] for s in one["sentences"] if s["holds"]] for place, one in numbers.items()
-    }
-    alt = (
-        f"Violin plots of kernel values at {joined(list(places))} on {joined(names)}. "
-        + " ".join(f"At {place}: {joined(words)}." for place, words in holds.items() if words)
-    )
-    found = in_words(numbers)
-    caption = f"{caption} {found}".strip()
-    state: State = "partial" if missing else "drawn"
-    return Figure(key, "kernels", title, caption, alt, state, missing, numbers, page, found)
+    present = {kind for datasets in places.values() for s in datasets.values() for kind in s}
+    kinds = [kind for kind in KINDS if kind in present]
+    page = sheet(2.7 * len(places) + 0.9, 1.75 * len(kinds) + 0.6)
+    grid = page.subplots(len(kinds), len(places), squeeze=False, sharey="row")
+    for column, (place, datasets) in enumerate(places.items()):
+        grid[0][column].set_title((heads or {}).get(place, place), fontsize=8.5)
+        for line, kind in enumerate(kinds):
+            for name, sample in datasets.items():
+                if kind in sample:
+                    _violins(grid[line][column], sample[kind], names.index(name))
+            _label(grid[line][column], kind, first=column == 0)
+    for index, name in enumerate(names):
+        grid[0][0].plot([], [], "s", color=_COLOURS[index % 2], label=name)
+    handles = grid[0][0].get_legend_handles_labels()
+    page.legend(*handles, loc="outside lower center", ncols=len(names))
+    numbers = measure(places)
+    alt = f"Violin plots of kernel values at {joined(list(places))} on {joined(names)}. "
+    words = {p: [s["says"] for s in n["sentences"] if s["holds"]] for p, n in numbers.items()}
+    alt += " ".join(f"At {place}: {joined(says)}." for place, says in words.items() if says)
+    return Drawing(page, alt, numbers)
 
 
 def in_words(numbers: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeline.audit.context import Plans
+from stages.commands import audit_results
 from tests.pipeline.audit.project import Project, make
 
 
@@ -23,3 +25,9 @@ def project(copy: Project, pristine: Project) -> Iterator[Project]:
     """A copy to tamper with; every file is put back afterwards."""
     yield copy
     copy.restore(pristine)
+
+
+@pytest.fixture(scope="session")
+def plans(pristine: Project) -> Plans:
+    """The plans of the project's manifests, resolved once."""
+    return audit_results.tools(pristine.work).plans(pristine.work)

@@ -14,7 +14,7 @@ import yaml
 from pipeline.audit.dvc_lock import Ignored, md5_of
 from pipeline.core.files import read_json, sha256_json, write_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.records import describe
+from pipeline.lineage.records import OBSERVED, describe
 from stages import graph as harness
 from stages import plan, profile_graph
 from tests.checkout import Checkout, copy_to
@@ -67,8 +67,19 @@ class Project:
         del record["record_sha256"]
         write_json(path, {**record, "record_sha256": sha256_json(record)})
 
+    def reseal_all(self) -> None:
+        """Make every record fit what is on disk, after what it names was changed."""
+        for path in sorted((self.work.reports / "records").glob("*/*.json")):
+            if not path.name.endswith(OBSERVED):
+                self.reseal(path.parent.name, path.stem)
+
+    def run(self, stage: str, key: str) -> None:
+        """Run a stage that exists once, as `tdn STAGE KEY` does."""
+        harness.execute(self.work, stage, key)
+
     def _again(self, item: dict[str, Any]) -> dict[str, Any]:
-        return describe(self.work, item["role"], self.root / item["path"])
+        path = self.root / item["path"]
+        return describe(self.work, item["role"], path) if path.exists() else item
 
     def make(self, *stages: str) -> None:
         """Run stages that exist once, as `tdn STAGE` does."""
@@ -81,10 +92,6 @@ class Project:
         self.make("tables")
         self.reseal("figures", "all")
         self.make("report")
-
-    def score(self, row: str) -> None:
-        """Score a row again, as `tdn score` does."""
-        harness.execute(self.work, "score", row)
 
     def relock(self) -> None:
         """What `dvc commit -f` does to the lock, without a process: new md5 and size everywhere."""
@@ -119,7 +126,7 @@ class Project:
 
     def copy(self, folder: Path) -> Project:
         """The whole project once more, as files of its own."""
-        skip = shutil.ignore_patterns("cache", "tmp", ".tdn")
+        skip = shutil.ignore_patterns("cache", "tmp", "hashes", "locks")
         shutil.copytree(self.root, folder, ignore=skip)
         return Project(Checkout(folder))
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 from pipeline.audit.links import Status
 from pipeline.audit.provenance_export import FORMS
 from pipeline.core.errors import UsageError
-from pipeline.core.files import read_json, write_json
+from pipeline.core.files import read_json, sha256_file, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from stages.cli.main import app
@@ -50,6 +51,11 @@ def test_what_ran_honestly_is_clean_and_every_number_traces_back(tdn: Any) -> No
     assert "audit of mini at level 2: clean" in done.output
     assert "broken" not in done.output
     assert "not seen: level 2" in done.output, "honest limits"
+    assert re.search(r"rows   2: 2 scored again, 0 replayed, 0 rerun\n", done.output), done.output
+    assert re.search(r"intact \((\d+) of these back to their raw files", done.output)
+    done = tdn("audit", "--level", "0")
+    assert "intact (no raw file was read)" in done.output
+    assert "rows   2: 0 scored again, 0 replayed, 0 rerun" in done.output
 
 
 def test_one_cell_is_a_tree_from_the_claim_to_the_raw_files(tdn: Any) -> None:
@@ -213,19 +219,97 @@ def test_the_root_is_published_and_compared(project: Project, tdn: Any) -> None:
     assert done.exit_code == 1 and "root-mismatch" in done.output
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
-def test_the_root_can_be_signed_and_verified(project: Project, tmp_path: Path) -> None:
-    key, root = tmp_path / "key", project.work.reports / "root.json"
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", str(key))
-    run("ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", "tdn-root", str(root))
-    public = key.with_suffix(".pub").read_text("utf-8")
-    (tmp_path / "allowed").write_text(f"author {public}", "utf-8")
-    verify = ["ssh-keygen", "-Y", "verify", "-f", str(tmp_path / "allowed"), "-I", "author"]
-    verify += ["-n", "tdn-root", "-s", f"{root}.sig"]
-    assert run(*verify, stdin=root).returncode == 0
-    assert audit.run(project.work, level=0).broken == [], "a signature is no orphan"
-    project.checkout.edit("reports/mini/root.json", '"root": "[0-9a-f]', '"root": "x')
-    assert run(*verify, stdin=root, check=False).returncode != 0
+needs_ssh = pytest.mark.skipif(
+    shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine"
+)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """An SSH key; `allowed` beside it names it as the author's, `others` names another."""
+    for name in ("key", "other"):
+        path = tmp_path / name
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "author", "-f", str(path))
+        public = path.with_suffix(".pub").read_text("utf-8")
+        (tmp_path / f"{name}.allowed").write_text(f"author {public}", "utf-8")
+    return tmp_path / "key"
+
+
+@needs_ssh
+def test_what_was_signed_is_verified_and_every_change_of_it_is_named(
+    project: Project, tdn: Any, key: Path
+) -> None:
+    def level0(*words: str) -> Result:
+        return tdn("audit", "--level", "0", *words)
+
+    ours, others = (str(key.with_name(f"{name}.allowed")) for name in ("key", "other"))
+    assert "nothing is signed here" in level0("--signers", ours).output
+    assert tdn("sign", "--key", str(key)).exit_code == 0
+    assert level0("--signers", ours).exit_code == 0
+    assert level0().exit_code == 0, "anybody's, and no orphan"
+    assert level0("--signers", others).exit_code == 1
+    signed = project.work.reports / "signed.json"
+    published = key.with_name("published.json")
+    shutil.copy(signed, published)
+    assert level0("--against", read_json(signed)["root"]).exit_code == 0
+    path = project.work.reports / "figures" / "figures.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    project.reseal("figures", "all")
+    project.reseal("report", "all")
+    done = level0("--signers", ours)
+    assert done.exit_code == 1 and "unsigned: reports/mini/signed.json" in done.output
+    assert "figures/all" in done.output, "what differs"
+    done = level0("--against", str(published))
+    assert done.exit_code == 1 and "other figures/all" in done.output
+    clean, line = audit.closing(project.work)
+    assert clean and "1 unsigned" in line, "a remark for whoever works on"
+    signed.write_bytes(signed.read_bytes().replace(b"tdn.root", b"tdn.Root"))
+    done = level0()
+    assert "root-mismatch: reports/mini/signed.json.sig" in done.output
+
+
+@needs_ssh
+def test_what_is_broken_is_not_signed(project: Project, tdn: Any, key: Path) -> None:
+    (project.work.reports / "records" / "train" / f"{ROW}.json").unlink()
+    error = tdn("sign", "--key", str(key)).exception
+    assert isinstance(error, UsageError) and "not signed" in error.what
+    assert not (project.work.reports / "signed.json").exists()
+
+
+def test_a_published_digest_that_git_remembers_says_what_differs(
+    project: Project, tdn: Any
+) -> None:
+    before = read_root(project.work)
+    assert before is not None
+    project.reseal("train", ROW, seed=7)
+    done = tdn("audit", "--level", "0", "--against", before["root"])
+    assert f"published {before['root']}: other train/{ROW}" in done.output
+
+
+def test_the_result_is_stated_in_the_words_of_in_toto(
+    project: Project, tdn: Any, tmp_path: Path
+) -> None:
+    def stated(*words: str) -> list[dict[str, Any]]:
+        path = tmp_path / "audit.intoto.jsonl"
+        tdn("audit", "--level", "1", "--statement", str(path), *words)
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+    test, summary = stated()
+    for statement in (test, summary):
+        assert statement["_type"] == "https://in-toto.io/Statement/v1"
+        digests = {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}
+        assert digests["reports/mini/index.html"] == sha256_file(
+            project.work.reports / "index.html"
+        )
+        assert "reports/mini/tables/tdn-iclr2021/1d.csv" in digests
+    assert test["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert test["predicate"]["result"] == "PASSED"
+    assert CELL in test["predicate"]["passedTests"] and not test["predicate"]["failedTests"]
+    assert summary["predicate"]["verificationResult"] == "PASSED"
+    (project.work.run(ROW) / "train" / "weights.pt").unlink()
+    test, summary = stated()
+    assert test["predicate"]["result"] == "FAILED" and CELL in test["predicate"]["failedTests"]
+    assert summary["predicate"]["verificationResult"] == "FAILED"
 
 
 def run(
@@ -254,6 +338,8 @@ def test_a_shallow_clone_without_data_is_unavailable_and_not_ok(
     monkeypatch.chdir(clone)
     done = CliRunner().invoke(app, ["audit", "--level", "1"])
     assert done.exit_code == 3 and "at level 1: incomplete" in done.output
+    words = ["audit", "--level", "1", "--require-complete"]
+    assert CliRunner().invoke(app, words).exit_code == 1
     by_cell = {name: status for name, status in found.cells.items() if name == CELL}
     assert by_cell == {CELL: Status.UNAVAILABLE}
     for link in found.links:
@@ -272,7 +358,10 @@ def test_an_honest_edit_is_told_from_tampering_by_the_record_made_after_it(
     assert any("claims.csv" in link.detail for link in stale)
     project.make(*AFTER)
     project.relock()
-    assert audit.run(project.work).broken == []
+    left = audit.run(project.work).broken
+    assert [(link.status, link.path) for link in left] == [
+        (Status.DIRTY_CODE, "manifests/claims.csv")
+    ]
 
 
 def test_another_machine_gives_no_false_alarm(project: Project) -> None:
@@ -311,6 +400,8 @@ def test_why_names_the_parameter_the_module_and_the_file(project: Project, tdn: 
     assert f"  follows train/{ROW}, unless that makes the same again" in said
     assert "tables/all would run" in said
     assert "decode/ssv1 would run" not in said
+    project.checkout.edit("dvc.yaml", "stages/run predict", "stages/run -x predict")
+    assert f"predict/{ROW} would run:\n  its command in dvc.yaml" in tdn("why", ROW).output
     project.checkout.edit("pipeline/scores/scoring.py", "np.float64", "np.float32")
     (project.work.run(ROW) / "predict" / "center_1x1.parquet").write_bytes(b"other")
     said = tdn("why", ROW).output
@@ -337,6 +428,39 @@ def test_a_number_that_only_a_rerun_can_test_is_rerun(project: Project) -> None:
     assert [(link.status, link.path) for link in found] == [
         (Status.RERUN_MISMATCH, "reports/mini/costs.json")
     ]
+
+
+def test_the_crate_follows_the_rules_of_ro_crate(tdn: Any) -> None:
+    """RO-Crate 1.1, sections 4 to 7, and Process Run Crate 0.5, as far as they say MUST."""
+    crate = json.loads(tdn("audit", "--export", "ro-crate").stdout)
+    assert crate["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    graph = {entity["@id"]: entity for entity in crate["@graph"]}
+    assert len(graph) == len(crate["@graph"]), "each entity once"
+    for entity in graph.values():
+        assert entity["@type"]
+        for value in entity.values():
+            for item in value if isinstance(value, list) else [value]:
+                assert not isinstance(item, dict) or set(item) == {"@id"}, "flat"
+    descriptor, root = graph["ro-crate-metadata.json"], graph["./"]
+    assert descriptor["@type"] == "CreativeWork" and descriptor["about"] == {"@id": "./"}
+    assert descriptor["conformsTo"]["@id"].startswith("https://w3id.org/ro/crate/")
+    assert root["@type"] == "Dataset" and root["name"] and root["description"]
+    assert datetime.fromisoformat(root["datePublished"])
+    assert graph[root["license"]["@id"]]["@type"] == "CreativeWork"
+    assert graph[root["conformsTo"]["@id"]]["@type"] == "CreativeWork"
+    parts = {item["@id"] for item in root["hasPart"]}
+    data = {n for n, e in graph.items() if e["@type"] in ("File", "Dataset") and n != "./"}
+    assert parts == data
+    for name in data:
+        assert (graph[name]["@type"] == "Dataset") == name.endswith("/")
+        assert not name.startswith(("/", ".")) and name.isascii() and " " not in name
+    actions = [entity for entity in graph.values() if entity["@type"] == "CreateAction"]
+    assert {item["@id"] for item in root["mentions"]} == {action["@id"] for action in actions}
+    for action in actions:
+        tool = graph[action["instrument"]["@id"]]
+        assert tool["@type"] == "SoftwareApplication" and tool["name"] and tool["version"]
+        assert datetime.fromisoformat(action["endTime"])
+        assert {item["@id"] for item in action["object"] + action["result"]} <= data
 
 
 def test_exports_name_only_what_they_define(project: Project, tdn: Any) -> None:

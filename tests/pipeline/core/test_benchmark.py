@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.benchmark import (
+    Report,
     Sample,
+    compare,
     median_s,
     paired,
     ratio,
     table,
-    target,
     timed,
     write_benchmark,
 )
@@ -58,28 +59,21 @@ def test_ratios_are_formed_by_round() -> None:
     assert ratio(one, "slow", "fast") == {"median": 2.0, "low": 2.0, "high": 2.0}
 
 
-def test_targets_are_judged_and_the_unmeasured_say_why() -> None:
-    assert target("speed", 1.6, at_least=1.5)["met"] is True
-    assert target("ratio", 1.6, at_most=1.35)["met"] is False
-    skipped = target("compiled", None, at_least=1.9, reason="no C++ compiler")
-    assert skipped["met"] is None and skipped["reason"] == "no C++ compiler"
+def test_contenders_are_compared_in_a_row_each() -> None:
+    calls = {"a": lambda: sum(range(1000)), "b": lambda: sum(range(1000))}
+    rows = compare(calls, against="a", rounds=2, count=4, unit="clip")
+    assert [row["way"] for row in rows] == ["a", "b"]
+    assert rows[0]["speed-up"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert all(row["ms per clip"] > 0 and row["against"] == "a" for row in rows)
 
 
 def test_a_report_is_json_and_tables_and_names_no_host(tmp_path: Path) -> None:
-    write_benchmark(
-        tmp_path,
-        "thing",
-        title="A thing",
-        settings={"rounds": 3},
-        rows=[{"way": "a|b", "ms": 1.25}, {"way": "c", "x": {"median": 2, "low": 1, "high": 3}}],
-        targets=[target("a over c", 1.2, at_least=1.5)],
-    )
+    rows = [{"way": "a|b", "ms": 1.25}, {"way": "c", "x": {"median": 2, "low": 1, "high": 3}}]
+    text = write_benchmark(tmp_path, Report("thing", "A thing", {"rounds": 3}, rows))
     report = json.loads((tmp_path / "thing.json").read_text())
-    text = (tmp_path / "thing.md").read_text()
-    assert report["targets"][0]["met"] is False
+    assert text == (tmp_path / "thing.md").read_text()
     assert report["machine"]["cores"] >= 1 and report["machine"]["packages"]["numpy"]
     assert "| a\\|b | 1.25 |  |" in text and "| c |  | 2 (1–3) |" in text
-    assert "| a over c | ≥ 1.5 | 1.2 | no |" in text
     host = platform.node()
     assert len(host) < 4 or (host not in text and host not in json.dumps(report))
 

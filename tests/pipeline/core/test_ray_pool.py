@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.core import ray_pool as workers
+from pipeline.core import ray_pool
 from pipeline.core.errors import DataError, StoreError, UsageError
 from pipeline.core.ray_pool import Crash, Pool
 
@@ -106,8 +106,31 @@ def test_folders_of_killed_drivers_are_swept_and_others_left(tmp_path: Path) -> 
         (tmp_path / name / ".held").touch()
     with (tmp_path / "tdn-alive" / ".held").open("r+") as hold:
         fcntl.flock(hold, fcntl.LOCK_EX)
-        workers._sweep(tmp_path)
+        ray_pool._sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"tdn-alive", "tdn-other", "else"}
+
+
+def test_a_folder_that_another_driver_sweeps_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a folder's making and its hold lies a moment in which it looks abandoned."""
+    lock, swept = fcntl.flock, []
+
+    def late(handle: int, how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:
+            swept.extend(path.name for path in tmp_path.iterdir())
+            ray_pool._sweep(tmp_path)
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    folder, hold = ray_pool._new_folder(tmp_path)
+    try:
+        assert [path.name for path in tmp_path.iterdir()] == [Path(folder).name]
+        assert swept and Path(folder).name not in swept
+        ray_pool._sweep(tmp_path)
+        assert Path(folder).is_dir()
+    finally:
+        os.close(hold)
 
 
 def test_a_negative_number_of_workers_is_refused() -> None:

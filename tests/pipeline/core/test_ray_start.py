@@ -62,6 +62,32 @@ def test_a_home_that_can_be_written_is_kept(
         assert os.environ["HOME"] == str(tmp_path / "new")
 
 
+@pytest.mark.parametrize(
+    ("limits", "raised"),
+    [
+        ((64, 64), None),
+        ((64, 4096), 1024),
+        ((64, 200), 200),
+        ((1024, 4096), 0),
+        ((64, -1), 1024),
+        ((-1, -1), 0),
+    ],
+)
+def test_a_limit_of_open_files_is_raised_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], raised: int | None
+) -> None:
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr("resource.getrlimit", lambda _: limits)
+    monkeypatch.setattr("resource.setrlimit", lambda _, new: found.append(new))
+    if raised is None:
+        with pytest.raises(UsageError, match="64 open files") as caught, starting(tmp_path):
+            pass
+        assert "--workers 0" in caught.value.do
+        return
+    with starting(tmp_path):
+        assert found == ([(raised, limits[1])] if raised else [])
+
+
 def test_what_ray_raises_is_a_sentence_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the node timed out") as caught, starting(tmp_path):
         raise Exception("the node timed out\nand much more")

@@ -134,6 +134,14 @@ def test_ids_are_unique_and_subsets_have_the_stated_size(dataset: str) -> None:
     assert {clip.label for clip in clips} == set(miniature.templates)
 
 
+def test_scenes_do_not_depend_on_the_order_in_which_subsets_are_written() -> None:
+    miniature = shipped("ssv1")
+    turned = dict(reversed(miniature.splits.items()))
+    assert list(turned) != list(miniature.splits)
+    other = miniature.model_copy(update={"splits": turned})
+    assert plan_scenes("ssv1", other) == plan_scenes("ssv1", miniature)
+
+
 def test_every_kind_of_motion_moves_and_stays_in_range() -> None:
     for dataset in MINIATURES:
         miniature = shipped(dataset)

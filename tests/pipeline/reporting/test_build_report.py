@@ -166,7 +166,7 @@ def test_what_a_reader_must_see(page: str) -> None:
         "Smoke results.",
         "Blind to frame order, at most 50 %.",
         "2 error, 298 ok",
-        "Kendall&#39;s tau",
+        "in the paper&#39;s order",
         "data set toy is not on this machine",
         "3 of 4 runs scored",
         "claim-conflict",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,34 @@ def test_failed_videos_make_a_real_result_partial(tmp_path: Path) -> None:
     assert cell["reason"] == "297 of 300 videos scored"
 
 
+def test_partial_stands_beside_failed_wherever_videos_are_counted(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    fakes.predict(work, "net_full", 0.5, failed=3, partial=7)
+    fakes.score_row(work, "net_full")
+    counts = {"listed": 300, "usable": 297, "partial": 7}
+    about = {"status": "ok", "counts": {"ok": 290, "partial": 7}, "splits": {"val": counts}}
+    write_json(work.decoded("toy"), about)
+    fakes.make_tables(work)
+    page = fakes.make_report(work)
+    found = cells(work)["doc/1/full/top1"]
+    assert (found["n_failed"], found["n_partial"]) == (3, 7)
+    reason = json.loads(work.metrics("net_full").read_text("utf-8"))["reason"]
+    assert reason == "center: of 300 videos 3 failed, 7 were decoded in part"
+    table = rows_of(work)
+    assert {row: (r["n_failed"], r["n_partial"]) for row, r in table.items()} == {
+        "none": ("0", "0"), "mid": ("0", "0"), "full": ("3", "7"),
+        "never": ("", ""), "theirs": ("", ""), "blank": ("", ""),
+    }  # fmt: skip
+    folder = work.reports / "tables" / "doc"
+    assert "| failed | partial |\n" in (folder / "1.md").read_text("utf-8")
+    assert "| 3 | 7 |\n" in (folder / "1.md").read_text("utf-8")
+    assert "& 3 & 7 \\\\\n" in (folder / "1.tex").read_text("utf-8")
+    trace = (work.reports / "trace" / "doc" / "1.html").read_text("utf-8")
+    assert "297 of 300 videos, 3 failed, 7 partial" in trace
+    pairs = re.findall(r'>3</td>\s*<td class="num">7</td>', page)
+    assert len(pairs) == 4  # two tables, the data set, the run
+
+
 def test_a_removed_row_leaves_no_trace_and_its_file_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,7 +183,7 @@ def test_markdown_and_latex_escape_what_they_must(tmp_path: Path) -> None:
     folder = work.reports / "tables" / "doc"
     markdown = (folder / "1.md").read_text("utf-8")
     assert r"none\_at\_all" in markdown and r"theirs \<b\>" in markdown
-    assert "Kendall's tau" in markdown and "**Smoke:" in markdown
+    assert "in the paper's order" in markdown and "**Smoke:" in markdown
     latex = (folder / "1.tex").read_text("utf-8")
     assert r"none\_at\_all" in latex and r"F$\odot$H \& co." in latex and r"(\%)" in latex
     assert latex.count(r"\begin") == latex.count(r"\end") == 2

@@ -24,7 +24,7 @@ def claim(value: str = "51.3", unit: str = "percent", note: str = "") -> Claim:
 
 
 def measured(value: float = 51.0, **changes: Any) -> Measurement:
-    given = {"known": True, "value": value, "n_expected": 10, "n_scored": 10, **changes}
+    given = {"known": True, "measured": value, "n_expected": 10, "n_scored": 10, **changes}
     return Measurement(**given)
 
 
@@ -73,14 +73,14 @@ def test_costs_are_compared_also_on_smoke_data(
     flops = validate(
         Column, {**FLOPS, "tolerance": {"last_digit_units": 0.5, "relative_pct": 2.0}}, where="h"
     )
-    found = Measurement(known=True, value=counted, smoke=True)
+    found = Measurement(measured=counted, smoke=True)
     assert judge(claim(printed, "gflops"), found, flops)[0] is status
 
 
 def test_a_time_is_never_compared() -> None:
     measure = {"kind": "timing", "name": "latency_ms", "protocol": "center"}
     timing = column(measure=measure, unit="ms")
-    found = Measurement(known=True, value=900.0, machine="a laptop")
+    found = Measurement(measured=900.0, machine="a laptop")
     status, reason = judge(claim("22.1", "ms"), found, timing)
     assert status is Status.MEASURED and "a laptop" in reason
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def cell(row: str, claimed: str | None, value: float) -> Cell:
     record = {"claim_id": f"d/1/{row}/top1", **place, "value": claimed, "unit": "percent"}
     given = None if claimed is None else validate(Claim, record, where="here")
     lineage = Lineage(run=row, protocol="center", metric="top1_pct")
-    found = Measurement(known=True, value=value, smoke=True, lineage=lineage)
+    found = Measurement(measured=value, smoke=True, lineage=lineage)
     return make_cell(("d/1", row, "top1"), given, found, COLUMN)
 
 
@@ -29,7 +31,7 @@ def outcome(right: int, of: int = 400, start: int = 0) -> Outcomes:
     correct = np.arange(of) < right
     ids = tuple(f"v{start + i:04d}" for i in range(of))
     labels = np.zeros(of, dtype=np.int32)
-    return Outcomes(ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
+    return Outcomes(ids, ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
 
 
 def ordering(rows: dict[str, tuple[str | None, int]]) -> Ordering:
@@ -41,12 +43,31 @@ def ordering(rows: dict[str, tuple[str | None, int]]) -> Ordering:
 
 
 def test_the_same_order_is_one_and_the_reverse_minus_one() -> None:
-    same = ordering({"a": ("40.0", 100), "b": ("50.0", 200), "c": ("60.0", 300)})
-    assert (same.tau, same.tau_low, same.tau_high) == (1.0, 1.0, 1.0)
+    rights = dict(zip("abcde", (50, 120, 190, 260, 330), strict=True))
+    same = ordering({row: (f"{40 + n}.0", right) for n, (row, right) in enumerate(rights.items())})
+    assert same.tau == 1.0
     assert {pair.verdict for pair in same.pairs} == {"agrees"}
-    reverse = ordering({"a": ("60.0", 100), "b": ("50.0", 200), "c": ("40.0", 300)})
+    reverse = ordering({row: (f"{60 - n}.0", r) for n, (row, r) in enumerate(rights.items())})
     assert reverse.tau == -1.0
     assert {pair.verdict for pair in reverse.pairs} == {"contradicts"}
+
+
+def test_fewer_than_five_rows_are_counted_in_pairs() -> None:
+    found = ordering({"a": ("40.0", 100), "b": ("50.0", 300), "c": ("60.0", 200)})
+    assert found.tau is None
+    assert found.in_words.startswith("As measured, 2 of 3 pairs are in the paper's order.")
+
+
+def test_videos_of_one_cluster_support_less_than_as_many_single_ones() -> None:
+    cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
+    single = {("a", "center"): outcome(80), ("b", "center"): outcome(120)}
+    alone = find_ordering("top1", cells, single)
+    films = tuple(f"film {i // 100}" for i in range(400))
+    grouped = {key: replace(found, clusters=films) for key, found in single.items()}
+    together = find_ordering("top1", cells, grouped)
+    assert alone is not None and together is not None
+    assert (alone.pairs[0].verdict, together.pairs[0].verdict) == ("agrees", "undecided")
+    assert (alone.pairs[0].n_clusters, together.pairs[0].n_clusters) == (400, 4)
 
 
 def test_a_difference_of_noise_is_undecided() -> None:
@@ -66,11 +87,12 @@ def test_a_supported_difference_without_a_claim_says_so() -> None:
     assert "0 against 200, p < 0.001" in found.in_words
 
 
-def test_without_outcomes_there_is_a_tau_and_no_interval() -> None:
+def test_without_outcomes_pairs_are_counted_as_measured() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
     found = find_ordering("top1", cells, {})
     assert found is not None
-    assert (found.tau, found.tau_low, found.pairs) == (1.0, None, ())
+    assert (found.tau, found.pairs) == (None, ())
+    assert found.in_words == "As measured, 1 of 1 pair is in the paper's order."
 
 
 def test_only_videos_that_all_rows_scored_are_compared() -> None:

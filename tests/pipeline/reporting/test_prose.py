@@ -133,5 +133,5 @@ def test_an_unknown_document_is_refused(tmp_path: Path) -> None:
     work = fakes.make(tmp_path)
     path = work.manifests / "documents.yaml"
     path.write_text(path.read_text("utf-8").replace("doc:", "dok:"), encoding="utf-8")
-    with pytest.raises(ManifestError, match="unknown document 'doc'"):
+    with pytest.raises(ManifestError, match="document: unknown 'doc'"):
         tables.check(work)

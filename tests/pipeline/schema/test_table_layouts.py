@@ -137,7 +137,10 @@ def _claims_file(folder: Path, *lines: str) -> Path:
         (["d/1/a/top1,d,1,a,top1,45.2,percentage,"], "unit"),
         (["d/1/b/top1,d,1,a,top1,45.2,percent,"], "not the claim's address"),
         (["d/1/a/top1,d,1,a,top1,45.2,percent,"] * 2, "written twice"),
-        (["d/1/a/top1,d,1,a,top1,45.2,percent,claim-conflict x/1/a/top1: why"], "unknown claim"),
+        (
+            ["d/1/a/top1,d,1,a,top1,45.2,percent,claim-conflict x/1/a/top1: why"],
+            "conflicting claim: unknown",
+        ),
         (["d/1/A-b/top1,d,1,A-b,top1,45.2,percent,"], "row"),
     ],
 )

@@ -25,6 +25,7 @@ from pipeline.scores.scoring import (
     softmax,
     summarise,
 )
+from pipeline.scores.statistics import jackknife_interval
 
 
 def views(logits: dict[str, list[list[float]]], label: int = 0) -> Predictions:
@@ -116,10 +117,40 @@ def test_map_is_sklearns_over_classes_with_positives() -> None:
     truth = np.array([[c in found for c in range(4)] for found in labels])
     expected = np.mean([average_precision_score(truth[:, c], rows[:, c]) for c in range(3)])
     assert mean_average_precision(videos) == pytest.approx(100 * expected)
-    interval = map_interval(videos, n_resamples=200)
-    assert interval.low < 100 * expected < interval.high
     summary = summarise(videos, "map")
     assert summary["map_pct"] == pytest.approx(100 * expected, abs=1e-3)
+
+
+def test_the_interval_of_map_is_the_jackknife_over_clusters() -> None:
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(40, 3))
+    labels = [(int(a),) for a in generator.integers(0, 3, size=40)]
+    videos = scores(rows.tolist(), labels)
+    codes = np.arange(40) // 4
+    truth = np.array([[c in found for c in range(3)] for found in labels])
+    without = np.array(
+        [
+            100 * average_precision_score(truth[codes != c], rows[codes != c], average="macro")
+            for c in range(10)
+        ]
+    )
+    value = mean_average_precision(videos)
+    expected, found = jackknife_interval(value, without), map_interval(videos, value, codes)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_clusters_widen_the_interval_of_a_share_and_are_counted() -> None:
+    right = [[1.0, 0.0]] * 30 + [[0.0, 1.0]] * 30
+    videos = scores(right, [(0,)] * 60)
+    alone = summarise(videos, "top1")
+    groups = {video_id: str(i // 10) for i, video_id in enumerate(videos.video_ids)}
+    together = summarise(videos, "top1", groups)
+    assert (alone["n_clusters"], together["n_clusters"]) == (60, 6)
+    assert together["top1_pct"] == alone["top1_pct"] == 50.0
+    widths = [one["top1_ci95_pct"][1] - one["top1_ci95_pct"][0] for one in (alone, together)]
+    assert widths[1] > 2 * widths[0]
+    one_cluster = summarise(videos, "top1", dict.fromkeys(videos.video_ids, "film"))
+    assert one_cluster["top1_ci95_pct"] is None
 
 
 def test_ensembles() -> None:

@@ -104,6 +104,21 @@ def test_a_number_that_is_no_class_number_is_refused(tmp_path: Path, label: str)
         listing(tmp_path, f"a0.mp4 0\nb0.mp4 {label}\n")
 
 
+@pytest.mark.parametrize("label", ["0,1", "0;1", "0,", "0;", "1|2", "x", "0x1", "nan"])
+def test_several_labels_and_names_among_numbers_are_refused(tmp_path: Path, label: str) -> None:
+    with pytest.raises(DataError, match=r"several columns|is a name(?s:.)*train\.txt, line 2"):
+        listing(tmp_path, f"a0.mp4 0\nb0.mp4 {label}\n")
+
+
+@pytest.mark.parametrize(
+    "lines", ["0 jump\n1 run\n", "1 jump\n2 run\n", "jump,\nrun,\n", "a\0\nb\n"]
+)
+def test_a_class_file_that_holds_more_than_names_is_refused(tmp_path: Path, lines: str) -> None:
+    touch(tmp_path / "classes.txt", lines.encode())
+    with pytest.raises(DataError, match=r"more than a class name|control(?s:.)*classes\.txt"):
+        listing(tmp_path, "a0.mp4 0\nb0.mp4 1\n", classes="classes.txt")
+
+
 def test_a_line_without_a_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"without a label(?s:.)*train\.txt, line 2"):
         listing(tmp_path, "a0.mp4,0\nb0.mp4,\n", separator=",")

@@ -68,7 +68,7 @@ def test_every_listed_video_is_accounted_for(tmp_path: Path) -> None:
     assert all(row.shard >= 0 and row.n_frames >= 6 for row in rows.values() if row.usable)
     assert all(row.shard == -1 and row.n_frames == 0 for row in rows.values() if not row.usable)
     assert about["counts"] == {"error": 1, "missing": 1, "ok": 3, "partial": 1, "short": 1}
-    assert about["splits"]["train"] == {"listed": 7, "usable": 4}
+    assert about["splits"]["train"] == {"listed": 7, "usable": 4, "partial": 1}
     store = read_index(made.frames).store()
     for row in rows.values():
         assert (row.video_id in store) == row.usable

@@ -13,71 +13,26 @@ from tests.pipeline.samples import Made, numbered, own_videos
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Its own process: Ray takes its settings from the environment when it is first imported.
 DRIVER = """
-import os, shutil, sys, tempfile, threading, time
+import os, sys
 from pathlib import Path
+from tests.ray_nodes import ray_nodes
 
 root = Path(sys.argv[1])
-short = tempfile.mkdtemp(prefix="tdn-", dir="/tmp")
-os.mkdir(short + "/ray")  # the cluster's address is written there, whether or not it exists
-os.environ |= {
-    "RAY_TMPDIR": short,
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 alone
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "2",
-    "TDN_FFMPEG": str(root / "ffmpeg"),
-}
-from ray.cluster_utils import Cluster
+os.environ["TDN_FFMPEG"] = str(root / "ffmpeg")
+with ray_nodes("second", "doomed", head_cpus=1) as kill_last:
+    from pipeline.store.build_frames import decode
+    from pipeline.schema.dataset import Dataset
+    from pipeline.core.ray_pool import Pool
 
-from pipeline.store.build_frames import decode
-from pipeline.core.errors import UsageError
-from pipeline.schema.dataset import Dataset
-from pipeline.core.ray_pool import Pool
-from tests.pipeline.store.test_cluster import where
-
-size = {"object_store_memory": 100 << 20}
-cluster = Cluster(
-    initialize_head=True,
-    head_node_args={
-        "num_cpus": 1, "include_dashboard": False, "temp_dir": short + "/ray",
-        "env_vars": {"TDN_NODE": "head"}, **size,
-    },
-)
-try:
-    nodes = [
-        cluster.add_node(num_cpus=1, env_vars={"TDN_NODE": name}, **size)
-        for name in ("second", "doomed")
-    ]
-    os.environ["RAY_ADDRESS"] = cluster.address
     with Pool() as pool:
-        print("asked", sorted(answer for _, answer in pool.everywhere(where, None)))
+        print("asked", sorted(answer for _, answer in pool.everywhere(os.getenv, "TDN_NODE")))
     dataset = Dataset.model_validate_json((root / "dataset.json").read_text())
-
-    def kill() -> None:
-        # In the middle of its first shard of three videos: its second one never ends.
-        log = root / "log"
-        while not log.is_file() or log.read_text().count("doomed") < 2:
-            time.sleep(0.05)
-        cluster.remove_node(nodes[1], allow_graceful=False)
-        print("killed")
-
-    threading.Thread(target=kill, daemon=True).start()
+    log = root / "log"
+    # In the middle of its first shard of three videos: its second one never ends.
+    kill_last(lambda: log.is_file() and log.read_text().count("doomed") >= 2)
     decode(dataset, root / "raw", root / "sources.json", root / "frames")
-finally:
-    cluster.shutdown()
-    shutil.rmtree(short, ignore_errors=True)
 """
-
-
-def where(_: None) -> str:
-    """Which of the test's nodes runs this."""
-    import os
-
-    return os.environ["TDN_NODE"]
 
 
 @pytest.mark.slow
@@ -107,7 +62,7 @@ exec "{binary()}" "$@"
     slow.chmod(0o755)
     ran = subprocess.run(
         [sys.executable, "-c", DRIVER, str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert "asked ['doomed', 'head', 'second']" in ran.stdout

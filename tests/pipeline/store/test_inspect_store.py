@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import UsageError
-from pipeline.store.blob import pack
+from pipeline.core.errors import DataError, UsageError
+from pipeline.store.blob import odd_frame, pack
 from pipeline.store.index import FrameIndex, read_index
-from pipeline.store.inspect_store import export_frames, odd_frame, summary, verify
+from pipeline.store.inspect_store import export_frames, summary, verify
 from pipeline.store.tsn_lists import lists, write_lists
 from pipeline.video.jpeg_split import concatenate
 from tests.pipeline.samples import Made, jpeg, numbered, own_videos, policy
@@ -62,7 +62,7 @@ def test_a_frame_that_is_not_one_jpeg_of_the_video_s_size_is_named(
     assert odd_frame(memoryview(pack(stream, offsets, 40, 32)), "here") == what
 
 
-def test_an_indexed_frame_of_several_images_is_found(
+def test_a_frame_of_several_images_is_not_written_and_is_found_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = own_videos(tmp_path, numbered(2), decode=policy(min_frame_share=0.0))
@@ -70,7 +70,10 @@ def test_an_indexed_frame_of_several_images_is_found(
         "pipeline.video.decode_video.split", lambda stream: ([0, len(stream)], False)
     )
     made.check()
-    made.decode()
+    with pytest.raises(DataError, match="failed: its frame 0 is not exactly one JPEG"):
+        made.decode()
+    monkeypatch.setattr("pipeline.store.shard_worker.odd_frame", lambda *_: "")
+    made.decode(retry_failed=True)
     found = [(finding.video_id, finding.what) for finding in verify(index(made))]
     assert found == [(name, "its frame 0 is not exactly one JPEG") for name in numbered(2)]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline.video.decode_video import Decoded, decode
+from pipeline.video.decode_video import decode
 from pipeline.video.ffmpeg import binary
-from pipeline.video.jpeg_split import is_one_jpeg, size_px
 from tests.pipeline.samples import ffmpeg, policy, write_clip
+from tests.pipeline.video.full_decode import check_frames, full_decode
 
 X264 = ["-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p"]
 MJPEG = ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"]
@@ -25,24 +24,6 @@ def made(path: Path, setpts: str, codec: Sequence[str] = X264, frames: int = 50)
         "-enc_time_base", "1/1000", *codec, str(path),
     )  # fmt: skip
     return path
-
-
-def full_decode(path: Path) -> int:
-    """Frames that a decode of the whole file gives, counted by another muxer."""
-    shown = subprocess.run(
-        [binary(), "-nostdin", "-i", str(path), "-an", "-fps_mode", "passthrough",
-         "-f", "framemd5", "-"],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    return sum(not line.startswith(b"#") for line in shown.stdout.splitlines())
-
-
-def check_frames(found: Decoded) -> None:
-    """Each stored frame is one JPEG of the store's size."""
-    for first, last in zip(found.offsets, found.offsets[1:], strict=False):
-        frame = found.stream[first:last]
-        assert is_one_jpeg(frame)
-        assert size_px(frame) == (found.width_px, found.height_px)
 
 
 @pytest.mark.parametrize(
@@ -182,3 +163,14 @@ def test_a_cut_video_says_both_counts_and_too_short_a_rest_is_an_error(tmp_path:
     assert (found.status, found.n_frames) == ("error", 0)
     assert found.reason.endswith("(less than min_frame_share 0.25)")
     assert decode(path, policy(min_frame_share=0.0), binary()).status == "partial"
+
+
+def test_a_video_with_fewer_frames_than_its_list_says_is_partial(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 9)
+    found = decode(path, policy(), binary(), listed_frames=12)
+    assert (found.status, found.reason) == ("partial", "9 of 12 frames: the list states 12")
+    found = decode(path, policy(), binary(), listed_frames=100)
+    assert (found.status, found.n_frames) == ("error", 0)
+    for listed in (9, 5, None):
+        assert decode(path, policy(), binary(), listed_frames=listed).status == "ok"
+    assert decode(path, policy(max_frames=4), binary(), listed_frames=12).status == "ok"

@@ -1,10 +1,11 @@
-"""Every `tdn …` that a message or a page advises is a command that the command line takes."""
+"""Every `tdn …` and `make …` that a message or a page advises is a command that can be run."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,18 @@ def filled(part: ast.expr) -> str:
     return SAMPLES.get(last, "KEY")
 
 
-def advised() -> Iterator[Any]:
+def of_the_source() -> Iterator[tuple[str, str]]:
+    """(file and line, text) of every message of ours."""
     for package in ("pipeline", "stages", "tdn_model"):
         for path in sorted((ROOT / package).rglob("*.py")):
             for line, text in messages(path):
-                for command in COMMAND.findall(text):
-                    place = f"{path.relative_to(ROOT)}:{line}"
-                    yield pytest.param(command, id=f"{place} {command}")
+                yield f"{path.relative_to(ROOT)}:{line}", text
+
+
+def advised() -> Iterator[Any]:
+    for place, text in of_the_source():
+        for command in COMMAND.findall(text):
+            yield pytest.param(command, id=f"{place} {command}")
     for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]):
         for line in path.read_text("utf-8").splitlines():
             if found := re.match(r" {4}(?:\.venv/bin/)?(tdn [a-z][^#>|]*)", line):
@@ -63,9 +69,14 @@ def advised() -> Iterator[Any]:
                 yield pytest.param(command, id=f"{path.name} {command}")
 
 
+@cache
+def commands() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(command: str) -> None:
     """Let the command line parse a command without running it; raises what a mistake raises."""
-    group: Any = typer.main.get_command(app)
+    group: Any = commands()
     context = group.make_context("tdn", command.split()[1:])
     while hasattr(group, "resolve_command"):
         words = [*context._protected_args, *context.args]
@@ -77,6 +88,28 @@ def parse(command: str) -> None:
 def test_what_is_advised_can_be_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TDN_PROFILE", raising=False)
     parse(command)
+
+
+def test_every_target_of_make_that_is_advised_exists() -> None:
+    pages = [(page.name, page.read_text("utf-8")) for page in ROOT.glob("*.md")]
+    rules = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", rules, flags=re.M))
+    found = {
+        (place, name, variable)
+        for place, text in [*of_the_source(), *pages]
+        for name, variable in re.findall(r"`make ([a-z]+)(?: ([A-Z]+)=[^`]*)?`", text)
+    }
+    assert len(found) > 5
+    wrong = [f for f in found if f[1] not in targets or (f[2] and f"$({f[2]}" not in rules)]
+    assert wrong == []
+
+
+def test_commands_in_messages_stand_in_backticks() -> None:
+    """So that the tests above see them, and the profile in use is added."""
+    names = "|".join(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    bare = re.compile(rf"\btdn ({names})\b")
+    found = [(p, text) for p, text in of_the_source() if bare.search(re.sub("`[^`]*`", "", text))]
+    assert {text for _, text in found} <= {"tdn train"}  # the name of a type in an export
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,32 @@ from typer.testing import CliRunner
 
 from pipeline.schema.experiments import load_experiments
 from pipeline.schema.profiles import load_profile
-from stages.cli.main import CRASH_EXIT, app, main
+from stages.cli.main import CRASH_EXIT, Stopped, app, main
 from tests.checkout import ROOT, Checkout, copy_to
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return copy_to(tmp_path_factory.mktemp("checkout"))
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tdn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command below a folder in this process: exit code, output, errors."""
+
+    def run(folder: Path, *words: str) -> tuple[int, str, str]:
+        monkeypatch.delenv("TDN_PROFILE", raising=False)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["tdn", *words])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -36,36 +56,37 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         (("store", "stat", "ssv1"), "tdn check ssv1"),
     ],
 )
-def test_a_mistake_is_one_message(checkout: Checkout, words: tuple[str, ...], hint: str) -> None:
-    done = checkout.run(*words)
-    assert done.returncode == 2, done.stderr
-    assert hint in done.stderr
-    assert "Traceback" not in done.stderr
-    assert str(checkout.root) not in done.stderr
+def test_a_mistake_is_one_message(
+    checkout: Checkout, tdn: Run, words: tuple[str, ...], hint: str
+) -> None:
+    code, _, errors = tdn(checkout.root, *words)
+    assert code == 2, errors
+    assert hint in errors
+    assert "Traceback" not in errors
+    assert str(checkout.root) not in errors
     made = [place for place in checkout.files() if place.startswith(("runs/", "reports/"))]
     assert made == []
 
 
-def test_a_broken_manifest_stops_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_broken_manifest_stops_before_anything_is_written(tmp_path: Path, tdn: Run) -> None:
     checkout = copy_to(tmp_path)
     checkout.edit("manifests/experiments.yaml", "segments: 8", "segments: eight")
     before = checkout.files()
-    done = checkout.run("train", "tsn_r50_8f_ssv1")
-    assert done.returncode == 2
-    assert "experiments.tdn_r50_8f_ssv1.segments" in done.stderr
-    assert "manifests/experiments.yaml" in done.stderr
+    code, _, errors = tdn(checkout.root, "train", "tsn_r50_8f_ssv1")
+    assert code == 2
+    assert "experiments.tdn_r50_8f_ssv1.segments" in errors
+    assert "manifests/experiments.yaml" in errors
     assert checkout.files() == before
 
 
-def test_outside_a_checkout_says_so(tmp_path: Path) -> None:
-    checkout = copy_to(tmp_path)
-    (checkout.root / "dvc.yaml").unlink()
-    done = checkout.run("plan")
-    assert done.returncode == 2
-    assert "not inside a tdn-bench checkout" in done.stderr
+def test_outside_a_checkout_says_so(tmp_path: Path, tdn: Run) -> None:
+    (tmp_path / "manifests").mkdir()
+    code, _, errors = tdn(tmp_path, "plan")
+    assert code == 2
+    assert "not inside a tdn-bench checkout" in errors
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(checkout: Checkout) -> None:
+def test_a_checkpoint_that_would_run_code_is_refused(checkout: Checkout, tdn: Run) -> None:
     import pickle
 
     class Hostile:
@@ -74,26 +95,27 @@ def test_a_checkpoint_that_would_run_code_is_refused(checkout: Checkout) -> None
 
     file = checkout.root / "hostile.pth.tar"
     file.write_bytes(pickle.dumps({"state_dict": Hostile()}))
-    done = checkout.run(
-        "import-checkpoint", str(file), "--architecture", "tdn", "--out", "weights.pt"
+    code, output, errors = tdn(
+        checkout.root,
+        *("import-checkpoint", str(file), "--architecture", "tdn", "--out", "weights.pt"),
     )
-    assert done.returncode == 2, done.stderr
-    assert "this ran" not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert code == 2, errors
+    assert "this ran" not in output + errors
+    assert "Traceback" not in errors
     assert not (checkout.root / "weights.pt").exists()
 
 
 def test_training_from_scratch_needs_no_step_before_it_and_advice_names_the_profile(
-    tmp_path: Path,
+    tmp_path: Path, tdn: Run
 ) -> None:
     checkout = copy_to(tmp_path)
     manifests = checkout.root / "manifests"
     rows = load_experiments(manifests, load_profile(manifests, "local"))
     row = next(key for key, row in rows.items() if row.start == "scratch")
-    done = checkout.run("train", row, "--profile", "local")
-    assert done.returncode == 2
-    assert "pretrain scratch" not in done.stderr
-    commands = re.findall(r"`(tdn [^`]+)`", done.stderr)
+    code, _, errors = tdn(checkout.root, "train", row, "--profile", "local")
+    assert code == 2
+    assert "pretrain scratch" not in errors
+    commands = re.findall(r"`(tdn [^`]+)`", errors)
     assert commands and all(command.endswith("--profile local") for command in commands)
 
 
@@ -134,6 +156,27 @@ def test_outside_a_checkout_the_traceback_goes_to_the_temporary_folder(
     assert crash(monkeypatch, ValueError("odd")) == CRASH_EXIT
     (report,) = (tmp_path / "temporary").glob("tdn-crash-*.txt")
     assert str(report) in capsys.readouterr().err
+
+
+def test_without_a_folder_for_the_traceback_its_last_lines_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
+    assert crash(monkeypatch, ValueError("odd")) == CRASH_EXIT
+    message = capsys.readouterr().err
+    assert "ValueError: odd\n" in message and "raise error" in message
+    assert "Traceback" not in message
+
+
+def test_a_stop_that_compiled_code_wraps_is_still_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrapped = SystemError("<cyfunction CoreWorker.wait> returned a result with an exception set")
+    wrapped.__cause__ = SystemError("<class Stopped> returned a result with an exception set")
+    wrapped.__cause__.__cause__ = Stopped()
+    assert crash(monkeypatch, wrapped) == 130
+    assert "run the same command again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

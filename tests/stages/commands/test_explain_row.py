@@ -92,20 +92,25 @@ def test_a_real_video_is_shown(trained: Workspace, tmp_path: Path) -> None:
     figure, paths = explain_row.run(
         trained, planned("row", "tdn"), str(clip), tmp_path, layer="res3"
     )
-    assert figure.numbers["layer"] == "res3"
+    assert figure.as_json()["numbers"]["layer"] == "res3"
     assert imread(paths[0]).std() > 0.05
 
 
 def test_two_streams_show_both_their_maps(trained: Workspace, tmp_path: Path) -> None:
     figure, _ = explain_row.run(trained, planned("pair", "featdiff"), "110", tmp_path)
     assert figure.kind == "cam"
-    assert [set(pair) for pair in figure.numbers["motion"]] == [{"image", "difference"}] * 3
+    assert [set(pair) for pair in figure.as_json()["numbers"]["motion"]] == [
+        {"image", "difference"}
+    ] * 3
 
 
 def test_another_class_and_layer_can_be_asked_for(trained: Workspace, tmp_path: Path) -> None:
     plan = planned("row", "tdn")
     figure, _ = explain_row.run(trained, plan, "110", tmp_path, layer="res2", target=LABELS[1])
-    assert (figure.numbers["layer"], figure.numbers["target"]) == ("res2", LABELS[1])
+    assert (figure.as_json()["numbers"]["layer"], figure.as_json()["numbers"]["target"]) == (
+        "res2",
+        LABELS[1],
+    )
 
 
 @pytest.mark.parametrize(

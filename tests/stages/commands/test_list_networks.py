@@ -8,11 +8,10 @@ import pytest
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.core.workspace import Workspace
+from pipeline.schema.claims import load_claims
 from pipeline.schema.network_list import Models, load_models
-from pipeline.schema.table_layouts import load_claims
 from stages.commands.list_networks import Line, lines, run
 from tdn_model.build import MODELS
-from tdn_model.count_cost import Cost
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -68,15 +67,11 @@ def test_every_network_of_the_package_is_listed() -> None:
     assert {network.architecture for network in models.networks.values()} == set(MODELS)
 
 
-def test_an_ensemble_adds_up_and_has_a_line_per_printed_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        "stages.commands.list_networks.cost_of", lambda net: Cost(7, 4.5 * net.segments)
-    )
+def test_an_ensemble_has_a_line_per_printed_number() -> None:
     printed = {"tdn-iclr2021/2/tdn_8f_16f/flops": 108.0, "tdn-iclr2021/3/tdn_8f_16f/flops": 100.0}
-    first, second = lines(manifest(), printed, ["tdn_8f_16f"])
-    assert (first.params, first.gmacs) == (14, 108.0)
+    costs = {"tdn_8f_16f": {"params": 14, "gmacs": 108.0, "input": "8 × 224² + 16 × 224²"}}
+    first, second = lines(manifest(), costs, printed, ["tdn_8f_16f"])
+    assert (first.params, first.gmacs, first.architecture) == (14, 108.0, "tdn")
     assert (first.within, second.within) == (True, False)
     assert second.difference_pct == pytest.approx(8.0)
     assert second.place == "tdn-iclr2021/3/tdn_8f_16f"
@@ -87,7 +82,7 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         run(Workspace(ROOT), ["slowfats"])
     text = (ROOT / "manifests" / "models.yaml").read_text(encoding="utf-8")
     (tmp_path / "models.yaml").write_text(text.replace("2/eco/", "2/echo/"), encoding="utf-8")
-    with pytest.raises(ManifestError, match="'eco_16f' names an unknown claim"):
+    with pytest.raises(ManifestError, match="claim of eco_16f: unknown"):
         load_models(tmp_path, list(load_claims(ROOT / "manifests" / "claims.csv")))
 
 

@@ -134,3 +134,9 @@ def test_what_a_row_rests_on_is_its_data_its_start_and_what_that_starts_from(
     assert set(behind(chains, {"featdiff_r50_hmdb51_flow_s1"})) == {
         "featdiff_r50_hmdb51_flow_s1", "tsn_r50_hmdb51_flow_s1", "images", "data.hmdb51",
     }  # fmt: skip
+
+
+def test_a_table_without_a_row_in_the_profile_is_refused_and_does_not_mean_everything() -> None:
+    local = Workspace(ROOT, "local")
+    with pytest.raises(UsageError, match="1c has no row in profile local"):
+        resolve_targets(local, every_chain(local), ["tdn-iclr2021/1c"])

@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
-from pipeline.reporting.figures.canvas import Figure, empty, joined, save
+from pipeline.reporting.figures.canvas import Figure, joined, save
 from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.figures_view import figures_section
 
@@ -16,7 +16,8 @@ HISTORY = {"row": [{"epoch": e, "loss": 2.0 - e, "top1_pct": 40.0 * e} for e in 
 
 
 def figure() -> Figure:
-    return draw_curves("curves", "A <title>", "Caption.", {"row": "TSN & co"}, HISTORY)
+    drawing = draw_curves({"row": "TSN & co"}, HISTORY)
+    return Figure("curves", "curves", "A <title>", "Caption.", drawing)
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_users_own_settings_change_nothing(
 
 
 def test_a_figure_that_was_not_drawn_has_no_files(tmp_path: Path) -> None:
-    nothing = empty("cam", "cam", "Title", "Caption", "row x: not trained")
+    nothing = Figure("cam", "cam", "Title", "Caption", reason="row x: not trained")
     assert save(nothing, tmp_path) == []
     assert nothing.as_json()["files"] == {}
     assert nothing.as_json()["state"] == "not-run"
@@ -58,7 +59,8 @@ def test_lists_are_joined_as_in_a_sentence() -> None:
 
 
 def report(work: Workspace) -> str:
-    entries = [figure().as_json(), empty("cam", "cam", "Title", "", "x: not trained").as_json()]
+    missing = Figure("cam", "cam", "Title", "", reason="x: not trained")
+    entries = [figure().as_json(), missing.as_json()]
     write_json(work.reports / "figures" / "figures.json", {"figures": entries})
     return str(figures_section(work, set()))
 
