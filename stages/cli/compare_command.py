@@ -63,7 +63,10 @@ def compare(
         print_json({"rows": [first, second], "differ_in": changes, "protocols": found})
         return
     typer.echo(f"{first} and {second} differ in:")
-    for line in changes or ["nothing that their training records name"]:
+    code = [line for line in changes if line.startswith("code ")]
+    for line in [c for c in changes if c not in code] or ["no parameter of their training"]:
+        typer.echo(f"  {line}")
+    for line in [*code[:_MOST_NAMED], *(["…"] if len(code) > _MOST_NAMED else [])]:
         typer.echo(f"  {line}")
     for one in found:
         _print_rows(first, second, one)
