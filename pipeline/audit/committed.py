@@ -87,13 +87,13 @@ def changed_code(commit: Commit, others: Iterable[str]) -> dict[str, frozenset[s
 
 def changed_manifests(commit: Commit) -> list[str]:
     """Manifests and DVC's graph that say something else than in the commit, or are not in it."""
-    paths = {
-        path.relative_to(commit.root).as_posix()
-        for suffix in ("yaml", "csv")
-        for path in (commit.root / "manifests").rglob(f"*.{suffix}")
+    here = {
+        path.relative_to(commit.root).as_posix() for path in (commit.root / "manifests").rglob("*")
     }
-    gone = {path for path in commit.blobs if path.startswith("manifests/")}
-    found = _differing(commit, {*paths, *gone, *_GRAPH})
+    there = {path for path in commit.blobs if path.startswith("manifests/")}
+    # The locks of derived graphs lie there, too, and change with every run.
+    paths = {path for path in here | there if path.endswith((".yaml", ".csv"))}
+    found = _differing(commit, {*paths, *_GRAPH})
     return [path for path, here, there in found if not _same_value(path, here, there)]
 
 

@@ -42,6 +42,7 @@ def root(tmp_path: Path) -> Path:
         "pipeline/a.css": "h1 {}",
         "manifests/tables/t.yaml": TABLE,
         "manifests/claims.csv": "a,1\nb,2\n",
+        "manifests/profiles/p/dvc.lock": "stages: {}\n",
         "dvc.yaml": "stages: {}\n",
         "params.yaml": "workers: 1\n",
     }.items():
@@ -138,6 +139,11 @@ CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, set[str]], list[str]]
     "a comment": (edit("pipeline/a.py", "# two", "# three"), {}, []),
     "a docstring": (edit("pipeline/a.py", "Count.", "Counts."), {}, []),
     "ends of lines": (with_windows_ends, {}, []),
+    "a derived graph's lock": (
+        edit("manifests/profiles/p/dvc.lock", "{}", "{a: {}}"),
+        {},
+        [],
+    ),
     "a comment in a layout": (edit("manifests/tables/t.yaml", "# first", "# 1st"), {}, []),
     "an editor's backup": (backed_up, {}, []),
     "stash and gc": (stashed, {}, []),
