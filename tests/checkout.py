@@ -81,7 +81,8 @@ class Checkout:
 
 def copy_to(folder: Path) -> Checkout:
     """This project's sources in `folder`, without data, runs or reports."""
-    skip = shutil.ignore_patterns("__pycache__", "dvc.lock", ".tmp-*")
+    # .dvcignore below manifests: profiles that are switched on here.
+    skip = shutil.ignore_patterns("__pycache__", "dvc.lock", ".tmp-*", ".dvcignore")
     for part in _PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
