@@ -107,7 +107,7 @@ def statements(result: Result) -> list[dict[str, Any]]:
     files |= {m.path: m.sha256 for m in shown if not m.files}
     subject = [{"name": name, "digest": {"sha256": d}} for name, d in sorted(files.items())]
     digest, _ = auditor(context.work.root)
-    policy = {"name": f"tdn audit, level {int(result.level)}", "digest": {"sha256": digest}}
+    policy = {"name": f"tdn-bench audit, level {int(result.level)}", "digest": {"sha256": digest}}
     root = {"name": "root of all results", "digest": {"sha256": context.everything["root"]}}
     commit = context.commit
     code = [{"name": "code and manifests", "digest": {"gitCommit": commit.name}}] if commit else []
