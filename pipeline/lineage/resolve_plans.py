@@ -114,8 +114,9 @@ def _dataset_plans(
 ) -> Plans:
     plans: Plans = {}
     for name, whole in datasets.items():
-        # What only people read reaches no stage.
-        dataset = whole.model_copy(update={"homepage": "", "licence": "", "quirks": []})
+        # What only people read, and what only scores use, reaches none of these stages.
+        unused = {"homepage": "", "licence": "", "quirks": [], "clusters": None}
+        dataset = whole.model_copy(update=unused)
         if name in miniatures:
             plans["mini", name] = MiniPlan(miniature=miniatures[name])
         raw = work.raw(name, generated=profile.generated)

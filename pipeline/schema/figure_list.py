@@ -125,6 +125,10 @@ class Cam(_Shown):
     kind: Literal["cam"]
     row: Identifier
 
+    @property
+    def rows_named(self) -> list[str]:
+        return [self.row]
+
 
 class GradCam(_Shown):
     """Grad-CAM of one layer, row by row; the first row is the baseline."""
@@ -152,6 +156,10 @@ class Kernels(Figure):
     i3d: Labelled
     places: Annotated[dict[str, Place], Field(min_length=1, max_length=4), *Ordered]
     videos: Annotated[int, Field(ge=2, le=2000)] = 48
+
+    @property
+    def rows_named(self) -> list[str]:
+        return [*self.tanet, *self.i3d]
 
 
 AnyFigure = Annotated[

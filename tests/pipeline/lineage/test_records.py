@@ -11,7 +11,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 
-PLAN = {"params": {"lr": 0.1}, "code": {"digest": "d"}}
+PLAN = {"params": {"lr": 0.1}, "code": {"digest": 64 * "d"}}
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_stage_is_up_to_date_while_plan_and_files_are_those_of_its_record(
     record(work)
     assert fits(work)
     assert not fits(work, {**PLAN, "params": {"lr": 0.2}})
-    assert not fits(work, {**PLAN, "code": {"digest": "e"}})
+    assert not fits(work, {**PLAN, "code": {"digest": 64 * "e"}})
 
 
 @pytest.mark.parametrize("path", ["data/in", "data/out/file", "data/out/more"])
