@@ -57,7 +57,7 @@ def edit(project: Project, which: str, pristine: Project) -> None:
 def repro(project: Project) -> None:
     """As `tdn repro` does it, one stage after another and without DVC's seconds."""
     work = project.work
-    profile_graph.sync(work)
+    profile_graph.use(work)
     plan.run(work)
     for stage in harness.STAGES:
         for path in sorted((work.data / "plan").glob(f"{stage}.*.json")):

@@ -184,7 +184,8 @@ def test_a_forged_digest_in_the_cache_deceives_only_what_believes_it(
 
     def status(*, cached: bool) -> Status:
         context.cached = cached
-        return next(link.status for link in level1_hashes.check(context) if link.path == path)
+        found = [link for link in level1_hashes.check(context) if link.path == path]
+        return found[0].status if found else Status.OK  # files that fit are told by their folder
 
     assert status(cached=True) is Status.HASH_MISMATCH, "a file that changed is read again"
     cache = DigestCache(context.cache("results"))

@@ -327,7 +327,7 @@ def test_a_clone_with_other_ends_of_lines_is_the_same(pristine: Project, tmp_pat
 
 
 def test_a_row_that_is_gone_is_a_hint_with_a_command_that_works(project: Project) -> None:
-    pattern = f"  {OTHER}:.*?(?=\n  [a-z]|$)"
+    pattern = f"  {ROW}:.*?(?=\n  [a-z]|$)"
     project.checkout.edit("manifests/experiments.yaml", pattern, "")
     profile_graph.use(project.work)
     project.make("cost", *AFTER)
@@ -336,15 +336,15 @@ def test_a_row_that_is_gone_is_a_hint_with_a_command_that_works(project: Project
     project.checkout.git("commit", "-qm", "without it")
     try:
         result = audit_results.run(project.work, level=1)
-        assert [(link.status, link.path) for link in result.broken] == []
+        assert [(link.status, link.path, link.detail) for link in result.broken] == []
         hints = [link for link in result.links if link.status is Status.LEFTOVER]
-        assert f"train/{OTHER}" in " ".join(link.detail for link in hints)
+        assert f"train/{ROW}" in " ".join(link.detail for link in hints)
         for hint in hints:
             command = hint.do.partition("`")[2].rstrip("`")
             subprocess.run(["sh", "-c", command], cwd=project.root, check=True)
         after = audit_results.run(project.work, level=0)
         assert {link.status for link in after.links} <= {Status.OK}
-        assert not (project.work.run(OTHER) / "train").exists()
+        assert not (project.work.run(ROW) / "train").exists()
     finally:
         project.checkout.git("reset", "-q", "HEAD~1")
 
