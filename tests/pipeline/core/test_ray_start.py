@@ -125,7 +125,7 @@ def test_a_ray_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
     done = ray(["bash", "-c", 'ulimit -f 100; exec "$@"', "-"], HOME=str(tmp_path))
     assert "Ray does not start on this machine" in done.stderr, done.stderr[-2000:]
     # Tests beside this one have folders of their own for as long as their Ray runs.
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while left := {path.name for path in Path("/tmp").glob("tdn-*")} - before:
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
