@@ -106,7 +106,7 @@ def test_every_target_of_make_that_is_advised_exists() -> None:
 
 def test_commands_in_messages_stand_in_backticks() -> None:
     """So that the tests above see them, and the profile in use is added."""
-    names = "|".join(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    names = "|".join(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a group has it
     bare = re.compile(rf"\btdn ({names})\b")
     found = [(p, text) for p, text in of_the_source() if bare.search(re.sub("`[^`]*`", "", text))]
     assert {text for _, text in found} <= {"tdn train"}  # the name of a type in an export
