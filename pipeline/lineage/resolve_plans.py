@@ -115,7 +115,12 @@ def _dataset_plans(
     plans: Plans = {}
     for name, whole in datasets.items():
         # What only people read, and what only scores use, reaches none of these stages.
-        unused = {"homepage": "", "licence": "", "quirks": [], "clusters": None}
+        unused: dict[str, Any] = {
+            "homepage": "",
+            "licence": "",
+            "quirks": [],
+            "clusters": None,
+        }
         dataset = whole.model_copy(update=unused)
         if name in miniatures:
             plans["mini", name] = MiniPlan(miniature=miniatures[name])
