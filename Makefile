@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PROFILE ?= mini
 JOBS ?= 0
+# another seed repeats all trainings with other random numbers; it is written into the profile
+SEED ?=
 # own: keep the torch and torchvision that are already in $(VENV) (a CPU-only build, say)
 TORCH ?= locked
 
@@ -14,7 +16,7 @@ LOCKS := requirements.lock $(if $(filter own,$(TORCH)),,requirements-torch.lock)
 .DEFAULT_GOAL := repro
 
 repro: install
-	@$(BIN)/tdn repro --profile $(PROFILE) --jobs $(JOBS)
+	@$(BIN)/tdn repro --profile $(PROFILE) --jobs $(JOBS) $(addprefix --seed ,$(SEED))
 
 test: install
 	@$(BIN)/python -m pytest

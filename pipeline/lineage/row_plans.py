@@ -50,10 +50,11 @@ def row_plans(
     data = build_from(RowData, row, profile, dataset, name=row.dataset)
     size, fold = profile.backbones[row.backbone], dataset.folds[row.fold]
     network = build_from(NetworkSpec, row, size, factory=factory)
-    shared: dict[str, Any] = {"row": key, "data": data, "network": network}
+    seed = row.seed + profile.seed
+    shared: dict[str, Any] = {"row": key, "data": data, "network": network, "seed": seed}
     training: dict[str, Any] = {
         "recipe": (scaled := profile.scaled(recipe)),
-        "start": start_of(row, rows),
+        "start": start_of(row, rows, profile),
     }
     if scaled.decay == "plateau":
         training["validation_split"] = fold.val
@@ -89,24 +90,28 @@ def eval_views(
     return EvalViews.model_validate(values)
 
 
-def start_of(row: Experiment, rows: Mapping[str, Experiment]) -> StartSpec:
+def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) -> StartSpec:
     """The weights that a row starts from."""
     source = rows.get(row.start)
+    own_images = isinstance(profile.images, Stills)
     if source is None:
         kind: Literal["images", "scratch"] = "images" if row.start == "images" else "scratch"
-        return StartSpec(kind=kind, source=kind, two_stream=False, keep_classifier=False)
+        return StartSpec(
+            kind=kind, source=kind, two_stream=False, keep_classifier=False, own_images=own_images
+        )
     return StartSpec(
         kind="row",
         source=row.start,
         # A two-stream network that starts from a TSN has its difference network start from images.
         two_stream=source.architecture != row.architecture,
         keep_classifier=source.dataset == row.dataset,
+        own_images=own_images,
     )
 
 
 def start_plans(profile: Profile, rows: Mapping[str, Experiment], weights: Path) -> Plans:
     """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
-    starts = [(row, start_of(row, rows)) for row in rows.values()]
+    starts = [(row, start_of(row, rows, profile)) for row in rows.values()]
     wanted = {row.backbone for row, start in starts if start.kind == "images" or start.two_stream}
     backbones = {name: size for name, size in profile.backbones.items() if name in wanted}
     return {
@@ -122,8 +127,14 @@ def _images_plan(
         # Threads change the last digits, so that on a processor one machine's choice is another's.
         compute = build_from(TrainingCompute, profile.compute, threads=1)
         decay = STILLS_WEIGHT_DECAY
-        stills = build_from(StillsTraining, profile.images, weight_decay=decay, compute=compute)
-        return PretrainPlan(kind="stills", backbones=backbones, stills=stills)
+        stills = build_from(
+            StillsTraining,
+            profile.images,
+            weight_decay=decay,
+            compute=compute,
+            seed=profile.images.seed + profile.seed,
+        )
+        return PretrainPlan(kind="stills", backbones=backbones, stills=stills, seeds=profile.seeds)
     if profile.images == "imagenet":
         files = {name: weights / f"{name}.pth" for name in sorted(backbones)}
         sizes = {name: f.stat().st_size if f.is_file() else None for name, f in files.items()}

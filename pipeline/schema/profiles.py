@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.core.errors import ManifestError
+from pipeline.core.files import write_atomic
 from pipeline.schema.base import Identifier, Strict, load_named, one_of
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.miniature import Growth
@@ -76,8 +78,12 @@ class Profile(Strict):
     backbones: dict[Identifier, BackboneSize]
     images: Literal["imagenet", "none"] | Stills
     """What rows that start from `images` start from."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Added to the seed of every row and of image pre-training: another one repeats the whole
+    profile with other random numbers (`make repro SEED=7`)."""
     seeds: Positive = 1
-    """How often each row is trained, from seeds one after another; tables show the first."""
+    """How often each row is trained, from seeds one after another, and image pre-training with it;
+    tables show the first."""
     flow: list[Identifier]
     """Data sets whose optical flow is computed and stored; may be empty."""
     flow_policy: FlowPolicy | None = None
@@ -134,6 +140,18 @@ class Profile(Strict):
 def load_profile(manifests: Path, name: str) -> Profile:
     """The profile called `name`; a UsageError naming the nearest one when there is none."""
     return load_named(Profile, manifests / "profiles", name, "profile", "profile")
+
+
+def write_seed(manifests: Path, name: str, seed: int) -> str:
+    """Make `seed` the profile's; what was done, in a line, '' when it was so before."""
+    known = load_profile(manifests, name)
+    if known.seed == seed:
+        return ""
+    path = manifests / "profiles" / f"{name}.yaml"
+    text, count = re.subn(r"(?m)^seed:.*$", f"seed: {seed}", path.read_text("utf-8"))
+    write_atomic(path, (text if count else f"{text.rstrip()}\nseed: {seed}\n").encode())
+    undo = f"`git checkout {known.where}` takes it back"
+    return f"{known.where}: seed {known.seed} -> {seed} ({undo})"
 
 
 def known_dataset(manifests: Path, profile: str, name: str) -> None:

@@ -26,6 +26,7 @@ from stages.cli import (
     isolated,
     result_commands,
     row_commands,
+    verdict_commands,
 )
 from stages.cli.options import with_profile
 
@@ -60,6 +61,7 @@ for module in (
     result_commands,
     data_commands,
     row_commands,
+    verdict_commands,
     check_commands,
     compare_command,
     bench_commands,

@@ -27,12 +27,18 @@ def repro(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="write this seed into the profile's manifest first")
+    ] = None,
     profile: Profile = "mini",
 ) -> None:
     """Bring a profile, or the targets and all they depend on, up to date."""
+    from pipeline.schema.profiles import write_seed
     from stages.driver.repro import choice, run
 
     work = workspace(profile)
+    if seed is not None and not dry_run and (line := write_seed(work.manifests, profile, seed)):
+        typer.echo(line, err=True)
     run(work, choice(work, jobs, targets or [], dry_run))
 
 
