@@ -72,7 +72,15 @@ def row_plans(
     predict = build_from(PredictPlan, row, profile, **shared, split=fold.val, protocols=views)
     aggregates = {name: one.aggregate for name, one in views.items()}
     score = build_from(
-        ScorePlan, row, profile, dataset, row=key, protocols=aggregates, miniature=miniature
+        ScorePlan,
+        row,
+        profile,
+        dataset,
+        row=key,
+        protocols=aggregates,
+        miniature=miniature,
+        seed=seed,
+        identity="",  # known when all rows are planned
     )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
 

@@ -97,7 +97,12 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
                 address = (layout.table_id, row_key, name)
                 cells[row_key, name] = make_cell(address, claim, measurement, column)
     orderings = [
-        find_ordering(name, [c for (_, of), c in cells.items() if of == name], results.outcomes)
+        find_ordering(
+            name,
+            [cell for (_, of), cell in cells.items() if of == name],
+            results.outcomes,
+            results.spreads,
+        )
         for name in layout.ordering
     ]
     return Table(layout, cells, tuple(o for o in orderings if o is not None))

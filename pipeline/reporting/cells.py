@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column
@@ -46,6 +46,9 @@ MEANING = {
     Status.PARTIAL: "measured here, but some expected videos could not be scored",
     Status.CLAIM_CONFLICT: "two texts print different numbers for the same model",
 }
+
+
+IntervalOver = Literal["", "videos", "videos and trainings"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Numbers:
     measured: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    interval_over: IntervalOver = ""
+    """What the interval covers; '' where there is none."""
     n_expected: int | None = None
     n_scored: int | None = None
     n_failed: int | None = None

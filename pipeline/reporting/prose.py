@@ -2,7 +2,8 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of bootstrap draws over clusters of videos; between, the data leave it
+97.5 % (at most 2.5 %) of draws: bootstrap draws over clusters of videos, to which draws of the
+training are added where it is known how far trainings lie apart. Between, the data leave it
 undecided.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
-from pipeline.scores.statistics import resampled_means
+from pipeline.scores.statistics import N_RESAMPLES, SEED, Floats, resampled_means
 from pipeline.scores.video_scores import compare
 
 Cells = Mapping[str, Mapping[str, Any]]
@@ -178,6 +179,7 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
     """Resampled accuracies in percent by address; rows of one data set share every draw, and each
     data set has its own stream of the seed."""
     draws: dict[str, Any] = {}
+    trained = {cell["cell_id"]: _of_training(cell, results) for cell in used}
     datasets = sorted({cell["lineage"]["dataset"] or "" for cell in used})
     for stream, dataset in enumerate(datasets):
         scored = {}
@@ -190,5 +192,18 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
         if right:
             videos = np.stack(list(right.values()), axis=1).astype(float)
             means = 100.0 * resampled_means(videos, clusters, stream=stream)
+            means += np.stack([trained[address] for address in right], axis=1)
             draws |= dict(zip(right, means.T, strict=True))
     return draws
+
+
+def _of_training(cell: Mapping[str, Any], results: Results) -> Floats:
+    """(B,) by how many points further trainings of the row behind a cell would differ.
+
+    Cells of one run under one protocol share their draws, whatever the sentence."""
+    run, protocol = cell["lineage"]["run"] or "", cell["lineage"]["protocol"] or ""
+    spread = results.spreads.get((run, protocol))
+    if spread is None:
+        return np.zeros(N_RESAMPLES)
+    stream = [SEED, *f"{run} {protocol}".encode()]
+    return spread.sd_pct * np.random.default_rng(stream).standard_t(spread.df, N_RESAMPLES)

@@ -104,5 +104,4 @@ def reference(
 
     work = workspace(profile)
     added, total = judge_results.add_to_reference(work, workspace(source or profile))
-    where = work.relative(judge_results.reference_path(work))
-    typer.echo(f"{where}: {added} results added, {total} in all")
+    typer.echo(f"reports/reference/{profile}.csv: {added} results added, {total} in all")

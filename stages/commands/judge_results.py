@@ -9,7 +9,6 @@ from pathlib import Path
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
-from pipeline.lineage.training_identity import training_identity
 from pipeline.schema.base import nearest
 from pipeline.scores.reference import (
     LEAST_TRAININGS,
@@ -18,6 +17,7 @@ from pipeline.scores.reference import (
     allowed_outside,
     bounds,
     read_results,
+    reference_path,
     write_results,
 )
 from stages.commands.compare_results import read_metrics
@@ -63,32 +63,26 @@ class Verdict:
         return len(self.outside) <= self.allowed
 
 
-def reference_path(work: Workspace) -> Path:
-    """The reference of a profile."""
-    return work.root / "reports" / "reference" / f"{work.profile}.csv"
-
-
 def results_here(work: Workspace) -> list[Result]:
-    """Every training's results in this profile's metrics, with what its records say of it."""
+    """Every training's results in this profile's metrics, and the machine of its record."""
     evidence = Evidence(work)
     found = []
     for row, metrics in read_metrics(work.reports).items():
-        identity = training_identity(evidence, row)
-        if identity is None:
+        machine = evidence.observed(f"train/{row}") if f"train/{row}" in evidence.runs else None
+        if machine is None or "identity" not in metrics:
             continue
-        machine = evidence.observed(f"train/{row}") or {}
-        cpu = ", ".join(machine.get("accelerators") or []) or str(machine.get("cpu", "unknown"))
-        torch = str(machine.get("packages", {}).get("torch", "unknown"))
-        first_seed = int(evidence.runs[f"train/{row}"].params["seed"])
         name = "map_pct" if metrics["metric"] == "map" else "top1_pct"
+        about = {
+            "row": row,
+            "metric": name,
+            "cpu": ", ".join(machine.get("accelerators") or []) or str(machine["cpu"]),
+            "torch": str(machine["packages"]["torch"]),
+            "identity": metrics["identity"],
+        }
         for protocol, scored in metrics["protocols"].items():
-            values = scored.get("seeds", {}).get("values") or [scored.get(name)]
-            for number, value in enumerate(values):
+            for seed, value in enumerate(scored["trainings"], start=int(metrics["seed"])):
                 if value is not None:
-                    seed = first_seed + number
-                    found.append(
-                        Result(row, protocol, name, seed, cpu, torch, identity, round(value, 4))
-                    )
+                    found.append(Result(**about, protocol=protocol, seed=seed, value_pct=value))
     return found
 
 
@@ -98,7 +92,7 @@ def add_to_reference(work: Workspace, source: Workspace) -> tuple[int, int]:
     Returns how many were added, and how many are now in it. Raises AbsentData when `source` has
     no results with records.
     """
-    path = reference_path(work)
+    path = reference_path(work.root, work.profile)
     before, new = read_results(path), results_here(source)
     if not new:
         raise AbsentData(
@@ -116,7 +110,7 @@ def judge(work: Workspace, rows: Iterable[str] = (), reference: Path | None = No
     A result that is itself in the reference is judged by the others. Raises UsageError for an
     unknown row, AbsentData when there are no results or no reference.
     """
-    path = reference or reference_path(work)
+    path = reference or reference_path(work.root, work.profile)
     known = read_results(path)
     if not known:
         raise AbsentData(
@@ -153,5 +147,5 @@ def _why_not(result: Result, known: list[Result]) -> str:
     if count >= LEAST_TRAININGS:
         return ""
     if count == 0 and any(one.row == result.row for one in known):
-        return "the reference is of other data, code or parameters"
+        return "the reference is of other data or parameters"
     return f"{count} trainings in the reference, {LEAST_TRAININGS} are needed"

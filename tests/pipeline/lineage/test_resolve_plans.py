@@ -41,7 +41,8 @@ def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout) -> None:
     before = plans(checkout)
     row = "tdn_r50_8f_ssv1_stdm_mul"
     checkout.edit(ROWS, "s_tdm_fusion: mul", "s_tdm_fusion: res_channel")
-    assert changed(before, plans(checkout)) == {f"train.{row}", f"predict.{row}", "cost.all"}
+    own = {f"{stage}.{row}" for stage in ("train", "predict", "score")}
+    assert changed(before, plans(checkout)) == {*own, "cost.all"}
 
 
 def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
