@@ -62,10 +62,10 @@ def test_fewer_than_five_rows_are_counted_in_pairs() -> None:
 def test_videos_of_one_cluster_support_less_than_as_many_single_ones() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
     single = {("a", "center"): outcome(80), ("b", "center"): outcome(120)}
-    alone = find_ordering("top1", cells, single)
+    alone = find_ordering("top1", cells, single, {})
     films = tuple(f"film {i // 100}" for i in range(400))
     grouped = {key: replace(found, clusters=films) for key, found in single.items()}
-    together = find_ordering("top1", cells, grouped)
+    together = find_ordering("top1", cells, grouped, {})
     assert alone is not None and together is not None
     assert (alone.pairs[0].verdict, together.pairs[0].verdict) == ("agrees", "undecided")
     assert (alone.pairs[0].n_clusters, together.pairs[0].n_clusters) == (400, 4)

@@ -82,7 +82,7 @@ def test_results_of_other_parameters_are_not_judged(work: Workspace) -> None:
 
 
 def test_a_result_is_not_judged_by_itself(work: Workspace) -> None:
-    path = reference_path(work)
+    path = reference_path(work.root, work.profile)
     kept = [one for one in read_results(path) if one.seed <= 2]
     write_results(path, kept)
     results(work, seed=2)
