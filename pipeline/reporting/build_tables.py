@@ -15,7 +15,7 @@ from pipeline.reporting.results import Results
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column, Layout
 
-SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high")
+SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high", "interval_over")
 COUNTS = ("n_failed", "n_partial")
 """At a table's end: videos that could not be scored, and those scored on a part of their frames."""
 

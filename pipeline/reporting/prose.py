@@ -27,6 +27,7 @@ Share = Callable[[ProseClaim, Rule], float | None]
 """The share of bootstrap draws (percent) in which a sentence's rule holds; None: nothing drawn."""
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5
+TIMED = "ms"
 COUNTED = ("gflops", "params", "views")
 """Units of numbers that are the same on every draw of videos."""
 GAP = "…"
@@ -82,12 +83,17 @@ def printed_cells(cells: Cells) -> tuple[str, ...]:
     return tuple(address for address, cell in cells.items() if cell["claim_id"])
 
 
-def check_rules(prose: Mapping[str, ProseClaim], claims: Mapping[str, Claim]) -> None:
-    """Raise ManifestError for the first rule that does not parse or names an unknown cell."""
+def check_rules(
+    prose: Mapping[str, ProseClaim], claims: Mapping[str, Claim], cells: Sequence[str]
+) -> None:
+    """Raise ManifestError for the first rule that does not parse or names an unknown cell.
+
+    `rule` may name what is printed (`claims`), `ours` every one of the tables' `cells`.
+    """
     for claim in prose.values():
-        for text in (claim.rule, claim.ours):
+        for text, known in ((claim.rule, tuple(claims)), (claim.ours, tuple(cells))):
             if text:
-                _parse(claim, text, tuple(claims))
+                _parse(claim, text, known)
 
 
 def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
@@ -96,7 +102,10 @@ def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
 
 
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
-    """The verdict on one sentence; ManifestError for a rule that names none of `addresses`."""
+    """The verdict on one sentence; ManifestError for a rule that names no cell.
+
+    `addresses` are the cells with a printed number, which the sentence's own rule may name.
+    """
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     printed: tuple[str, ...] = ()
     if claim.rule:
@@ -107,7 +116,7 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
         paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
     ours: dict[str, Any] = {}
     if claim.ours:
-        ours = _ours(claim, _parse(claim, claim.ours, addresses), cells, share)
+        ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
     return Verdict(
         **claim.model_dump(exclude={"ours"}),
         paper=paper,
@@ -148,13 +157,17 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
     if missing:
         return {**read, "ours_reason": f"not measured: {missing[0].partition('/')[2]}"}
     counted = all(cells[address]["unit"] in COUNTED for address in named)
+    if any(cells[address]["unit"] == TIMED for address in named):
+        return {**read, "ours_reason": "times of another machine than the printed ones"}
     draws_pct = None if counted else share(claim, rule)
     if counted:
         reason = "counted, not sampled"
     elif draws_pct is not None:
         reason = f"true in {draws_pct:.0f} % of draws"
     else:
-        reason = "as measured: no draws over videos"
+        return {**read, "ours_reason": "a point estimate alone: nothing to draw again"}
+    if "near(" in claim.rule and "near(" not in claim.ours:
+        reason += "; the direction alone, not the printed number"
     return {
         **read,
         "ours": decide(bool(rule.evaluate(measured.__getitem__)), draws_pct),

@@ -62,7 +62,7 @@ def _print(found: Verdict) -> None:
             f"not judged: {len(found.unknown)} rows; {example.result.row}, for example: "
             f"{example.why_not}"
         )
-    typer.echo(summary(found))
+    typer.echo(found.summary)
 
 
 def _line(one: Judged) -> tuple[str, ...]:
@@ -76,21 +76,6 @@ def _line(one: Judged) -> tuple[str, ...]:
         str(one.bounds.trainings),
         "outside" if one.outside else "",
     )
-
-
-def summary(found: Verdict) -> str:
-    """The verdict in one line."""
-    within, outside = len(found.within), [one.result.row for one in found.outside]
-    total = within + len(outside)
-    names = f"; outside: {', '.join(outside)}" if outside else ""
-    chance = (
-        f" ({found.allowed} may be by chance)"
-        if outside and found.holds
-        else f" (chance explains {found.allowed})"
-        if outside
-        else ""
-    )
-    return f"verdict: {within} of {total} rows within the reference distribution{names}{chance}"
 
 
 def reference(

@@ -62,6 +62,17 @@ class Verdict:
         """Whether these are results that the reference lets one expect."""
         return len(self.outside) <= self.allowed
 
+    @property
+    def summary(self) -> str:
+        """The verdict in one line."""
+        outside = [one.result.row for one in self.outside]
+        total = len(self.within) + len(outside)
+        line = f"verdict: {len(self.within)} of {total} rows within the reference distribution"
+        if not outside:
+            return line
+        chance = f"chance explains {self.allowed}"
+        return f"{line}; outside: {', '.join(outside)} ({chance})"
+
 
 def results_here(work: Workspace) -> list[Result]:
     """Every training's results in this profile's metrics, and the machine of its record."""
@@ -129,6 +140,13 @@ def judge(work: Workspace, rows: Iterable[str] = (), reference: Path | None = No
     found = bounds({r.row: [x.value_pct for x in _others(r, known)] for r in here.values()})
     judged = [Judged(r, found.get(r.row), _why_not(r, known)) for r in chosen]
     return Verdict(tuple(judged), allowed_outside(sum(one.bounds is not None for one in judged)))
+
+
+def closing(work: Workspace) -> str:
+    """The verdict on a whole profile in one line; '' where there is no reference to judge by."""
+    if not reference_path(work.root, work.profile).is_file():
+        return ""
+    return judge(work).summary
 
 
 def _others(result: Result, known: list[Result]) -> list[Result]:

@@ -246,7 +246,7 @@ def test_times_views_and_other_protocols_are_data(tmp_path: Path) -> None:
     assert found["doc/1/full/time"]["measured"] == 12.5
     assert found["doc/1/full/time"]["status"] == "measured"
     assert found["doc/1/none/time"]["reason"] == "not timed: run `tdn bench timings`"
-    assert (found["doc/1/full/views"]["measured"], found["doc/1/full/views"]["smoke"]) == (1, True)
+    assert (found["doc/1/full/views"]["measured"], found["doc/1/full/views"]["smoke"]) == (1, False)
     assert found["doc/1/mid/top1"]["reason"] == "not evaluated under protocol crops"
 
 

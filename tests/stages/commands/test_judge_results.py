@@ -16,6 +16,7 @@ from pipeline.scores.reference import read_results, write_results
 from stages.cli.main import app
 from stages.commands.judge_results import (
     add_to_reference,
+    closing,
     judge,
     reference_path,
     results_here,
@@ -123,3 +124,8 @@ def test_the_command_tells_by_its_exit_code(
     assert spoiled.exit_code == 2 and json.loads(spoiled.output)["holds"] is False
     results(work, identity="b")
     assert runner.invoke(app, ["verdict"]).exit_code == 3
+
+
+def test_repro_ends_with_the_verdict_where_there_is_a_reference(work: Workspace) -> None:
+    assert closing(work) == "verdict: 3 of 3 rows within the reference distribution"
+    assert closing(Workspace(work.root, "long")) == ""
