@@ -154,9 +154,15 @@ def judged(ours: str, rule: str = "", draws_pct: float | None = 100.0) -> Verdic
         "d/1/b/flops": number(None, 11.9, "gflops"),
     }
     claim = ProseClaim(
-        prose_id="d/s", document="d", place="p", kind="number", sentence="a sentence of it", rule=rule, ours=ours,
+        prose_id="d/s",
+        document="d",
+        place="p",
+        kind="number",
+        sentence="a sentence of it",
+        rule=rule,
+        ours=ours,
         note="",
-    )  # fmt: skip
+    )
     return judge(claim, printed_cells(cells), cells, lambda claim, rule: draws_pct)
 
 
