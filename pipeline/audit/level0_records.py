@@ -19,7 +19,8 @@ from pipeline.audit.links import Level, Link, Status, checked, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
-from pipeline.lineage.evidence import UNREADABLE, Artefact, Run
+from pipeline.lineage.evidence import Artefact, Run, environment
+from pipeline.reporting.prose import COUNTED
 
 _COMPARED = ("verified", "within-tolerance", "differs")
 
@@ -219,24 +220,6 @@ def _environments(context: Context) -> Iterator[Link]:
         yield checked(Level.LOCK, f"table:{name}", "made in", path, mixed, Status.MIXED_ENV, do)
 
 
-def environment(observed: Mapping[str, Any]) -> dict[str, str]:
-    """What results may depend on: versions and the processor, from an observed record; nothing
-    where it does not parse."""
-    try:
-        return _environment(observed)
-    except UNREADABLE:
-        return {}
-
-
-def _environment(observed: Mapping[str, Any]) -> dict[str, str]:
-    packages = observed.get("packages") or {}
-    found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
-    devices = observed.get("accelerators") or []
-    names = sorted({str(device["name"]) for device in devices})
-    processor = ", ".join(names) or str(observed.get("cpu") or "")
-    return {**found, **({"processor": processor} if processor else {})}
-
-
 def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     """Do a cell's sources fit the records, and may it claim what it claims?"""
     source, path = f"cell:{cell['cell_id']}", f"reports/{context.work.profile}/tables/cells.json"
@@ -255,7 +238,7 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Link:
     false = []
     if cell["unit"] == "percent" and not 0 <= cell["measured"] <= 100:
         false.append(f"{cell['measured']:g} is no percentage")
-    smoke = context.evidence.smoke(context.behind(cell))
+    smoke = context.evidence.smoke(context.behind(cell)) if cell["unit"] not in COUNTED else None
     if smoke is not None and cell["status"] in _COMPARED:
         false.append(f"it is '{cell['status']}' and depends on miniature data ({smoke})")
     do = "make the tables again: `tdn tables`"

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from pipeline.audit import level2_figures
 from pipeline.audit.context import Context
-from pipeline.audit.level0_records import environment
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.replay_sample import FORGED, Row, Sample, draw
 from pipeline.audit.shadow import link_in, shadow_of
@@ -29,7 +28,7 @@ from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_json
 from pipeline.core.parquet import write_table
 from pipeline.core.workspace import Workspace, seed_suffix
-from pipeline.lineage.evidence import Run
+from pipeline.lineage.evidence import Run, environment
 from pipeline.lineage.records import observe
 from pipeline.schema.status import USABLE
 from pipeline.scores import predictions

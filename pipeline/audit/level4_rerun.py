@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audit.context import Context
-from pipeline.audit.level0_records import environment
 from pipeline.audit.links import Level, Link, Status
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence, Run
+from pipeline.lineage.evidence import Evidence, Run, environment
 
 EVERYWHERE = ("costs", "ledger", "generated")
 """Roles of files that are the same on every machine: counted, listed or drawn, never trained."""

@@ -79,7 +79,7 @@ def _sentences(context: Context, claims: Mapping[str, ProseClaim]) -> Iterator[L
 
     def judge_entry(verdict: Entry) -> tuple[list[str], list[str]]:
         own = {n: verdict["ours_rule" if n == "ours" else n] for n in ProseClaim.model_fields}
-        stated = verdict["draws_pct"]
+        stated = verdict["draws_pct"], verdict["draws_over"]
         again = judge(ProseClaim(**own), addresses, cells, lambda claim, rule: stated).as_json()
         wrong = [
             f"{name}: it says {show(verdict[name])}, its rules and cells say {show(value)}"

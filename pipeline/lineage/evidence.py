@@ -140,6 +140,24 @@ class Evidence:
         return None
 
 
+def environment(observed: Mapping[str, Any]) -> dict[str, str]:
+    """What results may depend on: versions and the processor, from an observed record; nothing
+    where it does not parse."""
+    try:
+        return _environment(observed)
+    except UNREADABLE:
+        return {}
+
+
+def _environment(observed: Mapping[str, Any]) -> dict[str, str]:
+    packages = observed.get("packages") or {}
+    found = {n: str(packages[n]) for n in ("torch", "torchvision", "numpy") if packages.get(n)}
+    devices = observed.get("accelerators") or []
+    names = sorted({str(device["name"]) for device in devices})
+    processor = ", ".join(names) or str(observed.get("cpu") or "")
+    return {**found, **({"processor": processor} if processor else {})}
+
+
 def nearest_above(path: str, known: Mapping[str, str]) -> str | None:
     """What is known of a path, or of the nearest folder above it."""
     place = path

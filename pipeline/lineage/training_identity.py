@@ -14,8 +14,9 @@ from pipeline.core.files import sha256_json
 from pipeline.schema.plan_models import Plan, PredictPlan, PretrainPlan, TrainPlan
 
 SEEDS = {"seed", "seeds"}
-ABOUT_DATA = ("mini", "decode", "flow")
-"""Stages that make the clips of a data set."""
+ABOUT_DATA = ("mini", "check", "decode", "flow")
+"""Stages that find or make the clips of a data set; of a user's own files `check` has a digest of
+names and sizes."""
 
 
 def training_identity(plans: Mapping[tuple[str, str], Plan], row: str) -> str:
@@ -37,7 +38,7 @@ def _training(plans: Mapping[tuple[str, str], Plan], row: str) -> list[Any]:
         own = {
             name: size for name, size in images.backbones.items() if name == train.network.backbone
         }
-        value = _without_seeds(images.model_copy(update={"backbones": own, "local_bytes": {}}))
+        value = _without_seeds(images.model_copy(update={"backbones": own}))
         if images.stills is not None:
             value["stills"] = _without_seeds(images.stills)
         parts.append(value)

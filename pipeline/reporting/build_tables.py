@@ -34,7 +34,10 @@ class Table:
         notes = []
         for (row, name), cell in self.cells.items():
             column = self.layout.columns[name]
-            if cell.status is Status.DIFFERS and not column.measure.depends_on_data:
+            if (
+                cell.status in (Status.DIFFERS, Status.WITHIN)
+                and not column.measure.depends_on_data
+            ):
                 what = f"{self.layout.rows[row].label}, {column.label}"
                 printed = (
                     f"{cell.claimed} printed, {number(cell.measured, column.decimals)} measured"
@@ -101,7 +104,7 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
             name,
             [cell for (_, of), cell in cells.items() if of == name],
             results.outcomes,
-            results.spreads,
+            results.spread,
         )
         for name in layout.ordering
     ]

@@ -105,7 +105,7 @@ class Measurement(Numbers):
     machine: str = ""
     note: str = ""
     """Why it differs from the printed number, where it does and that is known."""
-    over_seeds: str = ""
+    trainings_note: str = ""
     """Mean and spread over several trainings of the row, in words, where there were several."""
 
 
@@ -152,8 +152,8 @@ def judge(claim: Claim | None, measurement: Measurement, column: Column) -> tupl
     if distance <= max(0.5 * claim.last_digit, column.tolerance.points) + 1e-9:
         return Status.VERIFIED, words
     if distance <= allowed + 1e-9:
-        relative = f"within {column.tolerance.relative_pct:g} % of the printed number"
-        return Status.WITHIN, f"{relative}: {words}"
+        relative = 100 * distance / abs(claim.number)
+        return Status.WITHIN, f"within {relative:.1f} % of the printed number: {words}"
     return Status.DIFFERS, f"{words}; {measurement.note}" if measurement.note else words
 
 
@@ -163,6 +163,7 @@ def make_cell(
     """The cell at (table id, row, column)."""
     table_id, row, name = address
     status, reason = judge(claim, measurement, column)
+    notes = ("" if claim is None else claim.note, measurement.trainings_note)
     shared = {name: getattr(measurement, name) for name in Numbers.__dataclass_fields__}
     return Cell(
         **{**shared, "smoke": measurement.smoke and column.measure.depends_on_data},
@@ -172,7 +173,7 @@ def make_cell(
         unit=column.unit,
         claim_id=None if claim is None else claim.claim_id,
         claimed=None if claim is None else claim.value,
-        note="; ".join(filter(None, ("" if claim is None else claim.note, measurement.over_seeds))),
+        note="; ".join(filter(None, notes)),
         status=status,
         reason=reason,
     )

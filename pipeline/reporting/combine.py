@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import DataError, ManifestError
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.reporting.results import Results, RunResult
 from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
@@ -83,13 +83,13 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
             protocols[protocol] = _mean(results, rule, protocol, scored)
             continue
         try:
-            videos = _videos(work, rule, protocol, scored)
+            trainings = [_videos(work, rule, protocol, scored, n) for n in range(_count(scored))]
         except DataError as error:
             where = f"manifests/combinations.yaml, combinations.{key}"
             raise DataError(error.what, where=error.where or where, do=error.do) from None
         clusters = _clusters(results, rule, protocol)
-        results.outcomes[key, protocol] = scores.outcomes([videos], clusters)
-        summary = scoring.summarise([videos], members[0]["metric"], clusters)
+        results.outcomes[key, protocol] = scores.outcomes(trainings, clusters)
+        summary = scoring.summarise(trainings, members[0]["metric"], clusters)
         protocols[protocol] = {**summary, "views": sum(f["views"] for f in scored)}
         if rule.rule == "pool_folds":
             protocols[protocol]["views"] = max(f["views"] for f in scored)
@@ -121,14 +121,22 @@ def _clusters(results: Results, rule: Combination, protocol: str) -> dict[str, s
     }
 
 
+def _count(scored: list[dict[str, Any]]) -> int:
+    """Trainings that all members have; those of one number are combined."""
+    return min(len(metrics["predictions_content"]) for metrics in scored)
+
+
 def _videos(
-    work: Workspace, rule: Combination, protocol: str, metrics_of: list[dict[str, Any]]
+    work: Workspace,
+    rule: Combination,
+    protocol: str,
+    metrics_of: list[dict[str, Any]],
+    number: int,
 ) -> VideoScores:
-    """The members' predictions as one set of video scores."""
+    """The predictions of the members' trainings `number` as one set of video scores."""
+    name = f"{protocol}{seed_suffix(number)}.parquet"
     members = [
-        predictions.read(
-            work.run(member) / "predict" / f"{protocol}.parquet", row=member, protocol=protocol
-        )
+        predictions.read(work.run(member) / "predict" / name, row=member, protocol=protocol)
         for member in rule.members
     ]
     if rule.rule == "clipped_logit_sum":

@@ -25,7 +25,7 @@ ENVIRONMENT = jinja2.Environment(
 )
 SYMBOLS = {
     "verified": "✓",
-    "within-tolerance": "≈",
+    "within-tolerance": "≃",
     "differs": "≠",
     "measured": "●",
     "smoke": "≈",

@@ -10,7 +10,7 @@ the data leave undecided.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
@@ -18,13 +18,14 @@ from statistics import median
 import numpy as np
 import scipy  # loads `stats`, which takes a second, when it is used
 
-from pipeline.reporting.cells import Cell
+from pipeline.reporting.cells import Cell, Lineage
 from pipeline.scores.statistics import PairedTest, Spread, holm, paired_test
 from pipeline.scores.video_scores import Outcomes, compare
 
 AllOutcomes = Mapping[tuple[str, str], Outcomes]
-"""By row and protocol; so are Spreads."""
-Spreads = Mapping[tuple[str, str], Spread]
+"""By row and protocol."""
+SpreadOf = Callable[[Lineage], Spread | None]
+"""How far trainings of the row behind a cell lie apart."""
 
 ALPHA = 0.05
 LEAST_RANKED = 5
@@ -72,14 +73,14 @@ class Ordering:
 
 
 def find_ordering(
-    column: str, cells: Sequence[Cell], outcomes: AllOutcomes, spreads: Spreads
+    column: str, cells: Sequence[Cell], outcomes: AllOutcomes, spread_of: SpreadOf
 ) -> Ordering | None:
     """The ordering of one column's `cells` (table order); None when nothing can be compared."""
     measured = [cell for cell in cells if cell.measured is not None]
     if len(measured) < 2:
         return None
     ranked = [cell for cell in measured if cell.claimed is not None]
-    pairs = _pairs(measured, outcomes, spreads)
+    pairs = _pairs(measured, outcomes, spread_of)
     if len(ranked) < 2 and not pairs:
         return None
     tau = _tau(ranked)
@@ -101,7 +102,7 @@ def _tau(ranked: Sequence[Cell]) -> float | None:
     return round(tau, 4) if np.isfinite(tau) else None
 
 
-def _pairs(cells: Sequence[Cell], outcomes: AllOutcomes, spreads: Spreads) -> tuple[Pair, ...]:
+def _pairs(cells: Sequence[Cell], outcomes: AllOutcomes, spread_of: SpreadOf) -> tuple[Pair, ...]:
     at = {cell.row: (cell.lineage.run or "", cell.lineage.protocol or "") for cell in cells}
     scored = {
         c.row: (outcomes[at[c.row]], c.lineage.metric) for c in cells if at[c.row] in outcomes
@@ -115,7 +116,7 @@ def _pairs(cells: Sequence[Cell], outcomes: AllOutcomes, spreads: Spreads) -> tu
                 right[first.row],
                 right[second.row],
                 clusters,
-                (spreads.get(at[first.row]), spreads.get(at[second.row])),
+                (spread_of(first.lineage), spread_of(second.lineage)),
             ),
         )
         for first, second in combinations([cell for cell in cells if cell.row in right], 2)
@@ -206,7 +207,7 @@ def _one_difference(pair: Pair) -> str:
     clusters = "" if pair.n_clusters == pair.n_videos else f" in {pair.n_clusters} clusters"
     return (
         f"{pair.first} minus {pair.second}: {pair.measured_difference:+.2f} points "
-        f"(95 % interval {pair.ci_low:+.2f} to {pair.ci_high:+.2f}; sign-flip test on "
+        f"(95 % interval {pair.ci_low:+.2f} to {pair.ci_high:+.2f}; test over {pair.over} on "
         f"{pair.n_videos} videos{clusters}: {pair.first_only} against {pair.second_only}, "
         f"{p_value})."
     )

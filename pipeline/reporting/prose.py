@@ -23,8 +23,9 @@ from pipeline.scores.video_scores import compare
 
 Cells = Mapping[str, Mapping[str, Any]]
 """The cells of cells.json by address, in the order of the tables."""
-Share = Callable[[ProseClaim, Rule], float | None]
-"""The share of bootstrap draws (percent) in which a sentence's rule holds; None: nothing drawn."""
+Share = Callable[[ProseClaim, Rule], tuple[float | None, str]]
+"""The share of draws (percent) in which a sentence's rule holds, and what was drawn; None where not
+all that was sampled can be drawn again."""
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5
 TIMED = "ms"
@@ -61,6 +62,8 @@ class Verdict:
     ours_numbers: str = ""
     ours_cells: tuple[str, ...] = ()
     draws_pct: float | None = None
+    draws_over: str = ""
+    """'videos', or 'videos and trainings' where the spread of all rows is known."""
     smoke: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -159,13 +162,13 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
     counted = all(cells[address]["unit"] in COUNTED for address in named)
     if any(cells[address]["unit"] == TIMED for address in named):
         return {**read, "ours_reason": "times of another machine than the printed ones"}
-    draws_pct = None if counted else share(claim, rule)
+    draws_pct, over = (None, "") if counted else share(claim, rule)
     if counted:
         reason = "counted, not sampled"
     elif draws_pct is not None:
-        reason = f"true in {draws_pct:.0f} % of draws"
+        reason = f"true in {draws_pct:.0f} % of draws over {over}"
     else:
-        return {**read, "ours_reason": "a point estimate alone: nothing to draw again"}
+        return {**read, "ours_reason": "a point estimate alone: not all of it can be drawn again"}
     if "near(" in claim.rule and "near(" not in claim.ours:
         reason += "; the direction alone, not the printed number"
     return {
@@ -173,6 +176,7 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
         "ours": decide(bool(rule.evaluate(measured.__getitem__)), draws_pct),
         "ours_reason": reason,
         "draws_pct": draws_pct,
+        "draws_over": over,
         "smoke": any(cells[address]["smoke"] for address in named),
     }
 
@@ -180,10 +184,15 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
 def share_of_draws(cells: Cells, results: Results) -> Share:
     """How often a rule holds when the videos behind its cells are drawn again."""
 
-    def share(claim: ProseClaim, rule: Rule) -> float | None:
-        draws = _draws([cells[address] for address in rule.cells()], results)
+    def share(claim: ProseClaim, rule: Rule) -> tuple[float | None, str]:
+        sampled = [cells[a] for a in rule.cells() if cells[a]["unit"] not in COUNTED]
+        draws = _draws(sampled, results)
+        if any(cell["cell_id"] not in draws for cell in sampled):
+            return None, ""
+        known = all(results.spread(cell["lineage"]) is not None for cell in sampled)
         truths = rule.evaluate(lambda a: draws.get(a, cells[a]["measured"]))
-        return round(100 * float(np.mean(truths)), 4) if draws else None
+        over = "videos and trainings" if known else "videos"
+        return round(100 * float(np.mean(truths)), 4), over
 
     return share
 
@@ -214,9 +223,9 @@ def _of_training(cell: Mapping[str, Any], results: Results) -> Floats:
     """(B,) by how many points further trainings of the row behind a cell would differ.
 
     Cells of one run under one protocol share their draws, whatever the sentence."""
-    run, protocol = cell["lineage"]["run"] or "", cell["lineage"]["protocol"] or ""
-    spread = results.spreads.get((run, protocol))
+    about = cell["lineage"]
+    spread = results.spread(about)
     if spread is None:
         return np.zeros(N_RESAMPLES)
-    stream = [SEED, *f"{run} {protocol}".encode()]
+    stream = [SEED, *f"{about['run']} {about['protocol']} {about['metric']}".encode()]
     return spread.sd_pct * np.random.default_rng(stream).standard_t(spread.df, N_RESAMPLES)

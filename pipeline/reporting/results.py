@@ -54,8 +54,13 @@ class Results:
     timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
-    spreads: Mapping[tuple[str, str], Spread] = field(default_factory=dict)
-    """How far trainings lie apart, by row and protocol, where that is known."""
+    spreads: Mapping[tuple[str, str, str], Spread] = field(default_factory=dict)
+    """How far trainings lie apart by row, protocol and metric, where that is known."""
+
+    def spread(self, lineage: Lineage | Mapping[str, Any]) -> Spread | None:
+        """That of the number behind a cell."""
+        about = lineage if isinstance(lineage, Mapping) else vars(lineage)
+        return self.spreads.get((about["run"], about["protocol"], about["metric"]))
 
     def measure(
         self, run: str | None, column: Column, protocol: str | None, claim_id: str | None = None
@@ -123,8 +128,7 @@ class Results:
             why = "not evaluated under" if scored is None else f"no {name} under"
             return Measurement(missing=str(metrics["reason"] or f"{why} protocol {protocol}"))
         interval = scored.get(name.removesuffix("_pct") + "_ci95_pct")
-        # Of a row's headline number; top-5 of one data set moves otherwise.
-        spread = self.spreads.get((run, protocol)) if name == headline(metrics) else None
+        spread = self.spreads.get((run, protocol, name))
         if interval is not None:
             within = with_trainings(scored[name], Interval(*interval), spread)
             interval = round(within.low, 4), round(within.high, 4)
@@ -134,7 +138,7 @@ class Results:
             ci_high=None if interval is None else interval[1],
             interval_over=_over(interval is not None, spread),
             smoke=bool(metrics["smoke"]),
-            over_seeds=_over_trainings(scored.get("trainings", []), name == headline(metrics)),
+            trainings_note=_trainings_note(scored.get("trainings", []), name == headline(metrics)),
             lineage=Lineage(
                 run=run,
                 runs=result.members,
@@ -162,33 +166,39 @@ def _over(interval: bool, spread: Spread | None) -> IntervalOver:
     return "videos" if spread is None else "videos and trainings"
 
 
-def _over_trainings(values: Sequence[float], wanted: bool) -> str:
+def _trainings_note(values: Sequence[float], wanted: bool) -> str:
     """In words, where there were several."""
     if len(values) < 2 or not wanted:
         return ""
     return f"{len(values)} trainings, standard deviation {stdev(values):.2f}"
 
 
-def load_spreads(runs: Mapping[str, RunResult], reference: Path) -> dict[tuple[str, str], Spread]:
-    """How far trainings lie apart by row and protocol: from a row's own, if there are three, else
-    from those in the `reference` that are of the same data and parameters."""
-    known: dict[tuple[str, str], list[float]] = {}
+def load_spreads(
+    metrics: Mapping[str, Mapping[str, Any]], reference: Path
+) -> dict[tuple[str, str, str], Spread]:
+    """How far trainings of rows lie apart by row, protocol and headline metric.
+
+    From the `reference`'s trainings of the same data and parameters, if there are three, which
+    differ in image pre-training as well; else from the row's own.
+    """
+    known: dict[tuple[str, str, str], dict[str, float]] = {}
     for result in read_results(reference):
-        known.setdefault((result.identity, result.protocol), []).append(result.value_pct)
-    own: dict[tuple[str, str], list[float]] = {}
-    other: dict[tuple[str, str], list[float]] = {}
-    counts = {}
-    for row, run in runs.items():
-        for protocol, scored in (run.metrics or {"protocols": {}})["protocols"].items():
-            values = [v for v in scored.get("trainings", []) if v is not None]
-            identity = (run.metrics or {}).get("identity", "")
-            counts[row, protocol] = max(1, len(values))
-            own[row, protocol] = values
-            other[row, protocol] = known.get((identity, protocol), [])
-    found = {**bounds(other), **bounds(own)}
-    return {
-        key: Spread(one.spread_pct / math.sqrt(counts[key]), one.df) for key, one in found.items()
+        known.setdefault(result.kind, {})[result.predictions] = result.value_pct
+    own: dict[tuple[str, str, str], tuple[list[float], int]] = {}
+    others: dict[tuple[str, str, str], tuple[list[float], int]] = {}
+    for row, found in metrics.items():
+        name, identity = headline(found), found.get("identity", "")
+        for protocol, scored in found["protocols"].items():
+            values = [value for value in scored.get("trainings", []) if value is not None]
+            theirs = [*known.get((identity, protocol, name), {}).values()]
+            own[row, protocol, name] = values, scored["n_scored"]
+            others[row, protocol, name] = theirs, scored["n_scored"]
+    means = {
+        key: Spread(one.spread_pct / math.sqrt(one.trainings), one.df)
+        for key, one in bounds(own).items()
     }
+    single = {key: Spread(one.spread_pct, one.df) for key, one in bounds(others).items()}
+    return {**means, **single}
 
 
 def load_results(work: Workspace, rows: Sequence[str]) -> Results:
@@ -210,7 +220,8 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             path = work.run(row) / "scores" / f"{protocol}.parquet"
             if (scored := scores.read(path)) is not None:
                 outcomes[row, protocol] = scored
-    spreads = load_spreads(runs, reference_path(work.root, work.profile))
+    scored_rows = {row: run.metrics for row, run in runs.items() if run.metrics is not None}
+    spreads = load_spreads(scored_rows, reference_path(work.root, work.profile))
     path = work.reports / "costs.json"
     costs, cost_source = (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
     timings, timing_source = _timings(work)

@@ -78,12 +78,12 @@ class Profile(Strict):
     backbones: dict[Identifier, BackboneSize]
     images: Literal["imagenet", "none"] | Stills
     """What rows that start from `images` start from."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Added to the seed of every row and of image pre-training: another one repeats the whole
     profile with other random numbers (`make repro SEED=7`)."""
     seeds: Positive = 1
     """How often each row is trained, from seeds one after another, and image pre-training with it;
-    tables show the first."""
+    tables show the mean."""
     flow: list[Identifier]
     """Data sets whose optical flow is computed and stored; may be empty."""
     flow_policy: FlowPolicy | None = None
@@ -143,13 +143,23 @@ def load_profile(manifests: Path, name: str) -> Profile:
 
 
 def write_seed(manifests: Path, name: str, seed: int) -> str:
-    """Make `seed` the profile's; what was done, in a line, '' when it was so before."""
+    """Make `seed` the profile's; what was done, in a line, '' when it was so before.
+
+    Raises ManifestError when the manifest has no line for it.
+    """
     known = load_profile(manifests, name)
     if known.seed == seed:
         return ""
     path = manifests / "profiles" / f"{name}.yaml"
-    text, count = re.subn(r"(?m)^seed:.*$", f"seed: {seed}", path.read_text("utf-8"))
-    write_atomic(path, (text if count else f"{text.rstrip()}\nseed: {seed}\n").encode())
+    before = path.read_bytes()
+    after, count = re.subn(rb"(?m)^seed:[ ]*\d+", f"seed: {seed}".encode(), before)
+    if count != 1:
+        raise ManifestError(
+            f"the profile has {count} lines `seed: NUMBER`, where one is needed",
+            where=known.where,
+            do=f"write one line `seed: {seed}` into it",
+        )
+    write_atomic(path, after)
     undo = f"`git checkout {known.where}` takes it back"
     return f"{known.where}: seed {known.seed} -> {seed} ({undo})"
 

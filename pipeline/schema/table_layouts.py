@@ -34,7 +34,7 @@ LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claim
 
 
 class Tolerance(Strict):
-    """How far a measurement may be from its claim and still be `verified`: the widest rules."""
+    """How far a measurement may be from its claim and not differ from it: the widest rules."""
 
     points: float = Field(default=0.0, ge=0)
     last_digit_units: float = Field(default=0.0, ge=0)

@@ -8,8 +8,8 @@
 Videos of one cluster are right or wrong together, so that clusters count, not videos (Miller 2024,
 arXiv 2411.00640). Where nothing is known of clusters each video is one of its own.
 
-How far a second training would move is no matter of videos. Where it is known (`Spread`), it is
-added: the variances of videos and of trainings add up.
+Videos do not tell how far a second training would move a number. Where that is known (`Spread`),
+the variances of videos and of trainings are added.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far trainings of one row lie apart: the standard deviation of their mean, in points."""
+    """How far a row's number would move with other trainings."""
 
     sd_pct: float
+    """The standard deviation of the mean over the row's trainings, in points."""
     df: float
     """Degrees of freedom of the estimate."""
 
@@ -68,6 +69,10 @@ class PairedTest:
     difference_pct: float
     interval: Interval
     p_value: float
+    df: float
+    """Degrees of freedom of the interval."""
+    videos_error_pct: float
+    """The standard error over clusters of videos alone, in points."""
     trainings: bool = False
     """Whether interval and p value cover trainings besides videos."""
 
@@ -77,14 +82,15 @@ class PairedTest:
         if self.n_clusters < 2:
             return float("nan")
         half = (self.interval.high - self.interval.low) / 2
-        power = float(scipy.stats.t.ppf(POWER_PCT / 100, self.n_clusters - 1))
-        return half * (1 + power / _t(self.n_clusters))
+        power = float(scipy.stats.t.ppf(POWER_PCT / 100, self.df))
+        return half * (1 + power / _t_quantile(self.df))
 
     def clusters_needed(self, difference_pct: float) -> int:
-        """As many clusters like these see a true difference of that many points as often."""
-        error = (self.interval.high - self.interval.low) / 2 / _t(self.n_clusters)
+        """As many clusters like these see a true difference of that many points as often, as far
+        as videos are concerned."""
         ends = scipy.stats.norm.ppf([0.5 + LEVEL_PCT / 200, POWER_PCT / 100]).sum()
-        return int(np.ceil(self.n_clusters * float(ends * error / difference_pct) ** 2))
+        needed = float(ends * self.videos_error_pct / difference_pct) ** 2
+        return int(np.ceil(self.n_clusters * needed))
 
 
 def cluster_codes(names: Sequence[str]) -> Codes:
@@ -173,24 +179,31 @@ def paired_test(
         raise ValueError(f"need two equal non-empty vectors, got {first.shape} and {second.shape}")
     difference = first.astype(np.float64) - second.astype(np.float64)
     mean = 100.0 * float(difference.mean())
-    interval = mean_interval(difference, clusters)
-    half = 100 * (interval.high - interval.low) / 2
+    error, n_clusters = _standard_error(difference, clusters)
+    if n_clusters < 2:
+        error = float("nan")
+    error, df = 100 * error, n_clusters - 1.0
+    videos_error, total = error, error
     sums, _ = _totals(difference[:, None], clusters)
     p_value = sign_flip_p(sums[:, 0])
     one, other = spreads
-    known = one is not None and other is not None and sums.shape[0] > 1
-    if one is not None and other is not None and sums.shape[0] > 1:
-        error, df = _combined(half / _t(sums.shape[0]), sums.shape[0] - 1.0, one, other)
-        half = _t_quantile(df) * error
-        p_value = max(p_value, 2 * float(scipy.stats.t.sf(abs(mean) / error, df)) if error else 1.0)
+    trainings = one is not None and other is not None and n_clusters > 1
+    if trainings:
+        assert one is not None and other is not None
+        total, df = _combined(videos_error, df, one, other)
+        if total > 0:
+            p_value = max(p_value, 2 * float(scipy.stats.t.sf(abs(mean) / total, df)))
+    half = _t_quantile(df) * total if n_clusters > 1 else float("nan")
     return PairedTest(
         first_only=int((first > second).sum()),
         second_only=int((second > first).sum()),
-        n_clusters=sums.shape[0],
+        n_clusters=n_clusters,
         difference_pct=mean,
         interval=Interval(max(-100.0, mean - half), min(100.0, mean + half)),
         p_value=p_value,
-        trainings=known,
+        df=df,
+        videos_error_pct=videos_error,
+        trainings=trainings,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.core.errors import UsageError
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import run_stage
 
@@ -28,7 +29,8 @@ def repro(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only print what would run")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="rows side by side; 0: as in params.yaml")] = 0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="write this seed into the profile's manifest first")
+        int | None,
+        typer.Option(min=0, max=2**31 - 1, help="write this seed into the profile's manifest"),
     ] = None,
     profile: Profile = "mini",
 ) -> None:
@@ -37,7 +39,12 @@ def repro(
     from stages.driver.repro import choice, run
 
     work = workspace(profile)
-    if seed is not None and not dry_run and (line := write_seed(work.manifests, profile, seed)):
+    if seed is not None and dry_run:
+        raise UsageError(
+            "--seed writes into the profile's manifest, and --dry-run writes nothing",
+            do=f"write `seed: {seed}` there yourself, then ask for the dry run",
+        )
+    if seed is not None and (line := write_seed(work.manifests, profile, seed)):
         typer.echo(line, err=True)
     run(work, choice(work, jobs, targets or [], dry_run))
 

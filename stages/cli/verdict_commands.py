@@ -45,21 +45,21 @@ def verdict(
         print_json({"judged": found.judged, "allowed": found.allowed, "holds": found.holds})
     else:
         _print(found)
+    if found.holds is None:
+        raise typer.Exit(UNKNOWN_EXIT)
     if not found.holds:
         raise typer.Exit(OUTSIDE_EXIT)
-    if not found.within:
-        raise typer.Exit(UNKNOWN_EXIT)
 
 
 def _print(found: Verdict) -> None:
     print_table(
-        ("row", ">here", ">expected", ">mean", ">sd", ">trainings", ""),
+        ("row", "protocol", ">seed", ">here", ">expected", ">mean", ">sd", ">trainings", ""),
         [_line(one) for one in found.judged if one.bounds is not None],
     )
     if found.unknown:
         example = found.unknown[0]
         typer.echo(
-            f"not judged: {len(found.unknown)} rows; {example.result.row}, for example: "
+            f"not judged: {len(found.unknown)} results; of {example.result.row}, for example: "
             f"{example.why_not}"
         )
     typer.echo(found.summary)
@@ -69,6 +69,8 @@ def _line(one: Judged) -> tuple[str, ...]:
     assert one.bounds is not None
     return (
         one.result.row,
+        one.result.protocol,
+        str(one.result.seed),
         f"{one.result.value_pct:.2f}",
         f"{one.bounds.low_pct:.1f} to {one.bounds.high_pct:.1f}",
         f"{one.bounds.mean_pct:.2f}",
@@ -88,5 +90,8 @@ def reference(
     from stages.commands import judge_results
 
     work = workspace(profile)
-    added, total = judge_results.add_to_reference(work, workspace(source or profile))
-    typer.echo(f"reports/reference/{profile}.csv: {added} results added, {total} in all")
+    added, replaced, total = judge_results.add_to_reference(work, workspace(source or profile))
+    typer.echo(
+        f"reports/reference/{profile}.csv: {added} results added, {replaced} replaced, {total} in "
+        f"all; `make repro PROFILE={profile}` brings the tables up to date"
+    )

@@ -181,7 +181,7 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
             if theirs is None or None in (mine.get(name), theirs.get(name)):
                 continue
             low, high = mine.get(name.replace("_pct", "_ci95_pct")) or (0.0, 100.0)
-            contents = _contents(mine), _contents(theirs)
+            digests = contents(mine), contents(theirs)
             pairs.append(
                 ResultPair(
                     row,
@@ -190,7 +190,7 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
                     mine[name],
                     theirs[name],
                     low <= theirs[name] <= high,
-                    contents[0] == contents[1] != [],
+                    digests[0] == digests[1] != [],
                 )
             )
     return ReportComparison(
@@ -200,7 +200,7 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
     )
 
 
-def _contents(scored: Mapping[str, Any]) -> list[str]:
+def contents(scored: Mapping[str, Any]) -> list[str]:
     """Digests of the predictions of each training; files of before had one without a list."""
     found = scored.get("predictions_content") or []
     return [found] if isinstance(found, str) else list(found)

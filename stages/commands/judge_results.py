@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import AbsentData, UsageError
+from pipeline.core.errors import AbsentData, TdnError, UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.evidence import Evidence, environment
+from pipeline.reporting.results import headline
 from pipeline.schema.base import nearest
 from pipeline.scores.reference import (
     LEAST_TRAININGS,
@@ -20,7 +21,7 @@ from pipeline.scores.reference import (
     reference_path,
     write_results,
 )
-from stages.commands.compare_results import read_metrics
+from stages.commands.compare_results import contents, read_metrics
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Results judged, at most one per row: its first protocol."""
+    """Results judged, one for each training and protocol of a row.
+
+    It sees single results: a small shift of all rows together stays unseen.
+    """
 
     judged: tuple[Judged, ...]
     allowed: int
-    """Results outside that honest runs of so many rows have by chance."""
+    """Results outside that honest runs of so many have by chance."""
 
     @property
     def within(self) -> list[Judged]:
@@ -58,20 +62,22 @@ class Verdict:
         return [one for one in self.judged if one.bounds is None]
 
     @property
-    def holds(self) -> bool:
-        """Whether these are results that the reference lets one expect."""
+    def holds(self) -> bool | None:
+        """Whether these are results that the reference lets one expect; None: nothing judged."""
+        if not self.within and not self.outside:
+            return None
         return len(self.outside) <= self.allowed
 
     @property
     def summary(self) -> str:
         """The verdict in one line."""
-        outside = [one.result.row for one in self.outside]
-        total = len(self.within) + len(outside)
-        line = f"verdict: {len(self.within)} of {total} rows within the reference distribution"
-        if not outside:
-            return line
-        chance = f"chance explains {self.allowed}"
-        return f"{line}; outside: {', '.join(outside)} ({chance})"
+        if self.holds is None:
+            why = f": {self.unknown[0].why_not}" if self.unknown else ""
+            return f"verdict: nothing could be judged{why}"
+        rows = dict.fromkeys(one.result.row for one in self.outside)
+        total = len(self.within) + len(self.outside)
+        line = f"verdict: {len(self.within)} of {total} results within the reference distribution"
+        return f"{line}; outside: {', '.join(rows)} ({self.allowed} allowed)" if rows else line
 
 
 def results_here(work: Workspace) -> list[Result]:
@@ -79,91 +85,112 @@ def results_here(work: Workspace) -> list[Result]:
     evidence = Evidence(work)
     found = []
     for row, metrics in read_metrics(work.reports).items():
-        machine = evidence.observed(f"train/{row}") if f"train/{row}" in evidence.runs else None
-        if machine is None or "identity" not in metrics:
+        known = f"train/{row}" in evidence.runs
+        machine = environment(evidence.observed(f"train/{row}") or {}) if known else {}
+        if "identity" not in metrics or "processor" not in machine:
             continue
-        name = "map_pct" if metrics["metric"] == "map" else "top1_pct"
-        about = {
-            "row": row,
-            "metric": name,
-            "cpu": ", ".join(machine.get("accelerators") or []) or str(machine["cpu"]),
-            "torch": str(machine["packages"]["torch"]),
-            "identity": metrics["identity"],
-        }
+        name = headline(metrics)
         for protocol, scored in metrics["protocols"].items():
-            for seed, value in enumerate(scored["trainings"], start=int(metrics["seed"])):
+            trainings = zip(scored.get("trainings", []), contents(scored), strict=False)
+            for seed, (value, predictions) in enumerate(trainings, start=int(metrics["seed"])):
                 if value is not None:
-                    found.append(Result(**about, protocol=protocol, seed=seed, value_pct=value))
+                    found.append(
+                        Result(
+                            row=row,
+                            protocol=protocol,
+                            metric=name,
+                            seed=seed,
+                            cpu=machine["processor"],
+                            torch=machine.get("torch", "unknown"),
+                            identity=metrics["identity"],
+                            videos=int(scored["n_scored"]),
+                            predictions=predictions,
+                            value_pct=float(value),
+                        )
+                    )
     return found
 
 
-def add_to_reference(work: Workspace, source: Workspace) -> tuple[int, int]:
+def add_to_reference(work: Workspace, source: Workspace) -> tuple[int, int, int]:
     """Add the results of `source`'s profile to the reference of `work`'s.
 
-    Returns how many were added, and how many are now in it. Raises AbsentData when `source` has
-    no results with records.
+    Returns how many were added, how many replaced an earlier one of the same training, and how
+    many are now in it. Raises AbsentData when `source` has no results with records.
     """
     path = reference_path(work.root, work.profile)
-    before, new = read_results(path), results_here(source)
-    if not new:
-        raise AbsentData(
-            f"profile {source.profile} has no results with run records",
-            do=f"run `make repro PROFILE={source.profile}`",
-        )
-    known = {result.drawn_as for result in before}
+    before, new = read_results(path), _results(source)
+    known = {result.training: result for result in before}
+    replaced = [one for one in new if known.get(one.training, one) != one]
     write_results(path, [*before, *new])
-    return sum(result.drawn_as not in known for result in new), len(read_results(path))
+    added = sum(one.training not in known for one in new)
+    return added, len(replaced), len(read_results(path))
 
 
-def judge(work: Workspace, rows: Iterable[str] = (), reference: Path | None = None) -> Verdict:
+def judge(work: Workspace, rows: Sequence[str] = (), reference: Path | None = None) -> Verdict:
     """Hold the profile's results against its reference, or those of `rows` alone.
 
     A result that is itself in the reference is judged by the others. Raises UsageError for an
-    unknown row, AbsentData when there are no results or no reference.
+    unknown row or file, AbsentData when there are no results or no reference.
     """
+    if reference is not None and not reference.is_file():
+        raise UsageError(f"no file {reference}", do="name a file that `tdn reference` wrote")
     path = reference or reference_path(work.root, work.profile)
     known = read_results(path)
     if not known:
         raise AbsentData(
             "there is no reference distribution to judge by",
-            where=str(path),
+            where="/".join(path.parts[-3:]),
             do=f"make one of at least {LEAST_TRAININGS} seeds: `make repro SEED=1`, "
-            f"`tdn reference`, and so on",
+            "`tdn reference`, and so on",
         )
-    here: dict[str, Result] = {}
-    for result in results_here(work):
-        here.setdefault(result.row, result)
+    here = _results(work)
     for row in rows:
-        if row not in here:
-            raise UsageError(f"no row '{row}' has results here", do=nearest(row, list(here)))
-    chosen = [result for row, result in here.items() if row in set(rows) or not rows]
-    found = bounds({r.row: [x.value_pct for x in _others(r, known)] for r in here.values()})
-    judged = [Judged(r, found.get(r.row), _why_not(r, known)) for r in chosen]
+        if row not in {one.row for one in here}:
+            names = list(dict.fromkeys(one.row for one in here))
+            raise UsageError(f"no row '{row}' has results here", do=nearest(row, names))
+    others = {one: _others(one, known) for one in here}
+    found = bounds(
+        {one: ([x.value_pct for x in theirs], one.videos) for one, theirs in others.items()}
+    )
+    chosen = [one for one in here if one.row in rows or not rows]
+    judged = [Judged(one, found.get(one), _why_not(one, others[one], known)) for one in chosen]
     return Verdict(tuple(judged), allowed_outside(sum(one.bounds is not None for one in judged)))
+
+
+def _results(work: Workspace) -> list[Result]:
+    """The profile's results; AbsentData when there are none."""
+    if here := results_here(work):
+        return here
+    raise AbsentData(
+        f"profile {work.profile} has no results with run records",
+        do=f"run `make repro PROFILE={work.profile}`",
+    )
 
 
 def closing(work: Workspace) -> str:
     """The verdict on a whole profile in one line; '' where there is no reference to judge by."""
     if not reference_path(work.root, work.profile).is_file():
         return ""
-    return judge(work).summary
+    try:
+        return judge(work).summary
+    except TdnError as error:
+        return f"verdict: nothing could be judged: {error.what}"
 
 
-def _others(result: Result, known: list[Result]) -> list[Result]:
-    """Results of the reference with the same identity, this very one left out."""
+def _others(result: Result, known: Iterable[Result]) -> list[Result]:
+    """Other trainings of the same kind in the reference; equal predictions are one training."""
+    found = {one.predictions: one for one in known if one.kind == result.kind}
     return [
         one
-        for one in known
-        if (one.identity, one.protocol) == (result.identity, result.protocol)
-        and one.drawn_as != result.drawn_as
+        for one in found.values()
+        if one.predictions != result.predictions and one.training != result.training
     ]
 
 
-def _why_not(result: Result, known: list[Result]) -> str:
+def _why_not(result: Result, others: Sequence[Result], known: Iterable[Result]) -> str:
     """Why nothing can be said of a result; '' when something can."""
-    count = len(_others(result, known))
-    if count >= LEAST_TRAININGS:
+    if len(others) >= LEAST_TRAININGS:
         return ""
-    if count == 0 and any(one.row == result.row for one in known):
+    if not others and any(one.row == result.row for one in known):
         return "the reference is of other data or parameters"
-    return f"{count} trainings in the reference, {LEAST_TRAININGS} are needed"
+    return f"trainings in the reference: {len(others)} of {LEAST_TRAININGS} that are needed"

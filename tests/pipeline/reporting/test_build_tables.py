@@ -298,7 +298,18 @@ def test_an_interval_covers_trainings_where_their_spread_is_known(tmp_path: Path
     assert before["interval_over"] == "videos"
     metrics = json.loads(work.metrics("net_none").read_text("utf-8"))
     results = [
-        Result("net_none", "center", "top1_pct", seed, "cpu", "2", metrics["identity"], value)
+        Result(
+            row="net_none",
+            protocol="center",
+            metric="top1_pct",
+            seed=seed,
+            cpu="cpu",
+            torch="2",
+            identity=metrics["identity"],
+            videos=300,
+            predictions=f"digest {seed}",
+            value_pct=value,
+        )
         for seed, value in enumerate((30.0, 40.0, 50.0), start=1)
     ]
     path = reference_path(work.root, work.profile)

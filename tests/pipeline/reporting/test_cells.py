@@ -77,7 +77,7 @@ def test_costs_are_compared_also_on_smoke_data(
     found = Measurement(measured=counted, smoke=True)
     found_status, reason = judge(claim(printed, "gflops"), found, flops)
     assert found_status is status
-    assert ("within 2 % of the printed number" in reason) == (status is Status.WITHIN)
+    assert (" % of the printed number" in reason) == (status is Status.WITHIN)
 
 
 def test_a_time_is_never_compared() -> None:

@@ -50,7 +50,7 @@ def test_every_sentence_is_in_its_text(document: str) -> None:
 def test_every_rule_parses_and_the_contradictions_are_known() -> None:
     given = load_all(MANIFESTS)
     check_rules(given.prose, given.claims, list(given.claims))
-    found = judge_prose(given.prose, unrun_cells(), lambda claim, rule: None)
+    found = judge_prose(given.prose, unrun_cells(), lambda claim, rule: (None, ""))
     fails = {v.prose_id.partition("/")[2] for v in found if v.paper == "fails"}
     assert fails == {
         "above_slowfast_cheaper",
@@ -163,7 +163,7 @@ def judged(ours: str, rule: str = "", draws_pct: float | None = 100.0) -> Verdic
         ours=ours,
         note="",
     )
-    return judge(claim, printed_cells(cells), cells, lambda claim, rule: draws_pct)
+    return judge(claim, printed_cells(cells), cells, lambda claim, rule: (draws_pct, "videos"))
 
 
 def test_a_time_printed_for_another_machine_decides_nothing() -> None:

@@ -11,7 +11,6 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import resolve_typed
 from pipeline.schema.plan_models import PretrainPlan, TrainPlan
 from pipeline.schema.profiles import load_profile, write_seed
-from pipeline.schema.recipes import load_recipes
 from stages.networks import Catalogue
 from tests.checkout import Checkout, copy_to
 
@@ -33,10 +32,21 @@ def test_a_seed_is_written_once_and_leaves_every_other_line(checkout: Checkout) 
     assert write_seed(manifests, "mini", 7) == ""
 
 
-def test_a_profile_without_a_seed_gets_one(checkout: Checkout) -> None:
-    checkout.edit(MINI, r"\nseed: 0\n", r"\n")
-    assert write_seed(checkout.root / "manifests", "mini", 3)
-    assert load_profile(checkout.root / "manifests", "mini").seed == 3
+@pytest.mark.parametrize("line", ["", "seed : 0\n", "seed:\n  0\n"])
+def test_a_seed_that_is_written_otherwise_is_left_to_its_user(
+    checkout: Checkout, line: str
+) -> None:
+    checkout.edit(MINI, r"(?m)^seed: 0\n", line)
+    before = (checkout.root / MINI).read_bytes()
+    with pytest.raises(ManifestError, match="0 lines `seed: NUMBER`"):
+        write_seed(checkout.root / "manifests", "mini", 3)
+    assert (checkout.root / MINI).read_bytes() == before
+
+
+def test_a_remark_behind_the_seed_stays(checkout: Checkout) -> None:
+    checkout.edit(MINI, r"(?m)^seed: 0\n", "seed: 0  # the first\r\n")
+    write_seed(checkout.root / "manifests", "mini", 3)
+    assert b"\nseed: 3  # the first\r\n" in (checkout.root / MINI).read_bytes()
 
 
 def test_the_seed_reaches_every_training_and_image_pretraining(checkout: Checkout) -> None:
@@ -52,25 +62,3 @@ def test_the_seed_reaches_every_training_and_image_pretraining(checkout: Checkou
     assert isinstance(images, PretrainPlan) and isinstance(earlier, PretrainPlan)
     assert images.stills is not None and earlier.stills is not None
     assert images.stills.seed == earlier.stills.seed + 7
-
-
-def test_rows_of_one_kind_share_what_the_schedule_sets_and_keep_the_rest() -> None:
-    manifests = Path(__file__).resolve().parents[3] / "manifests"
-    mini, recipes = load_profile(manifests, "mini"), load_recipes(manifests)
-    shared = {
-        (s.flip, s.crop, s.group_rates, s.epochs, s.batch, s.lr)
-        for recipe in recipes.values()
-        if recipe.kind == "from_images"
-        for s in [mini.scaled(recipe)]
-    }
-    assert len(shared) == 1
-    kept = {mini.scaled(recipe).sampling for recipe in recipes.values()}
-    assert kept == {"segments_random", "dense"}
-    corners = mini.scaled(recipes["featdiff_hmdb51_rgb"])
-    assert (corners.crop, corners.group_rates) == ("corners", "tsn")
-
-
-def test_an_unknown_crop_of_a_schedule_is_refused(checkout: Checkout) -> None:
-    checkout.edit(MINI, "crop: short_side_jitter", "crop: shortside")
-    with pytest.raises(ManifestError, match="short_side_jitter"):
-        load_profile(checkout.root / "manifests", "mini")

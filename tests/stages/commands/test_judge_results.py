@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,22 +32,32 @@ def results(
     seed: int = 0,
     shift: float = 0.0,
     identity: str = "a",
-    seeds: Sequence[float] = (),
+    seeds: Sequence[float] = (0.0,),
 ) -> Workspace:
     """Metrics and machines of three rows, as a run from `seed` leaves them."""
     for row, mean in ROWS.items():
         write_record(work, row)
-        scored = {"trainings": [mean + shift + value for value in seeds or [0.0]]}
+        values = [mean + shift + value for value in seeds]
+        digests = [f"{row} {seed + number} {value}" for number, value in enumerate(values)]
+        scored = {"trainings": values, "predictions_content": digests, "n_scored": 400}
         about = {"metric": "top1", "seed": seed, "identity": row + identity}
         write_json(work.metrics(row), {**about, "protocols": {"center": scored}})
     return work
 
 
 def write_record(work: Workspace, row: str) -> None:
+    """A record that the auditor would not believe, and what a machine said beside it."""
     path = work.record("train", row)
     write_json(path, {})
     observed = {"cpu": "a cpu", "accelerators": [], "packages": {"torch": "2.0"}}
     write_json(path.with_suffix(".observed.json"), observed)
+
+
+def set_result(work: Workspace, row: str, value: float) -> None:
+    metrics = read_json(work.metrics(row))
+    scored = metrics["protocols"]["center"]
+    scored |= {"trainings": [value], "predictions_content": [f"{row} set to {value}"]}
+    write_json(work.metrics(row), metrics)
 
 
 @pytest.fixture
@@ -67,12 +78,15 @@ def test_an_honest_run_is_within(work: Workspace) -> None:
 
 
 def test_a_row_far_off_is_named_and_alone_does_not_hold(work: Workspace) -> None:
-    metrics = read_json(work.metrics("two"))
-    metrics["protocols"]["center"]["trainings"] = [45.0]
-    write_json(work.metrics("two"), metrics)
-    assert [one.result.row for one in judge(work).outside] == ["two"]
-    assert not judge(work, ["two"]).holds
-    assert judge(work, ["one"]).holds
+    set_result(work, "two", 45.0)
+    found = judge(work)
+    assert [one.result.row for one in found.outside] == ["two"]
+    assert found.summary == (
+        "verdict: 2 of 3 results within the reference distribution; outside: two "
+        f"({found.allowed} allowed)"
+    )
+    assert judge(work, ["two"]).holds is False
+    assert judge(work, ["one"]).holds is True
 
 
 def test_results_of_other_parameters_are_not_judged(work: Workspace) -> None:
@@ -87,14 +101,36 @@ def test_a_result_is_not_judged_by_itself(work: Workspace) -> None:
     kept = [one for one in read_results(path) if one.seed <= 2]
     write_results(path, kept)
     results(work, seed=2)
-    assert judge(work).unknown[0].why_not == "1 trainings in the reference, 3 are needed"
+    found = judge(work)
+    assert found.unknown[0].why_not == "trainings in the reference: 1 of 3 that are needed"
+    assert found.holds is None
+
+
+def test_equal_predictions_on_two_machines_are_one_training(work: Workspace) -> None:
+    path = reference_path(work.root, work.profile)
+    first = [one for one in read_results(path) if one.seed == 1]
+    write_results(path, [replace(one, cpu=f"cpu {n}") for one in first for n in range(5)])
+    assert judge(work).unknown[0].why_not.startswith("trainings in the reference: 1 of 3")
+
+
+def test_every_training_is_judged(work: Workspace) -> None:
+    results(work, seed=20, seeds=[0.0, 0.2])
+    assert len(judge(work).within) == 6
+
+
+def test_an_accelerator_is_the_machine_of_its_results(work: Workspace) -> None:
+    path = work.record("train", "one").with_suffix(".observed.json")
+    write_json(path, {**read_json(path), "accelerators": [{"name": "H100"}, {"name": "H100"}]})
+    assert {one.cpu for one in results_here(work)} == {"a cpu", "H100"}
 
 
 def test_all_seeds_of_a_profile_enter_the_reference_once(work: Workspace) -> None:
     long = results(Workspace(work.root, "long"), seed=10, seeds=[0.0, 0.3, -0.2])
-    assert add_to_reference(work, long) == (9, 24)
-    assert add_to_reference(work, long) == (0, 24)
+    assert add_to_reference(work, long) == (9, 0, 24)
+    assert add_to_reference(work, long) == (0, 0, 24)
     assert {one.seed for one in results_here(long)} == {10, 11, 12}
+    results(long, seed=10, shift=-1.0, seeds=[0.0, 0.3, -0.2])
+    assert add_to_reference(work, long) == (0, 9, 24)
 
 
 def test_without_reference_or_results_something_can_be_done(tmp_path: Path) -> None:
@@ -104,6 +140,8 @@ def test_without_reference_or_results_something_can_be_done(tmp_path: Path) -> N
     assert "make repro SEED=1" in caught.value.do
     with pytest.raises(AbsentData, match="no results"):
         add_to_reference(work, Workspace(tmp_path, "long"))
+    with pytest.raises(UsageError, match="no file"):
+        judge(work, reference=tmp_path / "nowhere.csv")
 
 
 def test_an_unknown_row_is_named(work: Workspace) -> None:
@@ -118,7 +156,7 @@ def test_the_command_tells_by_its_exit_code(
     runner = CliRunner()
     honest = runner.invoke(app, ["verdict"])
     assert honest.exit_code == 0
-    assert "verdict: 3 of 3 rows within the reference distribution" in honest.output
+    assert "verdict: 3 of 3 results within the reference distribution" in honest.output
     results(work, shift=15.0)
     spoiled = runner.invoke(app, ["verdict", "--json"])
     assert spoiled.exit_code == 2 and json.loads(spoiled.output)["holds"] is False
@@ -127,5 +165,9 @@ def test_the_command_tells_by_its_exit_code(
 
 
 def test_repro_ends_with_the_verdict_where_there_is_a_reference(work: Workspace) -> None:
-    assert closing(work) == "verdict: 3 of 3 rows within the reference distribution"
+    assert closing(work) == "verdict: 3 of 3 results within the reference distribution"
     assert closing(Workspace(work.root, "long")) == ""
+    results(work, identity="b")
+    assert closing(work).startswith("verdict: nothing could be judged: the reference is of other")
+    reference_path(work.root, work.profile).write_text("row\n")
+    assert closing(work).startswith("verdict: nothing could be judged: line 1 is no result")
