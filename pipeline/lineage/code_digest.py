@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import sha256_json
@@ -37,6 +38,16 @@ CLASH = "→"
 """In the label of an entry that is no definition: which of two of one name is meant."""
 
 
+class Uses(NamedTuple):
+    """What a definition mentions."""
+
+    mentions: list[tuple[str, Place]]
+    """Under which name, and where that is defined."""
+    places: list[Place]
+    """The same places, each once."""
+    names: frozenset[str]
+
+
 class Code:
     """The source below a root, read once; make a new one after an edit."""
 
@@ -45,7 +56,7 @@ class Code:
         self._modules: dict[str, Module | None] = {}
         self._found: dict[tuple[str, ...], Parts] = {}
         self._names: dict[str, dict[str, list[Place]]] = {}
-        self._uses: dict[Place, list[tuple[str, Place]]] = {}
+        self._uses: dict[Place, Uses] = {}
         self._beside: dict[tuple[str, tuple[str, ...]], list[tuple[str, str]]] = {}
 
     def reached(self, roots: Iterable[str]) -> Parts:
@@ -101,16 +112,16 @@ class Code:
         """The files that a module's definition names, and their digests."""
         source = self.module(module)
         assert source is not None
-        if names and (module, names) not in self._beside:
+        if (module, names) not in self._beside:
             self._beside[module, names] = files_beside(self._root, source.path, names)
-        return self._beside.get((module, names), [])
+        return self._beside[module, names]
 
-    def uses(self, place: Place) -> list[tuple[str, Place]]:
-        """What a definition mentions: under which name, and where that is defined."""
+    def uses(self, place: Place) -> Uses:
+        """What a definition mentions."""
         if place not in self._uses:
             here, module = place[0], self.module(place[0])
             assert module is not None
-            found = self._uses[place] = []
+            found: list[tuple[str, Place]] = []
             for name, attribute in module.definitions[place[1]].refs:
                 home, own_name = module.bound.get(name, (here, name))
                 if attribute is None:
@@ -119,6 +130,9 @@ class Code:
                     label = attribute
                     targets = self.resolve(home, attribute) or self.everything(home)
                 found += [(label, target) for target in targets]
+            last = dict.fromkeys(target for _, target in reversed(found))
+            names = frozenset(label for label, _ in found)
+            self._uses[place] = Uses(found, list(last)[::-1], names)
         return self._uses[place]
 
 
@@ -140,8 +154,9 @@ class _Walk:
             assert module is not None
             item = self._seen[place] = module.definitions[place[1]]
             for name in (place[0], *item.imports):
-                todo += self._importing(name)
-            todo += [target for _, target in self._code.uses(place)]
+                if name not in self._imported:
+                    todo += self._importing(name)
+            todo += self._code.uses(place).places
         return self._by_file()
 
     def _importing(self, module: str) -> list[Place]:
@@ -163,17 +178,19 @@ class _Walk:
         homes: dict[str, set[str]] = {}
         for (module, _), item in self._seen.items():
             self._add(parts, module, item.label, item.digest)
-            for path, digest in self._code.beside(module, item.beside):
+            for path, digest in self._code.beside(module, item.beside) if item.beside else ():
                 parts.setdefault(path, {})[path.rpartition("/")[2]] = digest
             for name in item.names:
                 homes.setdefault(name, set()).add(item.digest)
+        shared = {name for name, digests in homes.items() if len(digests) > 1}
         for place, user in self._seen.items():
-            unclear = [
-                f"{name} {self._seen[other].digest}"
-                for name, other in self._code.uses(place)
-                if len(homes.get(name, ())) > 1
-            ]
-            if unclear:
+            uses = self._code.uses(place)
+            if not shared.isdisjoint(uses.names):
+                unclear = [
+                    f"{name} {self._seen[other].digest}"
+                    for name, other in uses.mentions
+                    if name in shared
+                ]
                 digest = short_digest("\n".join([user.digest, *unclear]))
                 self._add(parts, place[0], f"{user.label} {CLASH} names that two define", digest)
         return {path: dict(sorted(parts[path].items())) for path in sorted(parts)}
