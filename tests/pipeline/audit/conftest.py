@@ -1,12 +1,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pipeline.audit.context import Plans
+from stages import cost
 from stages.commands import audit_results
+from stages.network_cost import ClipCost, clip_cost
 from tests.pipeline.audit.project import Project, make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted_once() -> Iterator[None]:
+    """Each network is counted once in this process, whose code stays the same, not once an audit."""
+    counts: dict[str, ClipCost] = {}
+
+    def count(*network: Any) -> ClipCost:
+        address = repr(network)
+        if address not in counts:
+            counts[address] = clip_cost(*network)
+        return counts[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "clip_cost", count)
+        yield
 
 
 @pytest.fixture(scope="session")
