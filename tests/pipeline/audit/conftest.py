@@ -14,7 +14,7 @@ from tests.pipeline.audit.project import Project, make
 
 @pytest.fixture(scope="session", autouse=True)
 def counted_once() -> Iterator[None]:
-    """Each network is counted once in this process, whose code stays the same, not once an audit."""
+    """Each network is counted once in this process, whose code stays the same, not per audit."""
     counts: dict[str, ClipCost] = {}
 
     def count(*network: Any) -> ClipCost:
