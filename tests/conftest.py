@@ -17,6 +17,36 @@ from tests.processes import EndsLater, within
 settings.register_profile("tdn", deadline=None)
 settings.load_profile("tdn")
 
+LONG = (
+    "e2e/test_graph",
+    "audit/test_matrix",
+    "audit/test_run_levels",
+    "e2e/test_stop",
+    "core/test_ray_start",
+    "audit/test_structure",
+    "audit/test_forgeries",
+    "store/test_build_frames",
+    "video/test_mutated_videos",
+    "lineage/test_resolve_plans",
+    "driver/test_cluster_rows",
+    "faults/test_states",
+    "store/test_cluster",
+    "stages/test_figures",
+    "models/test_tdn_parity",
+)
+"""Modules that take long begin first: one that is left for the end has one process to itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first, all else in its order."""
+
+    def rank(item: pytest.Item) -> int:
+        place = item.path.with_suffix("").as_posix()
+        return next((n for n, name in enumerate(LONG) if place.endswith(name)), len(LONG))
+
+    items.sort(key=rank)
+
+
 # No test cuts this machine's power: those of what is flushed, and when, put their own in its place.
 os.fsync = lambda handle: None
 

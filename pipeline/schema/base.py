@@ -32,7 +32,7 @@ M = TypeVar("M", bound=BaseModel)
 _EXPONENT = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?)([0-9]+)")
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(yaml.SafeLoader):
     """YAML that refuses a key written twice, which plain YAML resolves silently to the last one."""
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ from pipeline.audit.context import Plans
 from stages import cost
 from stages.commands import audit_results
 from stages.network_cost import ClipCost, clip_cost
+from tests.checkout import Checkout
 from tests.pipeline.audit.project import Project, make
 
 
@@ -30,8 +33,16 @@ def counted_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project that really ran; nobody touches it."""
-    return make(tmp_path_factory.mktemp("pristine"))
+    """A small project that really ran; nobody touches it. Made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "pristine.lock").open("w") as hold:
+        fcntl.flock(hold, fcntl.LOCK_EX)
+        if not (shared / "pristine.done").exists():
+            (shared / "pristine").mkdir()
+            make(shared / "pristine")
+            (shared / "pristine.done").touch()
+    return Project(Checkout(shared / "pristine"))
 
 
 @pytest.fixture(scope="session")
