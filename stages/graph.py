@@ -34,6 +34,7 @@ from pipeline.schema.plan_models import (
 )
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.table_layouts import LAID_OUT_BY
+from pipeline.scores.reference import reference_path
 
 Files = dict[str, Path]
 Places = Callable[[Workspace, str, Any], Files]
@@ -96,6 +97,7 @@ def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
     files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
     files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     files |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
+    files["reference"] = reference_path(work.root, work.profile)
     return files | {f"timings:{name}": work.root / "reports" / "bench" / name for name in TIMINGS}
 
 
@@ -188,7 +190,7 @@ STAGES: dict[str, Stage] = {
             "root": root_path(work),
             "tables": work.reports / "tables",
         },
-        optional=frozenset({"metrics", "costs", "scores", "timings"}),
+        optional=frozenset({"metrics", "costs", "scores", "timings", "reference"}),
         pure=True,
         besides=root_holds,
     ),

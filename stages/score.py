@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from pipeline.core.errors import AbsentData
@@ -48,6 +46,8 @@ def run(work: Workspace, key: str, plan: ScorePlan) -> None:
         "fold": plan.fold,
         "smoke": plan.smoke,
         "metric": plan.metric,
+        "seed": plan.seed,
+        "identity": plan.identity,
         "status": status,
         "reason": reason,
         "protocols": protocols,
@@ -58,21 +58,31 @@ def run(work: Workspace, key: str, plan: ScorePlan) -> None:
 def _protocol(
     work: Workspace, key: str, name: str, aggregate: Aggregate, plan: ScorePlan
 ) -> dict[str, Any]:
-    folder = work.run(key) / "predict"
-    path = folder / f"{name}.parquet"
-    found = predictions.read(path, row=key, protocol=name, verify=True)
-    videos = score_videos(found, aggregate)
-    clusters = _clusters(plan, videos.video_ids)
-    scores.write(work.run(key) / "scores" / f"{name}.parquet", scores.outcomes(videos, clusters))
+    paths = [
+        work.run(key) / "predict" / f"{name}{seed_suffix(number)}.parquet"
+        for number in range(plan.seeds)
+    ]
+    found = [predictions.read(path, row=key, protocol=name, verify=True) for path in paths]
+    trainings = [score_videos(one, aggregate) for one in found]
+    clusters = _clusters(plan, trainings[0].video_ids)
+    outcomes = scores.outcomes(trainings, clusters)
+    scores.write(work.run(key) / "scores" / f"{name}.parquet", outcomes)
+    summary = summarise(trainings, plan.metric, clusters)
     return {
-        **summarise(videos, plan.metric, clusters),
-        **_over_seeds(folder, name, aggregate, plan),
+        **summary,
+        "trainings": [_headline(summarise([one], plan.metric), plan) for one in trainings],
         "aggregate": aggregate,
-        "views": found.views_per_video,
-        "classes": found.n_classes,
-        "predictions_sha256": sha256_file(path),
-        "predictions_content": predictions.content_digest(found),
+        "views": found[0].views_per_video,
+        "classes": found[0].n_classes,
+        "predictions_sha256": [sha256_file(path) for path in paths],
+        "predictions_content": [predictions.content_digest(one) for one in found],
     }
+
+
+def _headline(summary: dict[str, Any], plan: ScorePlan) -> float | None:
+    """The number that the row is about, in percent."""
+    value: float | None = summary["map_pct" if plan.metric == "map" else "top1_pct"]
+    return value
 
 
 def _clusters(plan: ScorePlan, video_ids: Sequence[str]) -> dict[str, str]:
@@ -81,25 +91,6 @@ def _clusters(plan: ScorePlan, video_ids: Sequence[str]) -> dict[str, str]:
         scenes = scenes_by_id(plan.dataset, plan.miniature)
         return {v: scenes[v][0].pool_key for v in video_ids if v in scenes}
     return {v: plan.clusters.of(v) for v in video_ids} if plan.clusters else {}
-
-
-def _over_seeds(folder: Path, name: str, aggregate: Aggregate, plan: ScorePlan) -> dict[str, Any]:
-    """The headline metric of every training of the row, when there was more than one."""
-    if plan.seeds < 2:
-        return {}
-    metric = "map_pct" if plan.metric == "map" else "top1_pct"
-    values: list[float] = []
-    for number in range(plan.seeds):
-        path = folder / f"{name}{seed_suffix(number)}.parquet"
-        found = predictions.read(path, row=plan.row, protocol=name, verify=True)
-        videos = score_videos(found, aggregate)
-        value = summarise(videos, plan.metric)[metric]
-        if value is not None:
-            values.append(value)
-    if len(values) < 2:
-        return {}
-    about = {"values": values, "mean": round(mean(values), 4), "sd": round(stdev(values), 4)}
-    return {"seeds": {"metric": metric, **about}}
 
 
 def _verdict(outcome: dict[str, Any], protocols: dict[str, Any]) -> tuple[str, str]:

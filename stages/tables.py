@@ -110,7 +110,13 @@ def check(work: Workspace) -> int:
     Also refuses a rule of manifests/prose_claims.csv that names no cell.
     """
     manifests = load_all(work.manifests)
-    check_rules(manifests.prose, manifests.claims)
+    every = [
+        f"{layout.table_id}/{row}/{column}"
+        for layout in manifests.layouts
+        for row in layout.rows
+        for column in layout.columns
+    ]
+    check_rules(manifests.prose, manifests.claims, every)
     problems = check_placement(manifests.layouts, manifests.claims)
     if problems:
         shown = "\n  ".join(problems[:20])

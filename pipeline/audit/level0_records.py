@@ -21,7 +21,7 @@ from pipeline.core.files import json_bytes, sha256_file
 from pipeline.lineage import root
 from pipeline.lineage.evidence import UNREADABLE, Artefact, Run
 
-_COMPARED = ("verified", "differs")
+_COMPARED = ("verified", "within-tolerance", "differs")
 
 
 def check(

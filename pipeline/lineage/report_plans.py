@@ -29,6 +29,7 @@ from pipeline.schema.plan_models import (
 )
 from pipeline.schema.profiles import Profile
 from pipeline.schema.table_layouts import LAID_OUT_BY
+from pipeline.scores.reference import reference_path
 
 PAPER_SIDE_PX = 224
 """The crop at which every text states its networks' cost."""
@@ -54,6 +55,7 @@ def cost_plan(
 
 def tables_plan(manifests: Path, profile: Profile, rows: Mapping[str, Experiment]) -> TablesPlan:
     """The rows in order, and digests of what the tables are made of."""
+    reference = reference_path(manifests.parent, profile.profile)
     paths = [manifests / name for name in LAID_OUT_BY]
     paths += sorted((manifests / "tables").glob("*.yaml"))
     return build_from(
@@ -62,6 +64,7 @@ def tables_plan(manifests: Path, profile: Profile, rows: Mapping[str, Experiment
         rows=list(rows),
         manifests={path.name: sha256_file(path) for path in paths},
         timings={path.name: sha256_file(path) for path in timing_files(manifests.parent)},
+        reference=sha256_file(reference) if reference.is_file() else None,
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
 from pipeline.lineage.row_plans import Plans, row_plans, start_plans
+from pipeline.lineage.training_identity import training_identity
 from pipeline.schema.base import known_name, load
 from pipeline.schema.dataset import Dataset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
@@ -101,6 +102,9 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
         miniature = miniatures.get(row.dataset)
         plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols, miniature)
     plans |= start_plans(profile, rows, work.root / "data" / "weights")
+    for key in rows:
+        identity = {"identity": training_identity(plans, key)}
+        plans["score", key] = plans["score", key].model_copy(update=identity)
     num_classes = {name: dataset.num_classes for name, dataset in official.items()}
     plans["cost", ALL] = cost_plan(manifests, rows, num_classes)
     plans["tables", ALL] = tables_plan(manifests, profile, rows)

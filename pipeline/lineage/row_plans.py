@@ -72,7 +72,15 @@ def row_plans(
     predict = build_from(PredictPlan, row, profile, **shared, split=fold.val, protocols=views)
     aggregates = {name: one.aggregate for name, one in views.items()}
     score = build_from(
-        ScorePlan, row, profile, dataset, row=key, protocols=aggregates, miniature=miniature
+        ScorePlan,
+        row,
+        profile,
+        dataset,
+        row=key,
+        protocols=aggregates,
+        miniature=miniature,
+        seed=seed,
+        identity="",  # known when all rows are planned
     )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
 
@@ -93,18 +101,15 @@ def eval_views(
 def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) -> StartSpec:
     """The weights that a row starts from."""
     source = rows.get(row.start)
-    own_images = isinstance(profile.images, Stills)
-    if source is None:
-        kind: Literal["images", "scratch"] = "images" if row.start == "images" else "scratch"
-        return StartSpec(
-            kind=kind, source=kind, two_stream=False, keep_classifier=False, own_images=own_images
-        )
+    two_stream = source is not None and source.architecture != row.architecture
+    own_images = isinstance(profile.images, Stills) and (row.start == "images" or two_stream)
+    kind: Literal["scratch", "images", "row"] = "images" if row.start == "images" else "scratch"
     return StartSpec(
-        kind="row",
+        kind=kind if source is None else "row",
         source=row.start,
         # A two-stream network that starts from a TSN has its difference network start from images.
-        two_stream=source.architecture != row.architecture,
-        keep_classifier=source.dataset == row.dataset,
+        two_stream=two_stream,
+        keep_classifier=source is not None and source.dataset == row.dataset,
         own_images=own_images,
     )
 

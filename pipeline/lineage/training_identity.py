@@ -1,60 +1,48 @@
-"""What a row's result came from, its seeds and its profile's name aside.
+"""What decides a row's result besides its seeds, the code and the machine.
 
-Two results of one identity are two draws from one distribution: the same data, code, parameters
-and protocols. Read from run records, so that it is what was run and not what is planned.
+Two results of one identity are two draws from one distribution: data, recipe, network, start and
+protocols are the same. Code is no part of it, so that a change of code is judged by results from
+before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.files import sha256_json
-from pipeline.lineage.evidence import Evidence, Run
+from pipeline.schema.plan_models import Plan, PredictPlan, PretrainPlan, TrainPlan
 
-SEEDS = ("seed", "seeds")
-
-
-def training_identity(evidence: Evidence, row: str) -> str | None:
-    """A digest of all that decides a row's result but its seeds; None when records are missing."""
-    parts = _parts(evidence, row)
-    predict = evidence.runs.get(f"predict/{row}")
-    if parts is None or predict is None:
-        return None
-    return sha256_json([_part(predict), parts])
+SEEDS = {"seed", "seeds"}
+ABOUT_DATA = ("mini", "decode", "flow")
+"""Stages that make the clips of a data set."""
 
 
-def _parts(evidence: Evidence, row: str) -> list[Any] | None:
-    """A row's training, the frames it saw, and the same of what it started from."""
-    train = evidence.runs.get(f"train/{row}")
-    if train is None or train.problem:
-        return None
-    frames = sorted(read.sha256 for read in train.inputs if read.role in ("frames", "flow"))
-    start, backbone = train.params["start"], train.params["network"]["backbone"]
-    parts: list[Any] = [_part(train), frames]
-    if start["kind"] == "row":
-        first = _parts(evidence, start["source"])
-        if first is None:
-            return None
-        parts.append(first)
-    images = evidence.runs.get("pretrain/images")
-    if start["kind"] == "images" or start["two_stream"]:
-        if images is None:
-            return None
-        parts.append(_images(images, backbone))
+def training_identity(plans: Mapping[tuple[str, str], Plan], row: str) -> str:
+    """A digest of a row's plans, and of those of all that it starts from, without their seeds."""
+    predict = plans["predict", row]
+    assert isinstance(predict, PredictPlan)
+    return sha256_json([_without_seeds(predict), _training(plans, row)])
+
+
+def _training(plans: Mapping[tuple[str, str], Plan], row: str) -> list[Any]:
+    train, images = plans["train", row], plans["pretrain", "images"]
+    assert isinstance(train, TrainPlan) and isinstance(images, PretrainPlan)
+    data = [plans.get((stage, train.data.name)) for stage in ABOUT_DATA]
+    parts: list[Any] = [_without_seeds(train), [d and d.model_dump(mode="json") for d in data]]
+    if train.start.kind == "row":
+        parts.append(_training(plans, train.start.source))
+    if train.start.kind == "images" or train.start.two_stream:
+        # A profile may pre-train other backbones beside the row's.
+        own = {
+            name: size for name, size in images.backbones.items() if name == train.network.backbone
+        }
+        value = _without_seeds(images.model_copy(update={"backbones": own, "local_bytes": {}}))
+        if images.stills is not None:
+            value["stills"] = _without_seeds(images.stills)
+        parts.append(value)
     return parts
 
 
-def _part(run: Run) -> list[Any]:
-    return [_without_seeds(run.params), run.plan["code"]["digest"]]
-
-
-def _images(run: Run, backbone: str) -> list[Any]:
-    """Image pre-training of one backbone: a profile may train others beside it."""
-    params = _without_seeds(run.params)
-    stills = params["stills"] and _without_seeds(params["stills"])
-    chosen = {"stills": stills, "backbone": params["backbones"].get(backbone)}
-    return [{**params, "backbones": None, **chosen}, run.plan["code"]["digest"]]
-
-
-def _without_seeds(params: Any) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if name not in SEEDS}
+def _without_seeds(plan: Plan) -> dict[str, Any]:
+    return plan.model_dump(mode="json", exclude=SEEDS)

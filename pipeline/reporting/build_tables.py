@@ -15,7 +15,7 @@ from pipeline.reporting.results import Results
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column, Layout
 
-SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high")
+SUFFIXES = ("claimed", "measured", "status", "ci_low", "ci_high", "interval_over")
 COUNTS = ("n_failed", "n_partial")
 """At a table's end: videos that could not be scored, and those scored on a part of their frames."""
 
@@ -97,7 +97,12 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
                 address = (layout.table_id, row_key, name)
                 cells[row_key, name] = make_cell(address, claim, measurement, column)
     orderings = [
-        find_ordering(name, [c for (_, of), c in cells.items() if of == name], results.outcomes)
+        find_ordering(
+            name,
+            [cell for (_, of), cell in cells.items() if of == name],
+            results.outcomes,
+            results.spreads,
+        )
         for name in layout.ordering
     ]
     return Table(layout, cells, tuple(o for o in orderings if o is not None))

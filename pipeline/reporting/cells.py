@@ -8,18 +8,19 @@
 | smoke | measured on synthetic or reduced data: shown, never compared with the claim |
 | partial | fewer videos were scored than expected |
 | measured | there is no claim to compare with, or it is a time (which belongs to a machine) |
-| verified | within the column's tolerance of the claim |
-| differs | outside it |
+| verified | it rounds to the printed number, or is within the points that the column allows |
+| within-tolerance | it does not round to it, but is within the column's relative tolerance |
+| differs | outside both |
 
-The rules are tried in this order. Columns that depend on no data (operations, parameters) are
-compared with the claim on every profile; views are counted in the predictions of a run.
+The rules are tried in this order. Columns that depend on no data (operations, parameters, views,
+which are counted in the predictions of a run) are compared with the claim on every profile.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column
@@ -27,6 +28,7 @@ from pipeline.schema.table_layouts import Column
 
 class Status(StrEnum):
     VERIFIED = "verified"
+    WITHIN = "within-tolerance"
     DIFFERS = "differs"
     MEASURED = "measured"
     SMOKE = "smoke"
@@ -37,15 +39,19 @@ class Status(StrEnum):
 
 
 MEANING = {
-    Status.VERIFIED: "measured here, within the stated tolerance of the printed number",
+    Status.VERIFIED: "measured here; agrees with the printed number",
+    Status.WITHIN: "measured here; not the printed number, but within the stated tolerance of it",
     Status.DIFFERS: "measured here, outside the stated tolerance of the printed number",
-    Status.MEASURED: "measured here; there is no printed number it could be compared with",
+    Status.MEASURED: "measured here; no printed number, or only a time on another machine",
     Status.SMOKE: "measured on synthetic or reduced data; never compared with the printed number",
-    Status.CITED: "printed by the authors; this project runs no such row",
+    Status.CITED: "printed by the authors; this profile runs no such row",
     Status.NOT_RUN: "a row of this project that has no result yet",
     Status.PARTIAL: "measured here, but some expected videos could not be scored",
     Status.CLAIM_CONFLICT: "two texts print different numbers for the same model",
 }
+
+
+IntervalOver = Literal["", "videos", "videos and trainings"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Numbers:
     measured: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    interval_over: IntervalOver = ""
+    """What the interval covers; '' where there is none."""
     n_expected: int | None = None
     n_scored: int | None = None
     n_failed: int | None = None
@@ -129,7 +137,7 @@ def judge(claim: Claim | None, measurement: Measurement, column: Column) -> tupl
     if measurement.measured is None:
         return Status.NOT_RUN, measurement.missing or "no result"
     depends_on_data = column.measure.depends_on_data
-    if column.measure.comes_from_runs and measurement.smoke:
+    if depends_on_data and measurement.smoke:
         return Status.SMOKE, "synthetic or reduced data"
     if depends_on_data and measurement.n_scored != measurement.n_expected:
         return Status.PARTIAL, f"{measurement.n_scored} of {measurement.n_expected} videos scored"
@@ -141,8 +149,11 @@ def judge(claim: Claim | None, measurement: Measurement, column: Column) -> tupl
     allowed = column.tolerance.allowed(claim)
     words = f"{distance:.{column.decimals}f} away, {allowed:.{column.decimals}f} allowed"
     # A printed number is rounded, so a measurement on the very edge of the rounding agrees with it.
-    if distance <= allowed + 1e-9:
+    if distance <= max(0.5 * claim.last_digit, column.tolerance.points) + 1e-9:
         return Status.VERIFIED, words
+    if distance <= allowed + 1e-9:
+        relative = f"within {column.tolerance.relative_pct:g} % of the printed number"
+        return Status.WITHIN, f"{relative}: {words}"
     return Status.DIFFERS, f"{words}; {measurement.note}" if measurement.note else words
 
 
@@ -154,7 +165,7 @@ def make_cell(
     status, reason = judge(claim, measurement, column)
     shared = {name: getattr(measurement, name) for name in Numbers.__dataclass_fields__}
     return Cell(
-        **{**shared, "smoke": measurement.smoke and column.measure.comes_from_runs},
+        **{**shared, "smoke": measurement.smoke and column.measure.depends_on_data},
         cell_id=f"{table_id}/{row}/{name}",
         row=row,
         column=name,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace
@@ -15,7 +14,7 @@ from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import cluster_codes, share_interval
+from pipeline.scores.statistics import Floats, cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -89,8 +88,8 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
             where = f"manifests/combinations.yaml, combinations.{key}"
             raise DataError(error.what, where=error.where or where, do=error.do) from None
         clusters = _clusters(results, rule, protocol)
-        results.outcomes[key, protocol] = scores.outcomes(videos, clusters)
-        summary = scoring.summarise(videos, members[0]["metric"], clusters)
+        results.outcomes[key, protocol] = scores.outcomes([videos], clusters)
+        summary = scoring.summarise([videos], members[0]["metric"], clusters)
         protocols[protocol] = {**summary, "views": sum(f["views"] for f in scored)}
         if rule.rule == "pool_folds":
             protocols[protocol]["views"] = max(f["views"] for f in scored)
@@ -179,7 +178,7 @@ def _mean(
 
 
 def _mean_bounds(
-    outcomes: list[Outcomes], correct: list[npt.NDArray[np.bool_]], clusters: Mapping[str, str]
+    outcomes: list[Outcomes], correct: list[Floats], clusters: Mapping[str, str]
 ) -> list[float] | None:
     union = sorted(clusters)
     position = {video_id: index for index, video_id in enumerate(union)}
@@ -187,7 +186,7 @@ def _mean_bounds(
     share = np.zeros(len(union))
     for outcome, right in zip(outcomes, correct, strict=True):
         rows = [position[video_id] for video_id in outcome.video_ids]
-        share[rows] += len(union) / (len(rows) * len(outcomes)) * right.astype(np.float64)
+        share[rows] += len(union) / (len(rows) * len(outcomes)) * right
     interval = share_interval(share, cluster_codes([clusters[v] for v in union]))
     if np.isnan(interval.low):
         return None

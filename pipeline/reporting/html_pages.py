@@ -25,6 +25,7 @@ ENVIRONMENT = jinja2.Environment(
 )
 SYMBOLS = {
     "verified": "✓",
+    "within-tolerance": "≈",
     "differs": "≠",
     "measured": "●",
     "smoke": "≈",

@@ -1,9 +1,10 @@
 """Does a table's order of rows agree with the paper's, and which differences do the data support?
 
 Kendall's tau-b compares measured with claimed numbers over the rows that have both; with fewer than
-five rows the pairs are counted instead. A pair of rows counts as supported when a sign-flip test
-over clusters of videos separates them at 5 % after Holm's correction over the table's pairs;
-anything else the data leave undecided.
+five rows the pairs are counted instead. A pair of rows counts as supported when a test separates
+them at 5 % after Holm's correction over the table's pairs: a sign-flip test over clusters of videos
+and, where it is known how far trainings of both rows lie apart, a t test over both. Anything else
+the data leave undecided.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import numpy as np
 import scipy  # loads `stats`, which takes a second, when it is used
 
 from pipeline.reporting.cells import Cell
-from pipeline.scores.statistics import PairedTest, holm, paired_test
+from pipeline.scores.statistics import PairedTest, Spread, holm, paired_test
 from pipeline.scores.video_scores import Outcomes, compare
+
+AllOutcomes = Mapping[tuple[str, str], Outcomes]
+"""By row and protocol; so are Spreads."""
+Spreads = Mapping[tuple[str, str], Spread]
 
 ALPHA = 0.05
 LEAST_RANKED = 5
@@ -42,6 +47,8 @@ class Pair:
     ci_high: float
     n_videos: int
     n_clusters: int
+    over: str
+    """What interval and p values cover: 'videos' or 'videos and trainings'."""
     detectable: float | None
     """The true difference in points that four of five such tests would see, before correction."""
     first_only: int
@@ -65,14 +72,14 @@ class Ordering:
 
 
 def find_ordering(
-    column: str, cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]
+    column: str, cells: Sequence[Cell], outcomes: AllOutcomes, spreads: Spreads
 ) -> Ordering | None:
     """The ordering of one column's `cells` (table order); None when nothing can be compared."""
     measured = [cell for cell in cells if cell.measured is not None]
     if len(measured) < 2:
         return None
     ranked = [cell for cell in measured if cell.claimed is not None]
-    pairs = _pairs(measured, outcomes)
+    pairs = _pairs(measured, outcomes, spreads)
     if len(ranked) < 2 and not pairs:
         return None
     tau = _tau(ranked)
@@ -94,14 +101,23 @@ def _tau(ranked: Sequence[Cell]) -> float | None:
     return round(tau, 4) if np.isfinite(tau) else None
 
 
-def _pairs(cells: Sequence[Cell], outcomes: Mapping[tuple[str, str], Outcomes]) -> tuple[Pair, ...]:
+def _pairs(cells: Sequence[Cell], outcomes: AllOutcomes, spreads: Spreads) -> tuple[Pair, ...]:
     at = {cell.row: (cell.lineage.run or "", cell.lineage.protocol or "") for cell in cells}
     scored = {
         c.row: (outcomes[at[c.row]], c.lineage.metric) for c in cells if at[c.row] in outcomes
     }
     right, clusters = compare(scored)
     tested = [
-        (first, second, paired_test(right[first.row], right[second.row], clusters))
+        (
+            first,
+            second,
+            paired_test(
+                right[first.row],
+                right[second.row],
+                clusters,
+                (spreads.get(at[first.row]), spreads.get(at[second.row])),
+            ),
+        )
         for first, second in combinations([cell for cell in cells if cell.row in right], 2)
         if first.lineage.run != second.lineage.run
     ]
@@ -130,6 +146,7 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         ci_high=round(test.interval.high, 4),
         n_videos=n_videos,
         n_clusters=test.n_clusters,
+        over="videos and trainings" if test.trainings else "videos",
         detectable=round(test.detectable_pct, 2) if np.isfinite(test.detectable_pct) else None,
         first_only=test.first_only,
         second_only=test.second_only,

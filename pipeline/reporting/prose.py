@@ -2,7 +2,8 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of bootstrap draws over clusters of videos; between, the data leave it
+97.5 % (at most 2.5 %) of draws: bootstrap draws over clusters of videos, to which draws of the
+training are added where it is known how far trainings lie apart. Between, the data leave it
 undecided.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
-from pipeline.scores.statistics import resampled_means
+from pipeline.scores.statistics import N_RESAMPLES, SEED, Floats, resampled_means
 from pipeline.scores.video_scores import compare
 
 Cells = Mapping[str, Mapping[str, Any]]
@@ -26,6 +27,7 @@ Share = Callable[[ProseClaim, Rule], float | None]
 """The share of bootstrap draws (percent) in which a sentence's rule holds; None: nothing drawn."""
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5
+TIMED = "ms"
 COUNTED = ("gflops", "params", "views")
 """Units of numbers that are the same on every draw of videos."""
 GAP = "…"
@@ -81,12 +83,17 @@ def printed_cells(cells: Cells) -> tuple[str, ...]:
     return tuple(address for address, cell in cells.items() if cell["claim_id"])
 
 
-def check_rules(prose: Mapping[str, ProseClaim], claims: Mapping[str, Claim]) -> None:
-    """Raise ManifestError for the first rule that does not parse or names an unknown cell."""
+def check_rules(
+    prose: Mapping[str, ProseClaim], claims: Mapping[str, Claim], cells: Sequence[str]
+) -> None:
+    """Raise ManifestError for the first rule that does not parse or names an unknown cell.
+
+    `rule` may name what is printed (`claims`), `ours` every one of the tables' `cells`.
+    """
     for claim in prose.values():
-        for text in (claim.rule, claim.ours):
+        for text, known in ((claim.rule, tuple(claims)), (claim.ours, tuple(cells))):
             if text:
-                _parse(claim, text, tuple(claims))
+                _parse(claim, text, known)
 
 
 def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
@@ -95,7 +102,10 @@ def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
 
 
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
-    """The verdict on one sentence; ManifestError for a rule that names none of `addresses`."""
+    """The verdict on one sentence; ManifestError for a rule that names no cell.
+
+    `addresses` are the cells with a printed number, which the sentence's own rule may name.
+    """
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     printed: tuple[str, ...] = ()
     if claim.rule:
@@ -106,7 +116,7 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
         paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
     ours: dict[str, Any] = {}
     if claim.ours:
-        ours = _ours(claim, _parse(claim, claim.ours, addresses), cells, share)
+        ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
     return Verdict(
         **claim.model_dump(exclude={"ours"}),
         paper=paper,
@@ -147,13 +157,17 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
     if missing:
         return {**read, "ours_reason": f"not measured: {missing[0].partition('/')[2]}"}
     counted = all(cells[address]["unit"] in COUNTED for address in named)
+    if any(cells[address]["unit"] == TIMED for address in named):
+        return {**read, "ours_reason": "times of another machine than the printed ones"}
     draws_pct = None if counted else share(claim, rule)
     if counted:
         reason = "counted, not sampled"
     elif draws_pct is not None:
         reason = f"true in {draws_pct:.0f} % of draws"
     else:
-        reason = "as measured: no draws over videos"
+        return {**read, "ours_reason": "a point estimate alone: nothing to draw again"}
+    if "near(" in claim.rule and "near(" not in claim.ours:
+        reason += "; the direction alone, not the printed number"
     return {
         **read,
         "ours": decide(bool(rule.evaluate(measured.__getitem__)), draws_pct),
@@ -178,6 +192,7 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
     """Resampled accuracies in percent by address; rows of one data set share every draw, and each
     data set has its own stream of the seed."""
     draws: dict[str, Any] = {}
+    trained = {cell["cell_id"]: _of_training(cell, results) for cell in used}
     datasets = sorted({cell["lineage"]["dataset"] or "" for cell in used})
     for stream, dataset in enumerate(datasets):
         scored = {}
@@ -190,5 +205,18 @@ def _draws(used: Sequence[Mapping[str, Any]], results: Results) -> dict[str, Any
         if right:
             videos = np.stack(list(right.values()), axis=1).astype(float)
             means = 100.0 * resampled_means(videos, clusters, stream=stream)
+            means += np.stack([trained[address] for address in right], axis=1)
             draws |= dict(zip(right, means.T, strict=True))
     return draws
+
+
+def _of_training(cell: Mapping[str, Any], results: Results) -> Floats:
+    """(B,) by how many points further trainings of the row behind a cell would differ.
+
+    Cells of one run under one protocol share their draws, whatever the sentence."""
+    run, protocol = cell["lineage"]["run"] or "", cell["lineage"]["protocol"] or ""
+    spread = results.spreads.get((run, protocol))
+    if spread is None:
+        return np.zeros(N_RESAMPLES)
+    stream = [SEED, *f"{run} {protocol}".encode()]
+    return spread.sd_pct * np.random.default_rng(stream).standard_t(spread.df, N_RESAMPLES)

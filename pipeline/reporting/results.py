@@ -7,9 +7,11 @@ and not read.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,11 @@ from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import RecordError
 from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
-from pipeline.reporting.cells import Lineage, Measurement, Source
+from pipeline.reporting.cells import IntervalOver, Lineage, Measurement, Source
 from pipeline.schema.table_layouts import Column
 from pipeline.scores import video_scores as scores
+from pipeline.scores.reference import bounds, read_results, reference_path
+from pipeline.scores.statistics import Interval, Spread, with_trainings
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -50,6 +54,8 @@ class Results:
     timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
+    spreads: Mapping[tuple[str, str], Spread] = field(default_factory=dict)
+    """How far trainings lie apart, by row and protocol, where that is known."""
 
     def measure(
         self, run: str | None, column: Column, protocol: str | None, claim_id: str | None = None
@@ -116,13 +122,19 @@ class Results:
         if scored is None or scored.get(name) is None:
             why = "not evaluated under" if scored is None else f"no {name} under"
             return Measurement(missing=str(metrics["reason"] or f"{why} protocol {protocol}"))
-        low, high = scored.get(name.removesuffix("_pct") + "_ci95_pct") or (None, None)
+        interval = scored.get(name.removesuffix("_pct") + "_ci95_pct")
+        # Of a row's headline number; top-5 of one data set moves otherwise.
+        spread = self.spreads.get((run, protocol)) if name == headline(metrics) else None
+        if interval is not None:
+            within = with_trainings(scored[name], Interval(*interval), spread)
+            interval = round(within.low, 4), round(within.high, 4)
         return Measurement(
             measured=float(scored[name]),
-            ci_low=low,
-            ci_high=high,
+            ci_low=None if interval is None else interval[0],
+            ci_high=None if interval is None else interval[1],
+            interval_over=_over(interval is not None, spread),
             smoke=bool(metrics["smoke"]),
-            over_seeds=_over_seeds(scored.get("seeds"), name),
+            over_seeds=_over_trainings(scored.get("trainings", []), name == headline(metrics)),
             lineage=Lineage(
                 run=run,
                 runs=result.members,
@@ -139,11 +151,44 @@ class Results:
         )
 
 
-def _over_seeds(seeds: Mapping[str, Any] | None, metric: str) -> str:
-    if seeds is None or seeds["metric"] != metric:
+def headline(metrics: Mapping[str, Any]) -> str:
+    """The number that a row is about."""
+    return "map_pct" if metrics["metric"] == "map" else "top1_pct"
+
+
+def _over(interval: bool, spread: Spread | None) -> IntervalOver:
+    if not interval:
         return ""
-    count = len(seeds["values"])
-    return f"{count} trainings: mean {seeds['mean']:.2f}, standard deviation {seeds['sd']:.2f}"
+    return "videos" if spread is None else "videos and trainings"
+
+
+def _over_trainings(values: Sequence[float], wanted: bool) -> str:
+    """In words, where there were several."""
+    if len(values) < 2 or not wanted:
+        return ""
+    return f"{len(values)} trainings, standard deviation {stdev(values):.2f}"
+
+
+def load_spreads(runs: Mapping[str, RunResult], reference: Path) -> dict[tuple[str, str], Spread]:
+    """How far trainings lie apart by row and protocol: from a row's own, if there are three, else
+    from those in the `reference` that are of the same data and parameters."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for result in read_results(reference):
+        known.setdefault((result.identity, result.protocol), []).append(result.value_pct)
+    own: dict[tuple[str, str], list[float]] = {}
+    other: dict[tuple[str, str], list[float]] = {}
+    counts = {}
+    for row, run in runs.items():
+        for protocol, scored in (run.metrics or {"protocols": {}})["protocols"].items():
+            values = [v for v in scored.get("trainings", []) if v is not None]
+            identity = (run.metrics or {}).get("identity", "")
+            counts[row, protocol] = max(1, len(values))
+            own[row, protocol] = values
+            other[row, protocol] = known.get((identity, protocol), [])
+    found = {**bounds(other), **bounds(own)}
+    return {
+        key: Spread(one.spread_pct / math.sqrt(counts[key]), one.df) for key, one in found.items()
+    }
 
 
 def load_results(work: Workspace, rows: Sequence[str]) -> Results:
@@ -165,10 +210,11 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             path = work.run(row) / "scores" / f"{protocol}.parquet"
             if (scored := scores.read(path)) is not None:
                 outcomes[row, protocol] = scored
+    spreads = load_spreads(runs, reference_path(work.root, work.profile))
     path = work.reports / "costs.json"
     costs, cost_source = (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
     timings, timing_source = _timings(work)
-    return Results(runs, costs, cost_source, timings, timing_source, outcomes)
+    return Results(runs, costs, cost_source, timings, timing_source, outcomes, spreads)
 
 
 def _check_percentages(metrics: Mapping[str, Any], where: str) -> None:

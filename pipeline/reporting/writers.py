@@ -141,6 +141,7 @@ def _compact(
 
 
 def with_interval(record: Mapping[Any, Any], name: str) -> str:
-    """'51.3 [49.1, 53.4]', or the bare number when it has no interval."""
+    """'51.3 [49.1, 53.4]', 'videos only' if it covers no more; the bare number without interval."""
     measured, low = str(record[f"{name}_measured"]), str(record[f"{name}_ci_low"])
-    return f"{measured} [{low}, {record[f'{name}_ci_high']}]" if low else measured
+    only = " videos only" if record[f"{name}_interval_over"] == "videos" else ""
+    return f"{measured} [{low}, {record[f'{name}_ci_high']}]{only}" if low else measured

@@ -81,6 +81,7 @@ def _profile_values(row: Experiment, profile: Profile) -> list[RowValue]:
     return [
         RowValue("network.width", _text(size.width), backbone),
         RowValue("network.blocks", _text(size.blocks), backbone),
+        RowValue("seed, added to it", _text(profile.seed), f"profile {profile.profile}"),
         RowValue("seeds", _text(profile.seeds), f"profile {profile.profile}"),
         *(
             RowValue(f"compute.{name}", _text(value), compute)

@@ -155,7 +155,10 @@ class ScorePlan(Strict):
     dataset: str
     fold: str
     metric: Literal["top1", "map"]
+    seed: int
     seeds: int
+    identity: str
+    """Of all that decides the result besides seeds, code and machine."""
     protocols: dict[str, Aggregate]
     clusters: Clusters | None = None
     miniature: Miniature | None = None
@@ -189,6 +192,8 @@ class TablesPlan(Strict):
     rows: list[str]
     manifests: dict[str, str] = Field(default_factory=dict)
     timings: dict[str, str] = Field(default_factory=dict)
+    reference: str | None = None
+    """Digest of the profile's reference distribution."""
 
 
 class FigureData(Strict):

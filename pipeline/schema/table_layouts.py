@@ -71,11 +71,6 @@ class Measure(Strict):
     def depends_on_data(self) -> bool:
         return self.kind == "metric"
 
-    @property
-    def comes_from_runs(self) -> bool:
-        """Whether a run on data has to be there: views are counted in its predictions."""
-        return self.kind in ("metric", "views")
-
 
 class Column(Strict):
     """A column of measured numbers; `source` picks among a row's `runs`."""

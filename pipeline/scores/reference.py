@@ -13,9 +13,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from pipeline.core.errors import RecordError
 from pipeline.core.files import write_atomic
 
 Floats = npt.NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
 
 LEAST_TRAININGS = 3
 """Of a row with fewer nothing is said."""
@@ -49,7 +51,7 @@ class Result:
     """The processor, or the accelerator, that trained it."""
     torch: str
     identity: str
-    """Of all that decides the result but the seed (`pipeline.lineage.training_identity`)."""
+    """Of all that decides the result besides seed, code and machine (`training_identity`)."""
     value_pct: float
 
     @property
@@ -60,6 +62,11 @@ class Result:
 
 WORDS = ("row", "protocol", "metric", "cpu", "torch", "identity")
 """Columns of the file that are no numbers."""
+
+
+def reference_path(root: Path, profile: str) -> Path:
+    """The reference of a profile of the project at `root`."""
+    return root / "reports" / "reference" / f"{profile}.csv"
 
 
 def read_results(path: Path) -> list[Result]:
@@ -102,6 +109,10 @@ class Bounds:
     mean_pct: float
     sd_pct: float
     """Of the reference itself."""
+    spread_pct: float
+    """The standard deviation of one training, as all rows together let one estimate it."""
+    df: float
+    """Degrees of freedom of that estimate."""
     low_pct: float
     high_pct: float
 
@@ -110,7 +121,7 @@ class Bounds:
         return self.low_pct <= value_pct <= self.high_pct
 
 
-def bounds(values_pct: Mapping[str, Sequence[float]]) -> dict[str, Bounds]:
+def bounds(values_pct: Mapping[Key, Sequence[float]]) -> dict[Key, Bounds]:
     """The bounds of each row with at least LEAST_TRAININGS results (N,) in 0 to 100.
 
     A prediction interval (Student's t) on the scale of asin √share, on which the variance of a
@@ -132,14 +143,17 @@ def bounds(values_pct: Mapping[str, Sequence[float]]) -> dict[str, Bounds]:
         df = lent + freedom[row]
         variance = (lent * common + freedom[row] * own[row]) / df
         t = float(scipy.stats.t.ppf(0.5 + LEVEL_PCT / 200, df))
-        half = t * math.sqrt(variance * (1 + 1 / len(values)))
+        middle, sd = float(values.mean()), math.sqrt(variance)
+        half = t * sd * math.sqrt(1 + 1 / len(values))
         shares = np.asarray(values_pct[row], float)
         found[row] = Bounds(
             trainings=len(values),
             mean_pct=float(shares.mean()),
             sd_pct=float(shares.std(ddof=1)),
-            low_pct=_pct(float(values.mean()) - half),
-            high_pct=_pct(float(values.mean()) + half),
+            spread_pct=(_pct(middle + sd) - _pct(middle - sd)) / 2,
+            df=df,
+            low_pct=_pct(middle - half),
+            high_pct=_pct(middle + half),
         )
     return found
 

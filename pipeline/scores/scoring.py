@@ -216,6 +216,20 @@ def correct_at(videos: VideoScores, k: int) -> npt.NDArray[np.bool_]:
     return correct
 
 
+def mean_correct(trainings: Sequence[VideoScores], k: int) -> npt.NDArray[np.float64]:
+    """(V,) the share of trainings in which a label is among the k highest scores.
+
+    Raises DataError when they did not score the same videos.
+    """
+    if len({videos.video_ids for videos in trainings}) > 1:
+        raise DataError(
+            "two trainings of the row scored different videos",
+            do="predict the row again: `tdn predict ROW`",
+        )
+    right = np.stack([correct_at(videos, k) for videos in trainings])
+    return np.asarray(right.mean(axis=0), np.float64)
+
+
 def mean_average_precision(videos: VideoScores) -> float:
     """mAP in percent over the classes that have a positive video; NaN when none has."""
     from sklearn.metrics import average_precision_score  # takes seconds, and few sets need it
@@ -260,14 +274,16 @@ def map_interval(videos: VideoScores, value: float, clusters: Codes) -> Interval
 
 
 def summarise(
-    videos: VideoScores, metric: str, clusters: Mapping[str, str] | None = None
+    trainings: Sequence[VideoScores], metric: str, clusters: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The metrics of one protocol as JSON values; numbers are None when no video was scored.
 
-    `metric` is 'top1' (top1_pct, top5_pct) or 'map' (map_pct beside them). Each comes with its
-    95 % interval as `<name>_ci95_pct`: [low, high], over clusters of videos; None for one cluster.
-    `clusters` names the cluster of a video; one that it does not name is a cluster of its own.
+    Of several `trainings` of a row each number is their mean. `metric` is 'top1' (top1_pct,
+    top5_pct) or 'map' (map_pct beside them). Each comes with its 95 % interval as
+    `<name>_ci95_pct`: [low, high], over clusters of videos; None for one cluster. `clusters` names
+    the cluster of a video; one that it does not name is a cluster of its own.
     """
+    videos = trainings[0]
     if metric not in METRICS:
         raise UsageError(f"unknown metric '{metric}'", do=f"choose one of: {', '.join(METRICS)}")
     several = [v for v, at in zip(videos.video_ids, videos.labels, strict=True) if len(at) > 1]
@@ -287,12 +303,13 @@ def summarise(
     codes = cluster_codes([(clusters or {}).get(v, v) for v in videos.video_ids])
     result["n_clusters"] = int(codes.max()) + 1 if codes.size else 0
     for k in TOP_K:
-        correct = correct_at(videos, k).astype(np.float64)
+        correct = mean_correct(trainings, k)
         interval = share_interval(correct, codes) if correct.size else None
         mean = float(correct.mean()) if correct.size else None
         _put(result, f"top{k}", mean and 100.0 * mean, interval, 100.0)
     if metric == "map":
-        value = mean_average_precision(videos) if any(videos.labels) else None
+        values = [mean_average_precision(one) for one in trainings if any(one.labels)]
+        value = float(np.mean(values)) if values else None
         interval = None if value is None else map_interval(videos, value, codes)
         _put(result, "map", value, interval, 1.0)
     return result

@@ -6,8 +6,10 @@
     B   bootstrap draws
 
 Videos of one cluster are right or wrong together, so that clusters count, not videos (Miller 2024,
-arXiv 2411.00640). Where nothing is known of clusters each video is one of its own. None of this
-says how far a second training would move: it is about videos only.
+arXiv 2411.00640). Where nothing is known of clusters each video is one of its own.
+
+How far a second training would move is no matter of videos. Where it is known (`Spread`), it is
+added: the variances of videos and of trainings add up.
 """
 
 from __future__ import annotations
@@ -43,11 +45,21 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far trainings of one row lie apart: the standard deviation of their mean, in points."""
+
+    sd_pct: float
+    df: float
+    """Degrees of freedom of the estimate."""
+
+
+@dataclass(frozen=True)
 class PairedTest:
     """Two rows on the same videos.
 
-    `first_only` and `second_only` count videos that exactly one of the two gets right;
-    `difference_pct` is first minus second in points, `p_value` that of `sign_flip_p`.
+    `first_only` and `second_only` count videos that one of the two gets right more often than the
+    other; `difference_pct` is first minus second in points. `p_value` is that of `sign_flip_p`,
+    over videos; where both rows' `Spread` is known, at least that of a t test over both.
     """
 
     first_only: int
@@ -56,6 +68,8 @@ class PairedTest:
     difference_pct: float
     interval: Interval
     p_value: float
+    trainings: bool = False
+    """Whether interval and p value cover trainings besides videos."""
 
     @property
     def detectable_pct(self) -> float:
@@ -138,23 +152,56 @@ def resampled_means(values: Floats, clusters: Codes | None = None, *, stream: in
     return np.asarray(draws[:, :-1] / draws[:, -1:])
 
 
+def with_trainings(value: float, videos: Interval, spread: Spread | None) -> Interval:
+    """An interval over videos, in percent, widened by what trainings add on either side."""
+    if spread is None or np.isnan(videos.low):
+        return videos
+    half = _t_quantile(spread.df) * spread.sd_pct
+    low, high = np.hypot(value - videos.low, half), np.hypot(videos.high - value, half)
+    return Interval(max(0.0, float(value - low)), min(100.0, float(value + high)))
+
+
 def paired_test(
-    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], clusters: Codes | None = None
+    first: Floats | npt.NDArray[np.bool_],
+    second: Floats | npt.NDArray[np.bool_],
+    clusters: Codes | None = None,
+    spreads: tuple[Spread | None, Spread | None] = (None, None),
 ) -> PairedTest:
-    """Compare two rows' correctness (V,) on the same videos in the same order."""
+    """Compare two rows' correctness (V,) on the same videos in the same order: right or wrong, or
+    the share of trainings that are right."""
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(f"need two equal non-empty vectors, got {first.shape} and {second.shape}")
     difference = first.astype(np.float64) - second.astype(np.float64)
+    mean = 100.0 * float(difference.mean())
     interval = mean_interval(difference, clusters)
+    half = 100 * (interval.high - interval.low) / 2
     sums, _ = _totals(difference[:, None], clusters)
+    p_value = sign_flip_p(sums[:, 0])
+    one, other = spreads
+    known = one is not None and other is not None and sums.shape[0] > 1
+    if one is not None and other is not None and sums.shape[0] > 1:
+        error, df = _combined(half / _t(sums.shape[0]), sums.shape[0] - 1.0, one, other)
+        half = _t_quantile(df) * error
+        p_value = max(p_value, 2 * float(scipy.stats.t.sf(abs(mean) / error, df)) if error else 1.0)
     return PairedTest(
-        first_only=int((first & ~second).sum()),
-        second_only=int((second & ~first).sum()),
+        first_only=int((first > second).sum()),
+        second_only=int((second > first).sum()),
         n_clusters=sums.shape[0],
-        difference_pct=100.0 * float(difference.mean()),
-        interval=Interval(max(-100.0, 100 * interval.low), min(100.0, 100 * interval.high)),
-        p_value=sign_flip_p(sums[:, 0]),
+        difference_pct=mean,
+        interval=Interval(max(-100.0, mean - half), min(100.0, mean + half)),
+        p_value=p_value,
+        trainings=known,
     )
+
+
+def _combined(error_pct: float, df: float, *spreads: Spread) -> tuple[float, float]:
+    """The standard error of videos and trainings together, and its degrees of freedom
+    (Welch-Satterthwaite). Trainings of two rows are taken as independent."""
+    parts = [(error_pct, df), *((spread.sd_pct, spread.df) for spread in spreads)]
+    total = sum(sd**2 for sd, _ in parts)
+    if total == 0:
+        return 0.0, df
+    return float(np.sqrt(total)), total**2 / sum(sd**4 / own for sd, own in parts if sd)
 
 
 def sign_flip_p(sums: Floats) -> float:
@@ -209,4 +256,8 @@ def _standard_error(values: Floats, clusters: Codes | None) -> tuple[float, int]
 
 
 def _t(n_clusters: int) -> float:
-    return float(scipy.stats.t.ppf(0.5 + LEVEL_PCT / 200, n_clusters - 1))
+    return _t_quantile(n_clusters - 1)
+
+
+def _t_quantile(df: float) -> float:
+    return float(scipy.stats.t.ppf(0.5 + LEVEL_PCT / 200, df))

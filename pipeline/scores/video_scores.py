@@ -2,11 +2,12 @@
 
 One Parquet file per (row, protocol): video_id, cluster, label, predicted, correct1, correct5, one
 line per scored video, sorted by video id. A video with several labels keeps the first as `label`.
+Of several trainings `correct1` and `correct5` are shares, and `predicted` is the first one's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,10 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import RecordError
 from pipeline.core.parquet import write_table
-from pipeline.scores.scoring import VideoScores, correct_at, predicted, shared_videos
-from pipeline.scores.statistics import Codes, cluster_codes
+from pipeline.scores.scoring import VideoScores, mean_correct, predicted, shared_videos
+from pipeline.scores.statistics import Codes, Floats, cluster_codes
 
-SCHEMA = "tdn.scores/2"
+SCHEMA = "tdn.scores/3"
 UNLABELLED = -1
 
 
@@ -33,17 +34,18 @@ class Outcomes:
     """What a video came about together with others of: a person, a film; its id if nothing."""
     labels: npt.NDArray[np.int32]
     predicted: npt.NDArray[np.int32]
-    correct1: npt.NDArray[np.bool_]
-    correct5: npt.NDArray[np.bool_]
+    correct1: Floats
+    """The share of the row's trainings that have it right."""
+    correct5: Floats
 
-    def correct(self, metric: str | None) -> npt.NDArray[np.bool_] | None:
+    def correct(self, metric: str | None) -> Floats | None:
         """(V,) what the mean over videos gives `metric`; None for one that is no such mean."""
         return {"top1_pct": self.correct1, "top5_pct": self.correct5}.get(metric or "")
 
 
 def compare(
     scored: Mapping[str, tuple[Outcomes, str | None]],
-) -> tuple[dict[str, npt.NDArray[np.bool_]], Codes]:
+) -> tuple[dict[str, Floats], Codes]:
     """Correctness (V,) by key, in a metric, on the videos that all have, and their clusters.
 
     Without those whose metric is no mean over videos; empty when no video is shared.
@@ -58,15 +60,21 @@ def compare(
     return {key: v[at] for (key, v), at in shared if len(at)}, codes
 
 
-def outcomes(videos: VideoScores, clusters: Mapping[str, str] | None = None) -> Outcomes:
-    """Who was right on which video; a video that `clusters` does not name is one of its own."""
+def outcomes(
+    trainings: Sequence[VideoScores], clusters: Mapping[str, str] | None = None
+) -> Outcomes:
+    """Who was right on which video in a row's trainings, which scored the same videos.
+
+    A video that `clusters` does not name is one of its own.
+    """
+    videos = trainings[0]
     return Outcomes(
         video_ids=videos.video_ids,
         clusters=tuple((clusters or {}).get(v, v) for v in videos.video_ids),
         labels=np.array([v[0] if v else UNLABELLED for v in videos.labels], dtype=np.int32),
         predicted=predicted(videos).astype(np.int32),
-        correct1=correct_at(videos, 1),
-        correct5=correct_at(videos, 5),
+        correct1=mean_correct(trainings, 1),
+        correct5=mean_correct(trainings, 5),
     )
 
 

@@ -91,7 +91,7 @@ def _print_rows(first: str, second: str, one: RowComparison) -> None:
         typer.echo(f"  right only with {row}: {len(videos)}{names}")
     print_table(
         ("class", ">videos", f">{first}", f">{second}"),
-        [(c.name, str(c.videos), str(c.first_right), str(c.second_right)) for c in one.classes],
+        [(c.name, str(c.videos), f"{c.first_right:g}", f"{c.second_right:g}") for c in one.classes],
     )
 
 

@@ -62,7 +62,7 @@ def _print(found: Verdict) -> None:
             f"not judged: {len(found.unknown)} rows; {example.result.row}, for example: "
             f"{example.why_not}"
         )
-    typer.echo(summary(found))
+    typer.echo(found.summary)
 
 
 def _line(one: Judged) -> tuple[str, ...]:
@@ -78,21 +78,6 @@ def _line(one: Judged) -> tuple[str, ...]:
     )
 
 
-def summary(found: Verdict) -> str:
-    """The verdict in one line."""
-    within, outside = len(found.within), [one.result.row for one in found.outside]
-    total = within + len(outside)
-    names = f"; outside: {', '.join(outside)}" if outside else ""
-    chance = (
-        f" ({found.allowed} may be by chance)"
-        if outside and found.holds
-        else f" (chance explains {found.allowed})"
-        if outside
-        else ""
-    )
-    return f"verdict: {within} of {total} rows within the reference distribution{names}{chance}"
-
-
 def reference(
     source: Annotated[
         str | None, typer.Option("--from", help="a profile of the same rows, such as long")
@@ -104,5 +89,4 @@ def reference(
 
     work = workspace(profile)
     added, total = judge_results.add_to_reference(work, workspace(source or profile))
-    where = work.relative(judge_results.reference_path(work))
-    typer.echo(f"{where}: {added} results added, {total} in all")
+    typer.echo(f"reports/reference/{profile}.csv: {added} results added, {total} in all")

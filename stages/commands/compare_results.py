@@ -33,8 +33,9 @@ class ClassGain:
 
     name: str
     videos: int
-    first_right: int
-    second_right: int
+    first_right: float
+    """Of several trainings their mean."""
+    second_right: float
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def _on_shared_videos(
         ClassGain(
             names[label] if 0 <= label < len(names) else str(label),
             int((labels == label).sum()),
-            int(right[labels == label].sum()),
-            int(other[labels == label].sum()),
+            round(float(right[labels == label].sum()), 2),
+            round(float(other[labels == label].sum()), 2),
         )
         for label in np.unique(labels).tolist()
     ]
@@ -106,8 +107,8 @@ def _on_shared_videos(
         second_pct=100 * float(other.mean()),
         test=paired_test(right, other, cluster_codes([a.clusters[number] for number in mine])),
         classes=tuple(sorted(classes, key=lambda one: one.second_right - one.first_right)),
-        first_only=tuple(ids[right & ~other].tolist()),
-        second_only=tuple(ids[~right & other].tolist()),
+        first_only=tuple(ids[right > other].tolist()),
+        second_only=tuple(ids[right < other].tolist()),
     )
 
 
@@ -180,7 +181,7 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
             if theirs is None or None in (mine.get(name), theirs.get(name)):
                 continue
             low, high = mine.get(name.replace("_pct", "_ci95_pct")) or (0.0, 100.0)
-            contents = mine.get("predictions_content"), theirs.get("predictions_content")
+            contents = _contents(mine), _contents(theirs)
             pairs.append(
                 ResultPair(
                     row,
@@ -189,7 +190,7 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
                     mine[name],
                     theirs[name],
                     low <= theirs[name] <= high,
-                    contents[0] is not None and contents[0] == contents[1],
+                    contents[0] == contents[1] != [],
                 )
             )
     return ReportComparison(
@@ -197,6 +198,12 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
         tuple(sorted(here.keys() - there.keys())),
         tuple(sorted(there.keys() - here.keys())),
     )
+
+
+def _contents(scored: Mapping[str, Any]) -> list[str]:
+    """Digests of the predictions of each training; files of before had one without a list."""
+    found = scored.get("predictions_content") or []
+    return [found] if isinstance(found, str) else list(found)
 
 
 def read_metrics(reports: Path) -> Metrics:

@@ -9,7 +9,6 @@ from pathlib import Path
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
-from pipeline.lineage.training_identity import training_identity
 from pipeline.schema.base import nearest
 from pipeline.scores.reference import (
     LEAST_TRAININGS,
@@ -18,6 +17,7 @@ from pipeline.scores.reference import (
     allowed_outside,
     bounds,
     read_results,
+    reference_path,
     write_results,
 )
 from stages.commands.compare_results import read_metrics
@@ -62,33 +62,38 @@ class Verdict:
         """Whether these are results that the reference lets one expect."""
         return len(self.outside) <= self.allowed
 
-
-def reference_path(work: Workspace) -> Path:
-    """The reference of a profile."""
-    return work.root / "reports" / "reference" / f"{work.profile}.csv"
+    @property
+    def summary(self) -> str:
+        """The verdict in one line."""
+        outside = [one.result.row for one in self.outside]
+        total = len(self.within) + len(outside)
+        line = f"verdict: {len(self.within)} of {total} rows within the reference distribution"
+        if not outside:
+            return line
+        chance = f"chance explains {self.allowed}"
+        return f"{line}; outside: {', '.join(outside)} ({chance})"
 
 
 def results_here(work: Workspace) -> list[Result]:
-    """Every training's results in this profile's metrics, with what its records say of it."""
+    """Every training's results in this profile's metrics, and the machine of its record."""
     evidence = Evidence(work)
     found = []
     for row, metrics in read_metrics(work.reports).items():
-        identity = training_identity(evidence, row)
-        if identity is None:
+        machine = evidence.observed(f"train/{row}") if f"train/{row}" in evidence.runs else None
+        if machine is None or "identity" not in metrics:
             continue
-        machine = evidence.observed(f"train/{row}") or {}
-        cpu = ", ".join(machine.get("accelerators") or []) or str(machine.get("cpu", "unknown"))
-        torch = str(machine.get("packages", {}).get("torch", "unknown"))
-        first_seed = int(evidence.runs[f"train/{row}"].params["seed"])
         name = "map_pct" if metrics["metric"] == "map" else "top1_pct"
+        about = {
+            "row": row,
+            "metric": name,
+            "cpu": ", ".join(machine.get("accelerators") or []) or str(machine["cpu"]),
+            "torch": str(machine["packages"]["torch"]),
+            "identity": metrics["identity"],
+        }
         for protocol, scored in metrics["protocols"].items():
-            values = scored.get("seeds", {}).get("values") or [scored.get(name)]
-            for number, value in enumerate(values):
+            for seed, value in enumerate(scored["trainings"], start=int(metrics["seed"])):
                 if value is not None:
-                    seed = first_seed + number
-                    found.append(
-                        Result(row, protocol, name, seed, cpu, torch, identity, round(value, 4))
-                    )
+                    found.append(Result(**about, protocol=protocol, seed=seed, value_pct=value))
     return found
 
 
@@ -98,7 +103,7 @@ def add_to_reference(work: Workspace, source: Workspace) -> tuple[int, int]:
     Returns how many were added, and how many are now in it. Raises AbsentData when `source` has
     no results with records.
     """
-    path = reference_path(work)
+    path = reference_path(work.root, work.profile)
     before, new = read_results(path), results_here(source)
     if not new:
         raise AbsentData(
@@ -116,7 +121,7 @@ def judge(work: Workspace, rows: Iterable[str] = (), reference: Path | None = No
     A result that is itself in the reference is judged by the others. Raises UsageError for an
     unknown row, AbsentData when there are no results or no reference.
     """
-    path = reference or reference_path(work)
+    path = reference or reference_path(work.root, work.profile)
     known = read_results(path)
     if not known:
         raise AbsentData(
@@ -137,6 +142,13 @@ def judge(work: Workspace, rows: Iterable[str] = (), reference: Path | None = No
     return Verdict(tuple(judged), allowed_outside(sum(one.bounds is not None for one in judged)))
 
 
+def closing(work: Workspace) -> str:
+    """The verdict on a whole profile in one line; '' where there is no reference to judge by."""
+    if not reference_path(work.root, work.profile).is_file():
+        return ""
+    return judge(work).summary
+
+
 def _others(result: Result, known: list[Result]) -> list[Result]:
     """Results of the reference with the same identity, this very one left out."""
     return [
@@ -153,5 +165,5 @@ def _why_not(result: Result, known: list[Result]) -> str:
     if count >= LEAST_TRAININGS:
         return ""
     if count == 0 and any(one.row == result.row for one in known):
-        return "the reference is of other data, code or parameters"
+        return "the reference is of other data or parameters"
     return f"{count} trainings in the reference, {LEAST_TRAININGS} are needed"

@@ -21,6 +21,7 @@ from pipeline.schema.profiles import load_profile
 from pipeline.schema.settings import settings
 from stages import plan, profile_graph
 from stages.commands import audit_results as audit
+from stages.commands import judge_results
 from stages.driver import dvc_record
 from stages.driver.chains import (
     REPORT,
@@ -162,6 +163,8 @@ def _is_done(work: Workspace, name: str, key: str, document: dict[str, Any]) -> 
 def _close(work: Workspace) -> None:
     """Say where the report is and whether its numbers trace back; TdnError when they do not."""
     say(f"report: {work.relative(work.reports / 'index.html')}")
+    if verdict := judge_results.closing(work):
+        say(verdict)
     clean, line = audit.closing(work)
     say(line)
     if not clean:

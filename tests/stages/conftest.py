@@ -162,7 +162,9 @@ def score_plan(**changes: Any) -> ScorePlan:
         "dataset": "ssv1",
         "fold": "default",
         "metric": "top1",
+        "seed": 0,
         "seeds": 1,
+        "identity": "0" * 64,
         "protocols": {"center_1x1": "mean_logits"},
     }
     return ScorePlan.model_validate({**whole, **changes})

@@ -41,7 +41,8 @@ def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout) -> None:
     before = plans(checkout)
     row = "tdn_r50_8f_ssv1_stdm_mul"
     checkout.edit(ROWS, "s_tdm_fusion: mul", "s_tdm_fusion: res_channel")
-    assert changed(before, plans(checkout)) == {f"train.{row}", f"predict.{row}", "cost.all"}
+    own = {f"{stage}.{row}" for stage in ("train", "predict", "score")}
+    assert changed(before, plans(checkout)) == {*own, "cost.all"}
 
 
 def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
@@ -262,6 +263,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
         "source": "tsn_r50_hmdb51_flow_s1",
         "two_stream": True,
         "keep_classifier": True,
+        "own_images": True,
     }
     row = found["train.tdn_r50_16f_hmdb51_s1"]["params"]["start"]
     assert row == {
@@ -269,6 +271,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
         "source": "tdn_r50_16f_kinetics400",
         "two_stream": False,
         "keep_classifier": False,
+        "own_images": False,
     }
 
 

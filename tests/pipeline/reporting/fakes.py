@@ -159,7 +159,9 @@ def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any
         "dataset": "toy",
         "fold": "default",
         "metric": "top1",
+        "seed": 0,
         "seeds": 1,
+        "identity": row.ljust(64, "0"),
         "protocols": {"center": "mean_logits"},
     }
     score.run(work, row, ScorePlan.model_validate(params))

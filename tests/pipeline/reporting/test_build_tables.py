@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from pipeline.core.errors import AbsentData, ManifestError, RecordError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.scores.reference import Result, reference_path, write_results
 from stages import tables
 from tests.pipeline.reporting import fakes
 
@@ -244,7 +246,7 @@ def test_times_views_and_other_protocols_are_data(tmp_path: Path) -> None:
     assert found["doc/1/full/time"]["measured"] == 12.5
     assert found["doc/1/full/time"]["status"] == "measured"
     assert found["doc/1/none/time"]["reason"] == "not timed: run `tdn bench timings`"
-    assert (found["doc/1/full/views"]["measured"], found["doc/1/full/views"]["smoke"]) == (1, True)
+    assert (found["doc/1/full/views"]["measured"], found["doc/1/full/views"]["smoke"]) == (1, False)
     assert found["doc/1/mid/top1"]["reason"] == "not evaluated under protocol crops"
 
 
@@ -289,16 +291,38 @@ def test_a_printed_cost_is_that_of_the_network_which_names_it_and_says_why_it_di
     assert "printed, 500.0" in text and "two clips." in text
 
 
-def test_several_trainings_of_a_row_give_mean_and_spread(tmp_path: Path) -> None:
+def test_an_interval_covers_trainings_where_their_spread_is_known(tmp_path: Path) -> None:
     work = fakes.full(tmp_path)
-    path = work.metrics("net_none")
-    metrics = json.loads(path.read_text("utf-8"))
-    protocol = next(iter(metrics["protocols"].values()))
-    protocol["seeds"] = {"metric": "top1_pct", "values": [40.0, 50.0], "mean": 45.0, "sd": 7.0711}
-    write_json(path, metrics)
+    fakes.make_tables(work)
+    before = cells(work)["doc/1/none/top1"]
+    assert before["interval_over"] == "videos"
+    metrics = json.loads(work.metrics("net_none").read_text("utf-8"))
+    results = [
+        Result("net_none", "center", "top1_pct", seed, "cpu", "2", metrics["identity"], value)
+        for seed, value in enumerate((30.0, 40.0, 50.0), start=1)
+    ]
+    path = reference_path(work.root, work.profile)
+    path.parent.mkdir(parents=True)
+    write_results(path, results)
+    fakes.make_tables(work)
+    after = cells(work)["doc/1/none/top1"]
+    assert after["interval_over"] == "videos and trainings"
+    assert after["ci_low"] < before["ci_low"] - 5 and after["ci_high"] > before["ci_high"] + 5
+    assert after["measured"] == before["measured"]
+    assert cells(work)["doc/1/full/top1"]["interval_over"] == "videos"
+    write_results(path, [replace(one, identity="another") for one in results])
+    fakes.make_tables(work)
+    assert cells(work)["doc/1/none/top1"] == before
+
+
+def test_several_trainings_of_a_row_say_how_far_they_lie_apart(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    metrics = json.loads(work.metrics("net_none").read_text("utf-8"))
+    metrics["protocols"]["center"]["trainings"] = [40.0, 50.0]
+    write_json(work.metrics("net_none"), metrics)
     fakes.make_tables(work)
     note = cells(work)["doc/1/none/top1"]["note"]
-    assert note == "2 trainings: mean 45.00, standard deviation 7.07"
+    assert note == "2 trainings, standard deviation 7.07"
     assert "trainings" not in cells(work)["doc/1/none/flops"]["note"]
 
 

@@ -12,6 +12,7 @@ from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.schema.base import validate
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column
+from pipeline.scores.statistics import Spread
 from pipeline.scores.video_scores import Outcomes
 from tests.pipeline.reporting.fakes import TOP1
 
@@ -31,13 +32,13 @@ def outcome(right: int, of: int = 400, start: int = 0) -> Outcomes:
     correct = np.arange(of) < right
     ids = tuple(f"v{start + i:04d}" for i in range(of))
     labels = np.zeros(of, dtype=np.int32)
-    return Outcomes(ids, ids, labels, labels, correct, np.ones(of, dtype=np.bool_))
+    return Outcomes(ids, ids, labels, labels, correct.astype(float), np.ones(of))
 
 
 def ordering(rows: dict[str, tuple[str | None, int]]) -> Ordering:
     cells = [cell(row, claimed, right / 4) for row, (claimed, right) in rows.items()]
     outcomes = {(row, "center"): outcome(right) for row, (_, right) in rows.items()}
-    found = find_ordering("top1", cells, outcomes)
+    found = find_ordering("top1", cells, outcomes, {})
     assert found is not None
     return found
 
@@ -61,10 +62,10 @@ def test_fewer_than_five_rows_are_counted_in_pairs() -> None:
 def test_videos_of_one_cluster_support_less_than_as_many_single_ones() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
     single = {("a", "center"): outcome(80), ("b", "center"): outcome(120)}
-    alone = find_ordering("top1", cells, single)
+    alone = find_ordering("top1", cells, single, {})
     films = tuple(f"film {i // 100}" for i in range(400))
     grouped = {key: replace(found, clusters=films) for key, found in single.items()}
-    together = find_ordering("top1", cells, grouped)
+    together = find_ordering("top1", cells, grouped, {})
     assert alone is not None and together is not None
     assert (alone.pairs[0].verdict, together.pairs[0].verdict) == ("agrees", "undecided")
     assert (alone.pairs[0].n_clusters, together.pairs[0].n_clusters) == (400, 4)
@@ -89,7 +90,7 @@ def test_a_supported_difference_without_a_claim_says_so() -> None:
 
 def test_without_outcomes_pairs_are_counted_as_measured() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
-    found = find_ordering("top1", cells, {})
+    found = find_ordering("top1", cells, {}, {})
     assert found is not None
     assert (found.tau, found.pairs) == (None, ())
     assert found.in_words == "As measured, 1 of 1 pair is in the paper's order."
@@ -98,19 +99,32 @@ def test_without_outcomes_pairs_are_counted_as_measured() -> None:
 def test_only_videos_that_all_rows_scored_are_compared() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0)]
     outcomes = {("a", "center"): outcome(80, 300), ("b", "center"): outcome(90, 300, start=100)}
-    found = find_ordering("top1", cells, outcomes)
+    found = find_ordering("top1", cells, outcomes, {})
     assert found is not None
     assert found.pairs[0].n_videos == 200
 
 
 def test_one_row_or_no_number_has_no_order() -> None:
-    assert find_ordering("top1", [cell("a", "40.0", 20.0)], {}) is None
-    assert find_ordering("top1", [], {}) is None
+    assert find_ordering("top1", [cell("a", "40.0", 20.0)], {}, {}) is None
+    assert find_ordering("top1", [], {}, {}) is None
     untold = [cell("a", None, 20.0), cell("b", None, 30.0)]
-    assert find_ordering("top1", untold, {}) is None
+    assert find_ordering("top1", untold, {}, {}) is None
 
 
 def test_one_run_in_two_rows_is_no_pair() -> None:
     first, second = cell("a", "40.0", 20.0), cell("a", "50.0", 20.0)
-    found = find_ordering("top1", [first, second], {("a", "center"): outcome(80)})
+    found = find_ordering("top1", [first, second], {("a", "center"): outcome(80)}, {})
     assert found is None or found.pairs == ()
+
+
+def test_a_difference_within_the_spread_of_trainings_is_undecided() -> None:
+    cells = [cell("a", "40.0", 45.0), cell("b", "50.0", 60.0)]
+    outcomes = {("a", "center"): outcome(180), ("b", "center"): outcome(240)}
+    videos = find_ordering("top1", cells, outcomes, {})
+    spreads = {key: Spread(sd_pct=9.0, df=20.0) for key in outcomes}
+    both = find_ordering("top1", cells, outcomes, spreads)
+    assert videos is not None and both is not None
+    assert (videos.pairs[0].verdict, videos.pairs[0].over) == ("agrees", "videos")
+    assert (both.pairs[0].verdict, both.pairs[0].over) == ("undecided", "videos and trainings")
+    assert both.pairs[0].ci_low < videos.pairs[0].ci_low
+    assert both.pairs[0].ci_high > videos.pairs[0].ci_high

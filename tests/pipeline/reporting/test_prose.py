@@ -12,9 +12,9 @@ import pytest
 
 from pipeline.core.errors import ManifestError
 from pipeline.reporting.build_tables import build_tables
-from pipeline.reporting.prose import check_rules, judge_prose
+from pipeline.reporting.prose import Verdict, check_rules, judge, judge_prose, printed_cells
 from pipeline.reporting.results import Results, RunResult
-from pipeline.schema.claims import load_claims, load_prose
+from pipeline.schema.claims import ProseClaim, load_claims, load_prose
 from pipeline.schema.table_layouts import load_all
 from stages import tables
 from tests.pipeline.reporting import fakes
@@ -49,7 +49,7 @@ def test_every_sentence_is_in_its_text(document: str) -> None:
 
 def test_every_rule_parses_and_the_contradictions_are_known() -> None:
     given = load_all(MANIFESTS)
-    check_rules(given.prose, given.claims)
+    check_rules(given.prose, given.claims, list(given.claims))
     found = judge_prose(given.prose, unrun_cells(), lambda claim, rule: None)
     fails = {v.prose_id.partition("/")[2] for v in found if v.paper == "fails"}
     assert fails == {
@@ -135,3 +135,61 @@ def test_an_unknown_document_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("doc:", "dok:"), encoding="utf-8")
     with pytest.raises(ManifestError, match="document: unknown 'doc'"):
         tables.check(work)
+
+
+def number(claimed: str | None, measured: float | None, unit: str = "percent") -> dict[str, Any]:
+    claim_id = None if claimed is None else "c"
+    return {
+        "claim_id": claim_id, "claimed": claimed, "measured": measured, "unit": unit, "smoke": True,
+    }  # fmt: skip
+
+
+def judged(ours: str, rule: str = "", draws_pct: float | None = 100.0) -> Verdict:
+    """The verdict on a sentence about four cells of one table."""
+    cells = {
+        "d/1/a/acc": number("55.5", 60.0),
+        "d/1/b/acc": number("51.1", 50.0),
+        "d/1/a/time": number("22.1", 300.0, "ms"),
+        "d/1/a/flops": number("33", 33.0, "gflops"),
+        "d/1/b/flops": number(None, 11.9, "gflops"),
+    }
+    claim = ProseClaim(
+        prose_id="d/s",
+        document="d",
+        place="p",
+        kind="number",
+        sentence="a sentence of it",
+        rule=rule,
+        ours=ours,
+        note="",
+    )
+    return judge(claim, printed_cells(cells), cells, lambda claim, rule: draws_pct)
+
+
+def test_a_time_printed_for_another_machine_decides_nothing() -> None:
+    found = judged("1000 / '1/a/time' >= 25", "1000 / '1/a/time' >= 25")
+    assert (found.paper, found.ours) == ("holds", "undecided")
+    assert found.ours_reason == "times of another machine than the printed ones"
+
+
+def test_a_point_estimate_alone_decides_nothing() -> None:
+    found = judged("'1/a/acc' > '1/b/acc'", draws_pct=None)
+    assert (found.ours, found.draws_pct) == ("undecided", None)
+    assert found.ours_reason.startswith("a point estimate alone")
+
+
+def test_ours_may_name_a_number_that_no_text_prints_and_columns_hold_it() -> None:
+    similar = "highest('1/*/flops') / lowest('1/*/flops') < 1.1"
+    found = judged(similar, similar)
+    assert (found.paper, found.ours) == ("holds", "fails")
+    assert judged("'1/b/flops' < 20").ours == "holds"
+    with pytest.raises(ManifestError, match="which no table has"):
+        judged("", "'1/b/flops' < 20")
+
+
+def test_a_printed_difference_that_ours_leaves_out_is_said_to_be_left_out() -> None:
+    alone = "'1/a/acc' > '1/b/acc'"
+    found = judged(alone, "near('1/a/acc' - '1/b/acc', 4.4)")
+    assert (found.paper, found.ours) == ("holds", "holds")
+    assert found.ours_reason.endswith("the direction alone, not the printed number")
+    assert not judged(alone, alone).ours_reason.endswith("number")

@@ -65,7 +65,7 @@ def test_a_video_with_a_failed_view_is_failed() -> None:
     videos = score_videos(collect("r", "p", found), "mean_logits")
     assert videos.video_ids == ("b",)
     assert videos.failed == ("a", "c")
-    summary = summarise(videos, "top1")
+    summary = summarise([videos], "top1")
     assert (summary["n_expected"], summary["n_scored"], summary["n_failed"]) == (3, 1, 2)
     assert summary["top1_pct"] == 100.0
 
@@ -91,7 +91,7 @@ def test_top1_agrees_with_a_plain_count() -> None:
     generator = np.random.default_rng(0)
     rows, labels = generator.normal(size=(500, 9)), generator.integers(0, 9, size=500)
     videos = scores(rows.tolist(), [(int(label),) for label in labels])
-    summary = summarise(videos, "top1")
+    summary = summarise([videos], "top1")
     assert summary["top1_pct"] == pytest.approx(100 * (rows.argmax(1) == labels).mean(), abs=1e-4)
     best5 = np.argsort(-rows, axis=1)[:, :5]
     expected = 100 * (best5 == labels[:, None]).any(axis=1).mean()
@@ -101,12 +101,12 @@ def test_top1_agrees_with_a_plain_count() -> None:
 
 
 def test_zero_percent_is_a_number_and_nothing_scored_is_not() -> None:
-    assert summarise(scores([[0.0, 1.0]], [(0,)]), "top1")["top1_pct"] == 0.0
+    assert summarise([scores([[0.0, 1.0]], [(0,)])], "top1")["top1_pct"] == 0.0
     empty = VideoScores((), (), np.zeros((0, 2)), ("a",))
-    summary = summarise(empty, "top1")
+    summary = summarise([empty], "top1")
     assert summary["top1_pct"] is None and summary["top1_ci95_pct"] is None
     with pytest.raises(UsageError, match="unknown metric"):
-        summarise(empty, "f1")
+        summarise([empty], "f1")
 
 
 def test_map_is_sklearns_over_classes_with_positives() -> None:
@@ -117,7 +117,7 @@ def test_map_is_sklearns_over_classes_with_positives() -> None:
     truth = np.array([[c in found for c in range(4)] for found in labels])
     expected = np.mean([average_precision_score(truth[:, c], rows[:, c]) for c in range(3)])
     assert mean_average_precision(videos) == pytest.approx(100 * expected)
-    summary = summarise(videos, "map")
+    summary = summarise([videos], "map")
     assert summary["map_pct"] == pytest.approx(100 * expected, abs=1e-3)
 
 
@@ -142,14 +142,14 @@ def test_the_interval_of_map_is_the_jackknife_over_clusters() -> None:
 def test_clusters_widen_the_interval_of_a_share_and_are_counted() -> None:
     right = [[1.0, 0.0]] * 30 + [[0.0, 1.0]] * 30
     videos = scores(right, [(0,)] * 60)
-    alone = summarise(videos, "top1")
+    alone = summarise([videos], "top1")
     groups = {video_id: str(i // 10) for i, video_id in enumerate(videos.video_ids)}
-    together = summarise(videos, "top1", groups)
+    together = summarise([videos], "top1", groups)
     assert (alone["n_clusters"], together["n_clusters"]) == (60, 6)
     assert together["top1_pct"] == alone["top1_pct"] == 50.0
     widths = [one["top1_ci95_pct"][1] - one["top1_ci95_pct"][0] for one in (alone, together)]
     assert widths[1] > 2 * widths[0]
-    one_cluster = summarise(videos, "top1", dict.fromkeys(videos.video_ids, "film"))
+    one_cluster = summarise([videos], "top1", dict.fromkeys(videos.video_ids, "film"))
     assert one_cluster["top1_ci95_pct"] is None
 
 
@@ -220,7 +220,7 @@ def test_a_partial_video_is_scored_and_counted(tmp_path: Path) -> None:
     found = read(path, verify=True)
     videos = score_videos(found, "mean_logits")
     assert (videos.video_ids, videos.failed, videos.partial) == (("a", "b"), ("gone",), ("b",))
-    summary = summarise(videos, "top1")
+    summary = summarise([videos], "top1")
     counts = {name: summary[f"n_{name}"] for name in ("expected", "scored", "failed", "partial")}
     assert counts == {"expected": 3, "scored": 2, "failed": 1, "partial": 1}
     assert summary["top1_pct"] == 100.0
@@ -232,5 +232,5 @@ def test_several_labels_are_never_counted_as_top1() -> None:
     views = [ViewLogits("a", (0, 1), 0, 0, [2.0, 1.0])]
     videos = score_videos(collect("row_a", "center_1x1", views), "mean_logits")
     with pytest.raises(DataError, match="1 videos have several labels, a for example"):
-        summarise(videos, "top1")
-    assert summarise(videos, "map")["map_pct"] == 100.0
+        summarise([videos], "top1")
+    assert summarise([videos], "map")["map_pct"] == 100.0

@@ -12,6 +12,8 @@ from scipy.stats import binomtest, norm, t, ttest_1samp
 from pipeline.scores.statistics import (
     N_FLIPS,
     Floats,
+    Interval,
+    Spread,
     cluster_codes,
     holm,
     jackknife_interval,
@@ -20,6 +22,7 @@ from pipeline.scores.statistics import (
     resampled_means,
     share_interval,
     sign_flip_p,
+    with_trainings,
 )
 
 STREAMS: tuple[dict[str, int], ...] = ({"stream": 0}, {"stream": 1})
@@ -213,3 +216,28 @@ def test_four_of_five_tests_see_the_difference_that_is_called_detectable() -> No
     assert 0.73 <= np.mean(seen) <= 0.87
     assert planned.clusters_needed(planned.detectable_pct) == pytest.approx(600, rel=0.01)
     assert planned.clusters_needed(planned.detectable_pct / 2) == pytest.approx(2400, rel=0.01)
+
+
+@pytest.mark.parametrize("sd_pct", [0.5, 3.0])
+def test_a_test_over_videos_and_trainings_errs_as_often_as_it_says(sd_pct: float) -> None:
+    rng = np.random.default_rng(7)
+    df, videos, wrong, runs = 30.0, 400, 0, 600
+    for _ in range(runs):
+        estimates = sd_pct * np.sqrt(rng.chisquare(df, 2) / df)
+        shares = 0.7 + rng.normal(0, sd_pct / 100, 2)
+        first, second = (rng.random(videos) < share for share in shares)
+        spreads = (Spread(estimates[0], df), Spread(estimates[1], df))
+        found = paired_test(first, second, spreads=spreads)
+        assert found.trainings and found.p_value >= paired_test(first, second).p_value
+        wrong += not found.interval.low <= 0 <= found.interval.high
+    assert 0.02 < wrong / runs < 0.08
+
+
+def test_an_interval_widens_by_what_trainings_add_on_either_side() -> None:
+    videos = Interval(60.0, 74.0)
+    assert with_trainings(70.0, videos, None) == videos
+    wide = with_trainings(70.0, videos, Spread(2.0, 1e9))
+    half = 1.96 * 2.0
+    assert wide.low == pytest.approx(70 - np.hypot(10, half), abs=0.01)
+    assert wide.high == pytest.approx(70 + np.hypot(4, half), abs=0.01)
+    assert with_trainings(99.0, Interval(97.0, 99.5), Spread(5.0, 10)).high == 100.0

@@ -10,46 +10,19 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.core.errors import AbsentData, UsageError
-from pipeline.core.files import read_json, sha256_json, write_json
+from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence
-from pipeline.lineage.training_identity import training_identity
 from pipeline.scores.reference import read_results, write_results
 from stages.cli.main import app
 from stages.commands.judge_results import (
     add_to_reference,
+    closing,
     judge,
     reference_path,
     results_here,
 )
 
 ROWS = {"one": 80.0, "two": 60.0, "three": 70.0}
-ZEROS = "0" * 64
-
-
-def record(work: Workspace, stage: str, key: str, params: dict[str, object], code: str) -> None:
-    """A record as a run writes it, of params and code alone."""
-    frames = {
-        "role": "frames",
-        "path": "data/mini/frames/d/index.json",
-        "sha256": ZEROS,
-        "bytes": 1,
-    }
-    identity = {
-        "stage": stage,
-        "key": key,
-        "profile": work.profile,
-        "inputs": [frames] if stage == "train" else [],
-        "params": params,
-        "params_sha256": sha256_json(params),
-        "code": {"digest": code * 64},
-    }
-    value = {"schema": "tdn.run/1", "identity": identity, "outputs": []}
-    value["identity_sha256"] = sha256_json(identity)
-    value["record_sha256"] = sha256_json(value)
-    write_json(work.record(stage, key), value)
-    observed = {"cpu": "a cpu", "accelerators": [], "packages": {"torch": "2.0"}}
-    write_json(work.record(stage, key).with_suffix(".observed.json"), observed)
 
 
 def results(
@@ -57,21 +30,23 @@ def results(
     *,
     seed: int = 0,
     shift: float = 0.0,
-    code: str = "a",
+    identity: str = "a",
     seeds: Sequence[float] = (),
 ) -> Workspace:
-    """Metrics and records of three rows, as a run from `seed` leaves them."""
-    start = {"kind": "scratch", "source": "scratch", "two_stream": False}
+    """Metrics and machines of three rows, as a run from `seed` leaves them."""
     for row, mean in ROWS.items():
-        network = {"backbone": "resnet50", "row": row}
-        params = {"row": row, "start": start, "network": network, "seed": seed, "seeds": 1}
-        record(work, "train", row, params, code)
-        record(work, "predict", row, {"row": row, "seed": seed, "seeds": 1}, code)
-        scored: dict[str, object] = {"top1_pct": mean + shift}
-        if seeds:
-            scored["seeds"] = {"values": [mean + value for value in seeds]}
-        write_json(work.metrics(row), {"metric": "top1", "protocols": {"center": scored}})
+        write_record(work, row)
+        scored = {"trainings": [mean + shift + value for value in seeds or [0.0]]}
+        about = {"metric": "top1", "seed": seed, "identity": row + identity}
+        write_json(work.metrics(row), {**about, "protocols": {"center": scored}})
     return work
+
+
+def write_record(work: Workspace, row: str) -> None:
+    path = work.record("train", row)
+    write_json(path, {})
+    observed = {"cpu": "a cpu", "accelerators": [], "packages": {"torch": "2.0"}}
+    write_json(path.with_suffix(".observed.json"), observed)
 
 
 @pytest.fixture
@@ -93,22 +68,22 @@ def test_an_honest_run_is_within(work: Workspace) -> None:
 
 def test_a_row_far_off_is_named_and_alone_does_not_hold(work: Workspace) -> None:
     metrics = read_json(work.metrics("two"))
-    metrics["protocols"]["center"]["top1_pct"] = 45.0
+    metrics["protocols"]["center"]["trainings"] = [45.0]
     write_json(work.metrics("two"), metrics)
     assert [one.result.row for one in judge(work).outside] == ["two"]
     assert not judge(work, ["two"]).holds
     assert judge(work, ["one"]).holds
 
 
-def test_results_of_other_code_are_not_judged(work: Workspace) -> None:
-    results(work, code="b")
+def test_results_of_other_parameters_are_not_judged(work: Workspace) -> None:
+    results(work, identity="b")
     found = judge(work)
     assert len(found.unknown) == 3 and not found.within
-    assert found.unknown[0].why_not == "the reference is of other data, code or parameters"
+    assert found.unknown[0].why_not == "the reference is of other data or parameters"
 
 
 def test_a_result_is_not_judged_by_itself(work: Workspace) -> None:
-    path = reference_path(work)
+    path = reference_path(work.root, work.profile)
     kept = [one for one in read_results(path) if one.seed <= 2]
     write_results(path, kept)
     results(work, seed=2)
@@ -120,19 +95,6 @@ def test_all_seeds_of_a_profile_enter_the_reference_once(work: Workspace) -> Non
     assert add_to_reference(work, long) == (9, 24)
     assert add_to_reference(work, long) == (0, 24)
     assert {one.seed for one in results_here(long)} == {10, 11, 12}
-
-
-def test_seeds_and_profiles_leave_the_identity_and_the_start_does_not(work: Workspace) -> None:
-    before = training_identity(Evidence(work), "one")
-    long = results(Workspace(work.root, "long"), seed=7, seeds=[0.0, 1.0])
-    assert training_identity(Evidence(long), "one") == before
-    params = dict(Evidence(work).runs["train/one"].params)
-    params["start"] = {"kind": "row", "source": "two", "two_stream": False}
-    record(work, "train", "one", params, "a")
-    later = training_identity(Evidence(work), "one")
-    assert later not in (None, before)
-    record(work, "train", "two", dict(Evidence(work).runs["train/two"].params), "c")
-    assert training_identity(Evidence(work), "one") not in (None, before, later)
 
 
 def test_without_reference_or_results_something_can_be_done(tmp_path: Path) -> None:
@@ -160,5 +122,10 @@ def test_the_command_tells_by_its_exit_code(
     results(work, shift=15.0)
     spoiled = runner.invoke(app, ["verdict", "--json"])
     assert spoiled.exit_code == 2 and json.loads(spoiled.output)["holds"] is False
-    results(work, code="b")
+    results(work, identity="b")
     assert runner.invoke(app, ["verdict"]).exit_code == 3
+
+
+def test_repro_ends_with_the_verdict_where_there_is_a_reference(work: Workspace) -> None:
+    assert closing(work) == "verdict: 3 of 3 rows within the reference distribution"
+    assert closing(Workspace(work.root, "long")) == ""
