@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
     with (shared / "pristine.lock").open("w") as hold:
         fcntl.flock(hold, fcntl.LOCK_EX)
         if not (shared / "pristine.done").exists():
+            shutil.rmtree(shared / "pristine", ignore_errors=True)  # half of one
             (shared / "pristine").mkdir()
             make(shared / "pristine")
             (shared / "pristine.done").touch()
