@@ -6,6 +6,7 @@ Planning must stay quick, and a misspelt option must be found before anything tr
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ class Catalogue:
 
 
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return _parse_text(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _parse_text(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _literal(path: Path, name: str) -> Any:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import sha256_json
 from pipeline.lineage.code_definitions import (
     Definition,
     Module,
+    files_beside,
     module_file,
     read_module,
     short_digest,
@@ -36,6 +38,16 @@ CLASH = "→"
 """In the label of an entry that is no definition: which of two of one name is meant."""
 
 
+class Uses(NamedTuple):
+    """What a definition mentions."""
+
+    mentions: list[tuple[str, Place]]
+    """Under which name, and where that is defined."""
+    places: list[Place]
+    """The same places, each once."""
+    names: frozenset[str]
+
+
 class Code:
     """The source below a root, read once; make a new one after an edit."""
 
@@ -43,6 +55,9 @@ class Code:
         self._root = root
         self._modules: dict[str, Module | None] = {}
         self._found: dict[tuple[str, ...], Parts] = {}
+        self._names: dict[str, dict[str, list[Place]]] = {}
+        self._uses: dict[Place, Uses] = {}
+        self._beside: dict[tuple[str, tuple[str, ...]], list[tuple[str, str]]] = {}
 
     def reached(self, roots: Iterable[str]) -> Parts:
         """The definitions that `roots` ("module:name") can run, by file.
@@ -77,7 +92,12 @@ class Code:
         source = self.module(module)
         if source is None:
             return []
-        own = [(module, n) for n, item in enumerate(source.definitions) if name in item.names]
+        if module not in self._names:
+            self._names[module] = {}
+            for n, item in enumerate(source.definitions):
+                for own_name in dict.fromkeys(item.names):
+                    self._names[module].setdefault(own_name, []).append((module, n))
+        own = self._names[module].get(name, [])
         if own or name not in source.bound:
             return own
         home, attribute = source.bound[name]
@@ -88,6 +108,33 @@ class Code:
         source = self.module(module)
         return [(module, n) for n in range(len(source.definitions))] if source else []
 
+    def beside(self, module: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
+        """The files that a module's definition names, and their digests."""
+        source = self.module(module)
+        assert source is not None
+        if (module, names) not in self._beside:
+            self._beside[module, names] = files_beside(self._root, source.path, names)
+        return self._beside[module, names]
+
+    def uses(self, place: Place) -> Uses:
+        """What a definition mentions."""
+        if place not in self._uses:
+            here, module = place[0], self.module(place[0])
+            assert module is not None
+            found: list[tuple[str, Place]] = []
+            for name, attribute in module.definitions[place[1]].refs:
+                home, own_name = module.bound.get(name, (here, name))
+                if attribute is None:
+                    label, targets = own_name or name, self.resolve(here, name)
+                else:
+                    label = attribute
+                    targets = self.resolve(home, attribute) or self.everything(home)
+                found += [(label, target) for target in targets]
+            last = dict.fromkeys(target for _, target in reversed(found))
+            names = frozenset(label for label, _ in found)
+            self._uses[place] = Uses(found, list(last)[::-1], names)
+        return self._uses[place]
+
 
 class _Walk:
     """One walk from some definitions to all that they reach."""
@@ -95,7 +142,6 @@ class _Walk:
     def __init__(self, code: Code) -> None:
         self._code = code
         self._seen: dict[Place, Definition] = {}
-        self._uses: dict[Place, list[tuple[str, Place]]] = {}
         self._imported: set[str] = set()
 
     def parts(self, places: list[Place]) -> Parts:
@@ -108,20 +154,10 @@ class _Walk:
             assert module is not None
             item = self._seen[place] = module.definitions[place[1]]
             for name in (place[0], *item.imports):
-                todo += self._importing(name)
-            for name, attribute in item.refs:
-                label, targets = self._targets(module, place[0], name, attribute)
-                self._uses.setdefault(place, []).extend((label, t) for t in targets)
-                todo += targets
+                if name not in self._imported:
+                    todo += self._importing(name)
+            todo += self._code.uses(place).places
         return self._by_file()
-
-    def _targets(
-        self, module: Module, here: str, name: str, attribute: str | None
-    ) -> tuple[str, list[Place]]:
-        home, own_name = module.bound.get(name, (here, name))
-        if attribute is None:
-            return own_name or name, self._code.resolve(here, name)
-        return attribute, self._code.resolve(home, attribute) or self._code.everything(home)
 
     def _importing(self, module: str) -> list[Place]:
         """Importing a module runs what is no definition in it, and in what it imports."""
@@ -142,18 +178,19 @@ class _Walk:
         homes: dict[str, set[str]] = {}
         for (module, _), item in self._seen.items():
             self._add(parts, module, item.label, item.digest)
-            for path, digest in item.files:
+            for path, digest in self._code.beside(module, item.beside) if item.beside else ():
                 parts.setdefault(path, {})[path.rpartition("/")[2]] = digest
             for name in item.names:
                 homes.setdefault(name, set()).add(item.digest)
-        for place, uses in self._uses.items():
-            user = self._seen[place]
-            unclear = [
-                f"{name} {self._seen[other].digest}"
-                for name, other in uses
-                if len(homes.get(name, ())) > 1
-            ]
-            if unclear:
+        shared = {name for name, digests in homes.items() if len(digests) > 1}
+        for place, user in self._seen.items():
+            uses = self._code.uses(place)
+            if not shared.isdisjoint(uses.names):
+                unclear = [
+                    f"{name} {self._seen[other].digest}"
+                    for name, other in uses.mentions
+                    if name in shared
+                ]
                 digest = short_digest("\n".join([user.digest, *unclear]))
                 self._add(parts, place[0], f"{user.label} {CLASH} names that two define", digest)
         return {path: dict(sorted(parts[path].items())) for path in sorted(parts)}

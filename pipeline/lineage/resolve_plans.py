@@ -65,12 +65,15 @@ def resolve(work: Workspace, networks: Networks) -> Documents:
     plans = resolve_typed(work, networks)
     code = Code(work.root)
     documents: Documents = {}
+    digests: dict[tuple[str, ...], str] = {}
     for (stage, key), plan in plans.items():
-        parts = code.reached(code_roots(stage, plan, networks))
-        params = plan.model_dump(mode="json")
+        roots = tuple(code_roots(stage, plan, networks))
+        parts = code.reached(roots)
+        if roots not in digests:
+            digests[roots] = code_digest(parts)
         documents[stage, key] = {
-            "params": params,
-            "code": {"digest": code_digest(parts)},
+            "params": plan.model_dump(mode="json"),
+            "code": {"digest": digests[roots]},
             "parts": parts,
         }
     return documents

@@ -63,12 +63,13 @@ def shrink(checkout: Checkout) -> None:
     miniature = "manifests/miniatures/ssv1.yaml"
     path = checkout.root / miniature
     classes = path.read_text("utf-8").count("forward:") * 2
-    for split, clips in (("train", 4), ("validation", 2), ("test", 1)):
+    checkout.edit(miniature, r"(?m)^frames: \d+", "frames: 14")
+    for split, clips in (("train", 2), ("validation", 2), ("test", 1)):
         checkout.edit(miniature, rf"({split}: {{clips_per_class: )\d+", rf"\g<1>{clips}")
     checkout.edit(
         miniature,
         r"expected: {[^}]*}",
-        f"expected: {{train: {4 * classes}, validation: {2 * classes}, test: {classes}}}",
+        f"expected: {{train: {2 * classes}, validation: {2 * classes}, test: {classes}}}",
     )
 
 

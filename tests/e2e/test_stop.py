@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,7 @@ import pytest
 
 from tests.checkout import Checkout, copy_to
 from tests.e2e.test_graph import shrink
-from tests.processes import processes_in, within
+from tests.processes import RAYS_OWN, EndsLater, processes_in, within
 
 pytestmark = pytest.mark.slow
 ROW = "tconv_r50_8f_ssv1"
@@ -22,11 +23,12 @@ WAIT_S = 400.0
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
     made = copy_to(tmp_path)
     shrink(made)
     made.git("init", "-q")
-    return made
+    yield made
+    end_all(made, but=RAYS_OWN)
 
 
 def start(checkout: Checkout, *words: str) -> subprocess.Popen[str]:
@@ -46,7 +48,7 @@ def reached(driver: subprocess.Popen[str], found: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_that_ends_takes_its_children_along(
-    checkout: Checkout, ended_by: signal.Signals
+    checkout: Checkout, ends_later: EndsLater, ended_by: signal.Signals
 ) -> None:
     driver = start(checkout, "--jobs", "2")
     try:
@@ -58,31 +60,36 @@ def test_a_driver_that_ends_takes_its_children_along(
             assert driver.returncode == 130, printed
             assert "stopped; run the same command again" in printed
         assert "Traceback" not in printed
-        assert within(120, lambda: not processes_in(checkout.root))
+        if ended_by == signal.SIGKILL:
+            assert within(120, lambda: not processes_in(checkout.root, but=RAYS_OWN))
+            ends_later.add(processes_in(checkout.root))
+        else:
+            assert within(120, lambda: not processes_in(checkout.root))
     finally:
-        end_all(checkout)
+        driver.kill()
         driver.wait()
 
 
 def test_a_row_that_finished_before_a_kill_is_recorded_and_not_run_again(
-    checkout: Checkout,
+    checkout: Checkout, ends_later: EndsLater
 ) -> None:
     driver = start(checkout, ROW, "--jobs", "2")
     record = checkout.root / "reports/mini/records/score" / f"{ROW}.json"
     weights = checkout.root / "runs/mini" / ROW / "train" / "weights.pt"
-    killed = False
+    worker_killed = False
     try:
         half = checkout.root / "runs/mini" / ROW / "resume"
         assert reached(driver, lambda: half.is_dir() or record.is_file())
         for process in psutil.Process(driver.pid).children(recursive=True):
-            if process.name().startswith("ray::_in_worker") and not killed:
+            if process.name().startswith("ray::_in_worker") and not worker_killed:
                 process.kill()  # another worker takes the chain up
-                killed = True
-        assert killed
+                worker_killed = True
+        assert worker_killed
         assert reached(driver, record.is_file)
         driver.kill()
         driver.communicate()
-        assert within(120, lambda: not processes_in(checkout.root))
+        assert within(120, lambda: not processes_in(checkout.root, but=RAYS_OWN))
+        ends_later.add(processes_in(checkout.root))
         made = weights.stat().st_mtime_ns
         again = checkout.run("repro", ROW)
         assert again.returncode == 0, again.stderr
@@ -93,10 +100,11 @@ def test_a_row_that_finished_before_a_kill_is_recorded_and_not_run_again(
         status = checkout.run("status", f"score@{ROW}", module="dvc")
         assert "up to date" in status.stdout
     finally:
-        end_all(checkout)
+        driver.kill()
         driver.wait()
 
 
-def end_all(checkout: Checkout) -> None:
-    for process in processes_in(checkout.root):
-        os.kill(process, signal.SIGKILL)
+def end_all(checkout: Checkout, but: tuple[str, ...] = ()) -> None:
+    for process in processes_in(checkout.root, but=but):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

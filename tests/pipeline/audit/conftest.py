@@ -1,18 +1,50 @@
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pipeline.audit.context import Plans
+from stages import cost
 from stages.commands import audit_results
+from stages.network_cost import ClipCost, clip_cost
+from tests.checkout import Checkout
 from tests.pipeline.audit.project import Project, make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def counted_once() -> Iterator[None]:
+    """Each network is counted once in this process, whose code stays the same, not per audit."""
+    counts: dict[str, ClipCost] = {}
+
+    def count(*network: Any) -> ClipCost:
+        address = repr(network)
+        if address not in counts:
+            counts[address] = clip_cost(*network)
+        return counts[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "clip_cost", count)
+        yield
 
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project that really ran; nobody touches it."""
-    return make(tmp_path_factory.mktemp("pristine"))
+    """A small project that really ran; nobody touches it. Made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "pristine.lock").open("w") as hold:
+        fcntl.flock(hold, fcntl.LOCK_EX)
+        if not (shared / "pristine.done").exists():
+            shutil.rmtree(shared / "pristine", ignore_errors=True)  # half of one
+            (shared / "pristine").mkdir()
+            make(shared / "pristine")
+            (shared / "pristine.done").touch()
+    return Project(Checkout(shared / "pristine"))
 
 
 @pytest.fixture(scope="session")

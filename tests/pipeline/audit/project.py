@@ -33,6 +33,8 @@ ROWS = {
     "tsn_r50_8f_ssv1": {**ROW, "start": "scratch", "architecture": "tsn"},
     "tconv_r50_8f_ssv1": {**ROW, "start": "images", "architecture": "tconv"},
 }
+FIGURES = ("training_modules", "cost_ssv1", "order", "gains_ssv1", "gradcam_last")
+"""Two that are drawn, and three that say why they are not."""
 AFTER = ("tables", "figures", "report")
 
 
@@ -132,7 +134,8 @@ class Project:
 
 
 def shrink(root: Path) -> None:
-    """Two rows on a few clips of one data set, a network four channels wide, one epoch."""
+    """Two rows on a few clips of one data set, a network four channels wide, one epoch; a few of
+    the figures."""
     rows = {key: deepcopy(row) for key, row in ROWS.items()}
     _rewrite(root / "manifests/experiments.yaml", lambda value: value.update(experiments=rows))
 
@@ -151,6 +154,11 @@ def shrink(root: Path) -> None:
             value["splits"][name]["clips_per_class"] = clips
             value["expected"][name] = clips * classes
 
+    def figures(value: dict[str, Any]) -> None:
+        for name in set(value["figures"]) - set(FIGURES):
+            del value["figures"][name]
+
+    _rewrite(root / "manifests/figures.yaml", figures)
     _rewrite(root / "manifests/profiles/mini.yaml", profile)
     _rewrite(root / "manifests/miniatures/ssv1.yaml", miniature)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.ray_pool import Pool
 from pipeline.core.ray_start import cluster_address, starting
 from tests.checkout import ROOT
+from tests.processes import within
 
 RUN = "import operator\nfrom pipeline.core.ray_pool import Pool\n" + (
     "with Pool(1) as pool: print(sorted(pool.run(operator.neg, [1, 2])))"
@@ -119,16 +120,28 @@ def test_ray_works_for_a_user_without_a_home_or_a_name(nameless: bool) -> None:
     assert done.stdout.strip() == "[(0, -1), (1, -2)]", done.stderr[-2000:]
 
 
+def abandoned() -> set[str]:
+    """Folders of a Ray whose driver has ended: nobody holds them."""
+    found = set()
+    for folder in Path("/tmp").glob("tdn-*"):
+        try:
+            with (folder / ".held").open("r+b") as hold:
+                fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        except FileNotFoundError:
+            pass
+        found |= {folder.name} if folder.is_dir() else set()
+    return found
+
+
 @pytest.mark.slow
 def test_a_ray_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
-    before = {path.name for path in Path("/tmp").glob("tdn-*")}
+    before = abandoned()
     done = ray(["bash", "-c", 'ulimit -f 100; exec "$@"', "-"], HOME=str(tmp_path))
     assert "Ray does not start on this machine" in done.stderr, done.stderr[-2000:]
-    # Tests beside this one have folders of their own for as long as their Ray runs.
-    deadline = time.monotonic() + 300
-    while left := {path.name for path in Path("/tmp").glob("tdn-*")} - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    # What a killed driver of a test beside this one left goes when the next Ray starts.
+    assert within(300, lambda: not abandoned() - before), abandoned() - before
 
 
 def test_a_folder_that_cannot_be_held_is_not_left(

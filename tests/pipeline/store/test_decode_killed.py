@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.video.ffmpeg import binary
 from tests.pipeline.samples import Made, numbered, own_videos
+from tests.processes import RAYS_OWN, EndsLater, processes_with, within
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,20 +27,10 @@ decode(dataset, root / "raw", root / "sources.json", root / "frames", workers=2)
 """
 
 
-def marked(mark: str) -> set[int]:
-    """Processes that inherited the mark from the driver."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
-                found.add(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.slow
-def test_a_killed_driver_leaves_no_worker_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_no_worker_and_the_next_run_goes_on(
+    tmp_path: Path, ends_later: EndsLater
+) -> None:
     made = own_videos(tmp_path, numbered(18))
     made.check()
     clean = Made(made.dataset, made.raw, made.summary, tmp_path / "clean")
@@ -60,19 +50,16 @@ def test_a_killed_driver_leaves_no_worker_and_the_next_run_goes_on(tmp_path: Pat
         cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 90
-        while not list(made.frames.glob("shard-*.json")) and time.monotonic() < deadline:
-            assert driver.poll() is None
-            time.sleep(0.05)
-        assert len(marked(mark)) > 2, "workers are at it"
+        shards = made.frames.glob
+        assert within(90, lambda: any(shards("shard-*.json")) or driver.poll() is not None)
+        assert driver.poll() is None
+        assert len(processes_with(mark)) > 2, "workers are at it"
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        deadline = time.monotonic() + 120  # Ray's own processes notice one after another
-        while marked(mark) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert marked(mark) == set()
+        assert within(120, lambda: not processes_with(mark, but=RAYS_OWN))
+        ends_later.add(processes_with(mark))
     finally:
-        for process in marked(mark):
+        for process in processes_with(mark, but=RAYS_OWN):
             os.kill(process, signal.SIGKILL)
     finished = {path.name for path in made.frames.glob("shard-*.lmdb")}
     assert 0 < len(finished) < 6
