@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from pipeline.core.files import write_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.plan_models import ReportPlan, ScorePlan, TablesPlan
 from pipeline.scores import predictions
 from pipeline.scores.predictions import ViewLogits
@@ -122,11 +122,13 @@ def predict(
     failed: int = 0,
     partial: int = 0,
     start: int = 0,
+    number: int = 0,
 ) -> None:
     """Predictions of a row that is right on about `accuracy` of the videos; rows are correlated.
-    The first `failed` have none, the last `partial` were decoded in part."""
+    The first `failed` have none, the last `partial` were decoded in part; `number` is the training.
+    """
     shared = np.random.default_rng(7).normal(size=VIDEOS)
-    own = np.random.default_rng(sum(row.encode())).normal(size=(VIDEOS, CLASSES + 1))
+    own = np.random.default_rng(sum(row.encode()) + number).normal(size=(VIDEOS, CLASSES + 1))
     hardness = shared + 0.3 * own[:, CLASSES]
     right = hardness <= np.quantile(hardness, accuracy)
     found = []
@@ -141,7 +143,8 @@ def predict(
             status = "partial" if index >= VIDEOS - partial else "ok"
             found.append(ViewLogits(video_id, (label,), 0, 0, logits.astype(np.float32), status))
     folder = work.run(row) / "predict"
-    predictions.write(folder / "center.parquet", predictions.collect(row, "center", found))
+    path = folder / f"center{seed_suffix(number)}.parquet"
+    predictions.write(path, predictions.collect(row, "center", found))
     write_json(folder / "outcome.json", {"status": "ok", "reason": "", "protocols": ["center"]})
 
 
@@ -151,7 +154,7 @@ def refuse(work: Workspace, row: str, reason: str) -> None:
     write_json(work.run(row) / "predict" / "outcome.json", outcome)
 
 
-def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any]:
+def score_row(work: Workspace, row: str, *, smoke: bool = True, seeds: int = 1) -> dict[str, Any]:
     params: dict[str, Any] = {
         "row": row,
         "profile": work.profile,
@@ -160,7 +163,7 @@ def score_row(work: Workspace, row: str, *, smoke: bool = True) -> dict[str, Any
         "fold": "default",
         "metric": "top1",
         "seed": 0,
-        "seeds": 1,
+        "seeds": seeds,
         "identity": row.ljust(64, "0"),
         "protocols": {"center": "mean_logits"},
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import yaml
 from pipeline.core.errors import AbsentData, ManifestError, RecordError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.reporting.results import load_spreads
 from pipeline.scores.reference import Result, reference_path, write_results
 from stages import tables
 from tests.pipeline.reporting import fakes
@@ -346,3 +349,30 @@ def test_a_percentage_that_is_none_is_refused(tmp_path: Path, value: float) -> N
     with pytest.raises(RecordError, match=r"top1_pct under center .* no percentage") as caught:
         fakes.make_tables(work)
     assert caught.value.where == "reports/mini/metrics/net_mid.json"
+
+
+def metrics_of(identity: str, trainings: Sequence[float]) -> dict[str, Any]:
+    protocols = {"center": {"trainings": list(trainings), "n_scored": 300}}
+    return {"metric": "top1", "identity": identity, "protocols": protocols}
+
+
+def test_the_spread_is_the_references_else_that_of_a_rows_own_trainings(tmp_path: Path) -> None:
+    rows = {
+        "both": metrics_of("i", [50.0, 50.5, 51.0, 51.5]),
+        "own": metrics_of("j", [50.0, 50.5, 51.0, 51.5]),
+        "one": metrics_of("k", [50.0]),
+    }
+    path = tmp_path / "mini.csv"
+    one = Result("both", "center", "top1_pct", 0, "cpu", "2", "i", 300, "", 0.0)
+    values = (40.0, 50.0, 60.0)
+    write_results(
+        path,
+        [replace(one, seed=n, predictions=str(n), value_pct=v) for n, v in enumerate(values)],
+    )
+    found = load_spreads(rows, path)
+    assert set(found) == {("both", "center", "top1_pct"), ("own", "center", "top1_pct")}
+    assert found["both", "center", "top1_pct"].sd_pct == pytest.approx(10, abs=0.5)
+    own = load_spreads(rows, tmp_path / "none.csv")
+    assert own["both", "center", "top1_pct"] == own["own", "center", "top1_pct"]
+    single = stdev([50.0, 50.5, 51.0, 51.5])
+    assert own["own", "center", "top1_pct"].sd_pct == pytest.approx(single / 2, rel=0.3)

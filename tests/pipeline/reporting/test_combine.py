@@ -134,3 +134,18 @@ def test_rows_with_other_labels_are_not_combined(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="video0000 has label") as caught:
         combine(work, members=["net_mid", "net_full"], rule="softmax_mean")
     assert caught.value.where == "manifests/combinations.yaml, combinations.both"
+
+
+def test_trainings_of_one_number_are_combined_and_their_mean_is_shown(tmp_path: Path) -> None:
+    rule = {"members": ["net_mid", "net_full"], "rule": "softmax_mean"}
+    single = combine(fakes.full(tmp_path / "one"), **rule)["protocols"]["center"]["top1_pct"]
+    work = fakes.full(tmp_path / "two")
+    for row, accuracy in (("net_mid", 0.3), ("net_full", 0.4)):
+        fakes.predict(work, row, accuracy, number=1)
+        fakes.score_row(work, row, seeds=2)
+    both = combine(work, **rule)["protocols"]["center"]["top1_pct"]
+    for row, accuracy in (("net_mid", 0.3), ("net_full", 0.4)):
+        fakes.predict(work, row, accuracy)
+        fakes.predict(work, row, accuracy, number=1)
+        fakes.score_row(work, row)
+    assert min(single, both) > 0 and both < single - 3

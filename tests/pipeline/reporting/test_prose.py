@@ -8,14 +8,25 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.core.errors import ManifestError
 from pipeline.reporting.build_tables import build_tables
-from pipeline.reporting.prose import Verdict, check_rules, judge, judge_prose, printed_cells
+from pipeline.reporting.prose import (
+    Verdict,
+    check_rules,
+    judge,
+    judge_prose,
+    printed_cells,
+    share_of_draws,
+)
 from pipeline.reporting.results import Results, RunResult
+from pipeline.reporting.rules import parse
 from pipeline.schema.claims import ProseClaim, load_claims, load_prose
 from pipeline.schema.table_layouts import load_all
+from pipeline.scores.statistics import Spread
+from pipeline.scores.video_scores import Outcomes
 from stages import tables
 from tests.pipeline.reporting import fakes
 
@@ -193,3 +204,35 @@ def test_a_printed_difference_that_ours_leaves_out_is_said_to_be_left_out() -> N
     assert (found.paper, found.ours) == ("holds", "holds")
     assert found.ours_reason.endswith("the direction alone, not the printed number")
     assert not judged(alone, alone).ours_reason.endswith("number")
+
+
+def drawn(spread: Spread | None, *, outcomes: bool = True) -> tuple[float | None, str]:
+    """How often "a above b" holds when 60 and 50 % of 400 videos are drawn again."""
+    cells = {f"d/1/{row}/acc": number("1", value) for row, value in (("a", 60.0), ("b", 50.0))}
+    found = {}
+    for name, cell in cells.items():
+        row = name.split("/")[2]
+        about = {"run": row, "protocol": "center", "metric": "top1_pct", "dataset": "toy"}
+        cell |= {"cell_id": name, "lineage": about}
+        ids = tuple(f"v{n:03d}" for n in range(400))
+        labels = np.zeros(400, np.int32)
+        right = (np.arange(400) < 4 * cell["measured"]).astype(float)
+        found[row, "center"] = Outcomes(ids, ids, labels, labels, right, right)
+    spreads = {} if spread is None else {(row, "center", "top1_pct"): spread for row in "ab"}
+    known = found if outcomes else {k: v for k, v in found.items() if k[0] == "a"}
+    results = Results({}, {}, None, outcomes=known, spreads=spreads)
+    rule = parse("'1/a/acc' > '1/b/acc'", "d", tuple(cells), where="here")
+    claim = next(iter(load_prose(MANIFESTS / "prose_claims.csv").values()))
+    return share_of_draws(cells, results)(claim, rule)
+
+
+def test_a_sentence_is_drawn_over_trainings_where_their_spread_is_known() -> None:
+    assert drawn(None) == (100.0, "videos")
+    share, over = drawn(Spread(sd_pct=9.0, df=1e9))
+    # 10 points of difference with a standard deviation of 9 √2
+    assert share == pytest.approx(78.4, abs=3) and over == "videos and trainings"
+    assert drawn(Spread(9.0, 1e9)) == (share, over)
+
+
+def test_a_sentence_with_a_number_that_cannot_be_drawn_again_is_not_drawn() -> None:
+    assert drawn(None, outcomes=False) == (None, "")

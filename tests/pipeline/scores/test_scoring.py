@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.scores.scoring import (
     fuse_streams,
     map_interval,
     mean_average_precision,
+    mean_correct,
     pool,
     predicted,
     score_videos,
@@ -234,3 +236,13 @@ def test_several_labels_are_never_counted_as_top1() -> None:
     with pytest.raises(DataError, match="1 videos have several labels, a for example"):
         summarise([videos], "top1")
     assert summarise([videos], "map")["map_pct"] == 100.0
+
+
+def test_of_several_trainings_numbers_are_means_over_the_same_videos() -> None:
+    first = scores([[1.0, 0.0], [1.0, 0.0]], [(0,), (1,)])
+    second = scores([[1.0, 0.0], [0.0, 1.0]], [(0,), (1,)])
+    assert mean_correct([first, second], 1).tolist() == [1.0, 0.5]
+    assert summarise([first, second], "top1")["top1_pct"] == 75.0
+    other = replace(second, video_ids=("another", "video"))
+    with pytest.raises(DataError, match="scored different videos"):
+        summarise([first, other], "top1")
