@@ -82,13 +82,13 @@ def _print_rows(first: str, second: str, one: RowComparison) -> None:
     typer.echo(f"  {first} {one.first_pct:.2f} %, {second} {one.second_pct:.2f} %")
     typer.echo(
         f"  difference {test.difference_pct:+.2f} points, 95 % interval "
-        f"{test.interval.low:+.2f} to {test.interval.high:+.2f} over videos, "
-        f"p = {test.p_value:.4f} (sign-flip test)"
+        f"{test.interval.low:+.2f} to {test.interval.high:+.2f} over "
+        f"{'videos and trainings' if test.trainings else 'videos only'}, p = {test.p_value:.4f}"
     )
     for row, videos in ((first, one.first_only), (second, one.second_only)):
         more = ", …" if len(videos) > _MOST_NAMED else ""
         names = f": {', '.join(videos[:_MOST_NAMED])}{more}" if videos else ""
-        typer.echo(f"  right only with {row}: {len(videos)}{names}")
+        typer.echo(f"  more often right with {row}: {len(videos)}{names}")
     print_table(
         ("class", ">videos", f">{first}", f">{second}"),
         [(c.name, str(c.videos), f"{c.first_right:g}", f"{c.second_right:g}") for c in one.classes],

@@ -17,12 +17,15 @@ from pipeline.audit.differ import plan_changes
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
+from pipeline.reporting.results import load_spreads
 from pipeline.schema.base import nearest
 from pipeline.scores import video_scores
-from pipeline.scores.statistics import PairedTest, cluster_codes, paired_test
+from pipeline.scores.reference import reference_path
+from pipeline.scores.statistics import PairedTest, Spread, cluster_codes, paired_test
 from pipeline.scores.video_scores import Outcomes
 from pipeline.store.index import read_index
 
+TOP1 = "top1_pct"
 Metrics = dict[str, dict[str, Any]]
 """{row: what its metrics file holds}"""
 
@@ -63,8 +66,9 @@ def compare_rows(work: Workspace, first: str, second: str) -> list[RowComparison
         if row not in metrics:
             raise UsageError(f"no row '{row}' has metrics", do=nearest(row, list(metrics)))
     shared = [p for p in metrics[first]["protocols"] if p in metrics[second]["protocols"]]
+    spreads = load_spreads(metrics, reference_path(work.root, work.profile))
     found = [
-        _on_shared_videos(work, metrics[first]["dataset"], protocol, first, second)
+        _on_shared_videos(work, metrics[first]["dataset"], protocol, first, second, spreads)
         for protocol in shared
     ]
     if not found:
@@ -77,7 +81,12 @@ def compare_rows(work: Workspace, first: str, second: str) -> list[RowComparison
 
 
 def _on_shared_videos(
-    work: Workspace, dataset: str, protocol: str, first: str, second: str
+    work: Workspace,
+    dataset: str,
+    protocol: str,
+    first: str,
+    second: str,
+    spreads: Mapping[tuple[str, str, str], Spread],
 ) -> RowComparison:
     a, b = (_outcomes(work, row, protocol) for row in (first, second))
     places = {video_id: number for number, video_id in enumerate(b.video_ids)}
@@ -105,7 +114,12 @@ def _on_shared_videos(
         videos=len(mine),
         first_pct=100 * float(right.mean()),
         second_pct=100 * float(other.mean()),
-        test=paired_test(right, other, cluster_codes([a.clusters[number] for number in mine])),
+        test=paired_test(
+            right,
+            other,
+            cluster_codes([a.clusters[number] for number in mine]),
+            (spreads.get((first, protocol, TOP1)), spreads.get((second, protocol, TOP1))),
+        ),
         classes=tuple(sorted(classes, key=lambda one: one.second_right - one.first_right)),
         first_only=tuple(ids[right > other].tolist()),
         second_only=tuple(ids[right < other].tolist()),

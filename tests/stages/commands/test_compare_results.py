@@ -125,7 +125,7 @@ def test_the_command_prints_both_kinds(work: Workspace, monkeypatch: pytest.Monk
     rows = CliRunner().invoke(app, ["compare", "net_full", "net_none"])
     assert rows.exit_code == 0
     assert f"center, {fakes.VIDEOS} videos, top-1:" in rows.output
-    assert "right only with net_full: " in rows.output
+    assert "more often right with net_full: " in rows.output
     power = CliRunner().invoke(app, ["compare", "net_full", "net_none", "--difference", "2"])
     assert "for 2 points they need " in power.output
     reports = CliRunner().invoke(app, ["compare", "--with", str(work.reports)])
