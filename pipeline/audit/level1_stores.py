@@ -17,7 +17,7 @@ from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import stream_ledger
 from pipeline.sources.source import Source
 from pipeline.store.index import FrameIndex, Video, read_index
-from pipeline.store.inspect_store import contradictions
+from pipeline.store.inspect_store import ShardReader, contradictions
 from pipeline.store.lmdb_store import ShardFile
 from pipeline.store.shard_record import read_record
 
@@ -27,6 +27,11 @@ _DECODED = (*USABLE, "short", "empty", "error")
 
 def check(context: Context) -> Iterator[Link]:
     """One link per store: all is well, or the first things that are not."""
+    with ShardReader() as reader:
+        yield from _each_store(context, reader)
+
+
+def _each_store(context: Context, reader: ShardReader) -> Iterator[Link]:
     for run in context.runs():
         made = next((o for o in run.outputs if o.path.endswith("/index.json")), None)
         if made is None or not context.place(made.path).is_file():
@@ -39,7 +44,7 @@ def check(context: Context) -> Iterator[Link]:
             wrong = [
                 *_against_its_source(context, run, index),
                 *_against_itself(index),
-                *_against_shards(index, scan=context.cache("") is None),
+                *_against_shards(index, None if context.cache("") is not None else reader),
             ]
             detail = f"{len(index.videos)} videos as in what the store was made from"
             if wrong:
@@ -119,8 +124,8 @@ def _against_itself(index: FrameIndex) -> Iterator[str]:
             yield f"{video.video_id} is '{video.status}' without the frames or reason of one"
 
 
-def _against_shards(index: FrameIndex, *, scan: bool) -> Iterator[str]:
-    """Every video against its shard's record and, with `scan`, the blobs that the shard holds."""
+def _against_shards(index: FrameIndex, reader: ShardReader | None) -> Iterator[str]:
+    """Every video against its shard's record and, with a reader, the blobs that the shard holds."""
     stored = {video.video_id: video for video in index.videos}
     seen: set[str] = set()
     for number, shard in enumerate(index.about["shards"]):
@@ -133,8 +138,8 @@ def _against_shards(index: FrameIndex, *, scan: bool) -> Iterator[str]:
             yield from _as_made(asdict(outcome), stored.get(outcome.video_id))
     unmade = [v.video_id for v in index.videos if v.usable and v.video_id not in seen]
     yield from (f"{name} is in no shard's record" for name in unmade)
-    if scan:
-        for finding in contradictions(index, frames=False):
+    if reader is not None:
+        for finding in contradictions(index, reader=reader, frames=False):
             yield f"{finding.shard} {finding.video_id}: {finding.what}"
 
 

@@ -35,7 +35,8 @@ def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]
     The record (`shard-00017.json`) of a shard with a finding is removed, so that the next decode
     makes that shard again, from the videos; its file and the index stay as they are until then.
     """
-    findings = contradictions(index, progress)
+    with ShardReader() as reader:
+        findings = contradictions(index, progress, reader=reader)
     shards = {shard["name"]: ShardFile(**shard) for shard in index.about["shards"]}
     for name in dict.fromkeys(finding.shard for finding in findings):
         if name in shards:
@@ -44,12 +45,11 @@ def verify(index: FrameIndex, progress: Progress | None = None) -> list[Finding]
 
 
 def contradictions(
-    index: FrameIndex, progress: Progress | None = None, *, frames: bool = True
+    index: FrameIndex, progress: Progress | None = None, *, reader: ShardReader, frames: bool = True
 ) -> list[Finding]:
     """Digest every stored video again and hold it against the index; empty when all is well.
 
     With `frames`, each must be exactly one JPEG, and all of a video of one size. Changes nothing.
-    Reading happens in a process of its own: a damaged page can make LMDB kill its reader.
     """
     expected: dict[int, dict[str, str]] = {}
     for video in index.videos:
@@ -63,15 +63,11 @@ def contradictions(
         for path in sorted(index.folder.glob("*.lmdb"))
         if path.name not in listed
     ]
-    reader = _Reader()
-    try:
-        for number, shard in enumerate(shards):
-            read = reader.read(index.folder, shard, frames)
-            findings += _compare(read, shard, expected.get(number, {}))
-            if progress is not None:
-                progress(number + 1, len(shards))
-    finally:
-        reader.close()
+    for number, shard in enumerate(shards):
+        read = reader.read(index.folder, shard, frames)
+        findings += _compare(read, shard, expected.get(number, {}))
+        if progress is not None:
+            progress(number + 1, len(shards))
     return findings
 
 
@@ -110,11 +106,18 @@ def _read(folder: Path, shard: ShardFile, frames: bool) -> Read:
     return digest.hex(), found, odd, ""
 
 
-class _Reader:
-    """One reading process, replaced when a shard kills it."""
+class ShardReader:
+    """One reading process for many stores, replaced when a shard kills it: a damaged page can make
+    LMDB do so."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> ShardReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
 
     def read(self, folder: Path, shard: ShardFile, frames: bool) -> Read:
         if self._pool is None:
@@ -123,10 +126,10 @@ class _Reader:
         try:
             return self._pool.submit(_read, folder, shard, frames).result()
         except BrokenProcessPool:
-            self.close()
+            self._close()
             return "", [], [], "a damaged page kills its reader"
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
