@@ -88,11 +88,21 @@ def read_results(path: Path) -> list[Result]:
         found = []
         for line in lines:
             value = dict(zip(COLUMNS, line, strict=True))
-            numbers = {name: int(value.pop(name)) for name in ("seed", "videos")}
-            share = float(value.pop("value_pct"))
-            if not 0 <= share <= 100 or numbers["videos"] < 1:
-                raise ValueError(f"{share} of {numbers['videos']} videos is no percentage")
-            found.append(Result(**value, **numbers, value_pct=share))  # type: ignore[arg-type]
+            result = Result(
+                row=value["row"],
+                protocol=value["protocol"],
+                metric=value["metric"],
+                seed=int(value["seed"]),
+                cpu=value["cpu"],
+                torch=value["torch"],
+                identity=value["identity"],
+                videos=int(value["videos"]),
+                predictions=value["predictions"],
+                value_pct=float(value["value_pct"]),
+            )
+            if not 0 <= result.value_pct <= 100 or result.videos < 1:
+                raise ValueError(f"{result.value_pct} of {result.videos} videos is no percentage")
+            found.append(result)
     except (ValueError, UnicodeError, csv.Error) as error:
         number = lines.line_num if lines is not None else 1
         raise RecordError(f"line {number} is no result: {error}", where=where, do=do) from None
