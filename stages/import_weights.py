@@ -22,7 +22,7 @@ from pipeline.core.files import atomic_folder, sha256_file, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import ImportPlan
 from stages.row_clips import absent_data, advice, open_index
-from stages.row_network import WEIGHTS
+from stages.row_network import weights_file
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.published import OfficialShape, import_official, official_shape
 
@@ -56,7 +56,7 @@ def run(
         raise AbsentData(f"cannot import the weights of {key}: {what}", do=do)
     reason = no_data or put_there
     with atomic_folder(work.run(key) / "train") as folder:
-        about = {} if reason else {"imported": _import(work, plan, folder / WEIGHTS)}
+        about = {} if reason else {"imported": _import(work, plan, folder / weights_file(0))}
         write_json(folder / "history.json", [])
         status = "not-run" if reason else "ok"
         write_json(folder / "outcome.json", {"status": status, "reason": reason, **about})

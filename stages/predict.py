@@ -26,7 +26,7 @@ from stages.row_clips import (
     normaliser,
     open_index,
 )
-from stages.row_network import WEIGHTS, build_network
+from stages.row_network import build_network, weights_file
 from stages.tensor_files import load_tensors
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
@@ -78,7 +78,7 @@ def _predict(
     for number in range(plan.seeds):
         suffix = seed_suffix(number)
         weights = load_tensors(
-            work.run(key) / "train" / WEIGHTS.replace(".pt", f"{suffix}.pt"),
+            work.run(key) / "train" / weights_file(number),
             what=f"the weights of {key}",
             do=f"run `tdn train {key} --profile {work.profile}`",
         )

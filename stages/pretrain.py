@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pipeline.clips.crops import random_crop
 from pipeline.clips.transforms import crop_views, normalise, train_view
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import atomic_folder, write_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.mini.stills import CLASSES, stills
 from pipeline.schema.plan_models import PretrainPlan, StillsTraining
 from pipeline.schema.profiles import BackboneSize
@@ -51,6 +52,8 @@ def run(
 ) -> None:
     """Write `runs/P/<key>/train/`: `<backbone>.pt` in torchvision's names, history and outcome.
 
+    With more than one seed there are `<backbone>.seed1.pt` … beside them.
+
     The outcome says which backbones are `lacking`; rows on those are not run. Raises AbsentData
     naming the files to provide when ImageNet weights of none can be had, unless `record_absent`.
     """
@@ -58,17 +61,14 @@ def run(
         history: dict[str, Any] = {}
         lacking: dict[str, str] = {}
         reason = plan.reason
-        data = None if plan.stills is None else _images(plan.stills)
-        for backbone, size in plan.backbones.items():
-            if plan.stills is not None and data is not None:
-                state, history[backbone] = _from_stills(plan.stills, data, backbone, size, progress)
+        if plan.stills is not None:
+            history = _all_from_stills(folder, plan, plan.stills, progress)
+        for backbone in () if plan.stills else plan.backbones:
+            found = _imagenet(work, backbone)
+            if isinstance(found, str):
+                lacking[backbone] = found
             else:
-                found = _imagenet(work, backbone)
-                if isinstance(found, str):
-                    lacking[backbone] = found
-                    continue
-                state = found
-            save_tensors(folder / f"{backbone}.pt", dict(state))
+                save_tensors(folder / f"{backbone}.pt", dict(found))
         if lacking and len(lacking) == len(plan.backbones):
             reason = "; ".join(lacking.values())
             if not record_absent:
@@ -140,6 +140,22 @@ def _images(plan: StillsTraining) -> _Stills:
         plan.size_px,
         set_up_device(plan.compute),
     )
+
+
+def _all_from_stills(
+    folder: Path, plan: PretrainPlan, stills: StillsTraining, progress: Progress
+) -> dict[str, list[dict[str, float]]]:
+    """Every backbone trained from each seed into `<backbone>.pt`, `<backbone>.seed1.pt` …; the
+    histories by the same names."""
+    history = {}
+    for number in range(plan.seeds):
+        seeded = stills.model_copy(update={"seed": stills.seed + number})
+        data = _images(seeded)
+        for backbone, size in plan.backbones.items():
+            name = f"{backbone}{seed_suffix(number)}"
+            state, history[name] = _from_stills(seeded, data, backbone, size, progress)
+            save_tensors(folder / f"{name}.pt", dict(state))
+    return history
 
 
 def _from_stills(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.plan_models import NetworkSpec, TrainPlan
 from stages.tensor_files import load_tensors
 from tdn_model.build import build_from
@@ -18,7 +18,10 @@ from tdn_model.weights.imagenet import load_imagenet
 
 State = dict[str, Tensor]
 
-WEIGHTS = "weights.pt"
+
+def weights_file(number: int) -> str:
+    """The name of the weights of a row's training `number` (from 0)."""
+    return f"weights{seed_suffix(number)}.pt"
 
 
 def build_network(
@@ -71,8 +74,11 @@ def absent_start(work: Workspace, plan: TrainPlan) -> str:
     return ""
 
 
-def load_start(work: Workspace, plan: TrainPlan, model: nn.Module) -> None:
-    """Fill `model` with the weights that the row starts from.
+def load_start(work: Workspace, plan: TrainPlan, model: nn.Module, number: int) -> None:
+    """Fill `model` with the weights that training `number` of the row (from 0) starts from.
+
+    Each training starts from one of its own: another row's of the same number, and, where the
+    profile trains them, image pre-training's. So trainings differ in all that a seed decides.
 
     `images`: the pre-trained backbone, spread over other input channels where there are any
     (cross-modality) and inflated over time in 3-D networks. A row: everything but the classifier,
@@ -81,14 +87,15 @@ def load_start(work: Workspace, plan: TrainPlan, model: nn.Module) -> None:
     Davis 2018, section 3.2), the difference network then starting from `images`. Raises UsageError
     naming what does not fit.
     """
-    start, images = plan.start, f"{plan.network.backbone}.pt"
+    start = plan.start
+    images = f"{plan.network.backbone}{seed_suffix(number if start.own_images else 0)}.pt"
     if start.kind == "scratch":
         return
     try:
         if start.kind == "images":
             load_imagenet(model, _read(work, "images", images))
             return
-        trained = _read(work, start.source, WEIGHTS)
+        trained = _read(work, start.source, weights_file(number))
         filled = model
         if start.two_stream:
             load_imagenet(model, _read(work, "images", images))

@@ -19,7 +19,7 @@ from torch import nn
 
 from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import AbsentData, DataError, UsageError
-from pipeline.core.files import publish, write_atomic, write_json
+from pipeline.core.files import atomic_folder, publish, write_atomic, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.experiments import STARTS
 from pipeline.schema.plan_models import TrainPlan
@@ -37,7 +37,7 @@ from stages.row_clips import (
     train_clips,
     validation_clips,
 )
-from stages.row_network import WEIGHTS, absent_start, build_network, load_start
+from stages.row_network import absent_start, build_network, load_start, weights_file
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, parameter_groups, set_rate, sgd
@@ -75,17 +75,17 @@ def run(
         first = f"run `tdn {'pretrain' if source in STARTS else 'train'} {source}`"
         do = advice(work, plan.data) if no_data else first
         raise AbsentData(f"cannot train {key}: {reason}", do=do)
+    outcome = {"status": "not-run" if reason else "ok", "reason": reason}
+    if reason:  # a checkpoint stays, for when the data are back
+        with atomic_folder(out) as folder:
+            write_json(folder / "history.json", [])
+            write_json(folder / "outcome.json", outcome)
+        return
     resume = work.run(key) / "resume"
-    folder = resume / "done"
-    if reason:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_json(folder / "history.json", [])
-    else:
-        for number in range(plan.seeds):
-            _train_seed(work, plan, loader, number, resume, identity, progress)
-    write_json(folder / "outcome.json", {"status": "not-run" if reason else "ok", "reason": reason})
-    publish(folder, out)
+    for number in range(plan.seeds):
+        _train_seed(work, plan, loader, number, resume, identity, progress)
+    write_json(resume / "done" / "outcome.json", outcome)
+    publish(resume / "done", out)
     (out / "identity").unlink(missing_ok=True)  # last: until then a killed run finds it all done
     shutil.rmtree(resume, ignore_errors=True)
 
@@ -118,7 +118,7 @@ def _train_seed(
     model = build_network(
         plan.row, plan.network, len(index.classes), seed=seed, dropout=plan.recipe.dropout
     )
-    load_start(work, plan, model)
+    load_start(work, plan, model, number)
     clips = train_clips(plan, index, model.window, seed, cache_mb=loader.cache_mb)
     training = _prepare(plan, clips, model, device, loader.workers, progress, seed)
     checkpoint = resume / "checkpoint.pt"
@@ -132,7 +132,7 @@ def _train_seed(
         if epoch + 1 < epochs:
             training.save(checkpoint, f"{identity} {seed}")
     weights = {name: value.cpu() for name, value in training.model.state_dict().items()}
-    save_tensors(folder / WEIGHTS.replace(".pt", f"{suffix}.pt"), weights)
+    save_tensors(folder / weights_file(number), weights)
     write_json(folder / f"history{suffix}.json", training.history)
 
 

@@ -80,7 +80,7 @@ def row_plans(
     else:
         training: dict[str, Any] = {
             "recipe": (scaled := profile.scaled(recipe)),
-            "start": start_of(row, rows),
+            "start": start_of(row, rows, profile),
         }
         if scaled.decay == "plateau":
             training["validation_split"] = fold.val
@@ -131,24 +131,25 @@ def eval_views(
     return EvalViews.model_validate(values)
 
 
-def start_of(row: Experiment, rows: Mapping[str, Experiment]) -> StartSpec:
+def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) -> StartSpec:
     """The weights that a row starts from."""
     source = rows.get(row.begins)
-    if source is None:
-        kind: Literal["images", "scratch"] = "images" if row.begins == "images" else "scratch"
-        return StartSpec(kind=kind, source=kind, two_stream=False, keep_classifier=False)
+    two_stream = source is not None and source.architecture != row.architecture
+    own_images = isinstance(profile.images, Stills) and (row.begins == "images" or two_stream)
+    kind: Literal["scratch", "images", "row"] = "images" if row.begins == "images" else "scratch"
     return StartSpec(
-        kind="row",
+        kind=kind if source is None else "row",
         source=row.begins,
         # A two-stream network that starts from a TSN has its difference network start from images.
-        two_stream=source.architecture != row.architecture,
-        keep_classifier=source.dataset == row.dataset,
+        two_stream=two_stream,
+        keep_classifier=source is not None and source.dataset == row.dataset,
+        own_images=own_images,
     )
 
 
 def start_plans(profile: Profile, rows: Mapping[str, Experiment], weights: Path) -> Plans:
     """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
-    starts = [(row, start_of(row, rows)) for row in rows.values()]
+    starts = [(row, start_of(row, rows, profile)) for row in rows.values()]
     wanted = {row.backbone for row, start in starts if start.kind == "images" or start.two_stream}
     backbones = {name: size for name, size in profile.backbones.items() if name in wanted}
     return {
@@ -171,7 +172,7 @@ def _images_plan(
             compute=compute,
             seed=profile.images.seed + profile.seed,
         )
-        return PretrainPlan(kind="stills", backbones=backbones, stills=stills)
+        return PretrainPlan(kind="stills", backbones=backbones, stills=stills, seeds=profile.seeds)
     if profile.images == "imagenet":
         files = {name: weights / f"{name}.pth" for name in sorted(backbones)}
         sizes = {name: f.stat().st_size if f.is_file() else None for name, f in files.items()}

@@ -71,6 +71,8 @@ class PretrainPlan(Strict):
     local_bytes: dict[str, int | None] = Field(default_factory=dict)
     """Size of the local ImageNet file of each backbone, so that a new one is noticed."""
     stills: StillsTraining | None = None
+    seeds: int = 1
+    """Trainings on stills, from the stills' seed on: one for each training of a row."""
 
 
 class RowData(Strict):
@@ -105,6 +107,8 @@ class StartSpec(Strict):
     """The source is the image network alone; the difference network starts from `images`."""
     keep_classifier: bool
     """The source is a row on the same data set, so that its classes are the same."""
+    own_images: bool = False
+    """Every training of the row has an image pre-training of its own; else there is one for all."""
 
 
 class TrainPlan(Strict):

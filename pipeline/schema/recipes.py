@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from pipeline.schema.base import Identifier, Strict, known_name, load
 
 Positive = Annotated[int, Field(gt=0)]
+Flip = Literal["label_aware", "plain", "none"]
+Crop = Literal["multi_scale", "corners", "short_side_jitter", "random"]
+GroupRates = Literal["flat", "tsn", "tsn_rates"]
 
 
 class TrainingRecipe(Strict):
@@ -30,13 +33,13 @@ class TrainingRecipe(Strict):
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     clip_norm: Annotated[float, Field(gt=0)] | None
-    flip: Literal["label_aware", "plain", "none"]
-    crop: Literal["multi_scale", "corners", "short_side_jitter", "random"]
+    flip: Flip
+    crop: Crop
     colour_jitter: bool = False
     crop_px: Positive
     sampling: Literal["segments_random", "dense"]
     partial_bn: bool
-    group_rates: Literal["flat", "tsn", "tsn_rates"]
+    group_rates: GroupRates
 
 
 class Recipe(TrainingRecipe):
@@ -72,6 +75,11 @@ class Schedule(Strict):
     warmup_epochs: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    flip: Flip | None = None
+    crop: Crop | None = None
+    partial_bn: bool | None = None
+    group_rates: GroupRates | None = None
+    """Of these four, null leaves what each recipe says; a value makes rows comparable."""
 
     @model_validator(mode="after")
     def _leaves_a_second_phase(self) -> Schedule:
@@ -105,7 +113,7 @@ def replaced_by(recipe: Recipe, schedules: Schedules) -> dict[str, object]:
     Milestones keep their places relative to the number of epochs.
     """
     schedule: Schedule = getattr(schedules, recipe.kind)
-    values = schedule.model_dump()
+    values = schedule.model_dump(exclude_none=True)
     share = schedule.epochs / recipe.epochs
     values["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
     values["unit"] = "epochs"

@@ -92,6 +92,37 @@ def test_a_row_starts_from_the_images_but_its_classifier(work: Workspace) -> Non
     assert found["fc.weight"].shape != given["fc.weight"].shape
 
 
+def test_every_training_of_a_row_starts_from_images_of_its_own(work: Workspace) -> None:
+    pretrain.run(work, "images", stills().model_copy(update={"seeds": 2}))
+    given = [state(work, "images", f"resnet50{end}.pt") for end in ("", ".seed1")]
+    name = "layer2.0.conv2.weight"
+    assert not torch.allclose(given[0][name], given[1][name])
+    for own in (True, False):
+        start = {**IMAGES, "own_images": own}
+        train.run(work, "a", train_plan("a", start=start, seeds=2, **still()))
+        second = torchvision_names(state(work, "a", "weights.seed1.pt"))
+        assert torch.allclose(second[name], given[int(own)][name])
+
+
+def test_a_pretraining_from_a_later_seed_is_the_same_one(work: Workspace) -> None:
+    pretrain.run(work, "images", stills().model_copy(update={"seeds": 2}))
+    second = state(work, "images", "resnet50.seed1.pt")
+    plan = stills()
+    assert plan.stills is not None
+    later = plan.stills.model_copy(update={"seed": 1})
+    pretrain.run(work, "images", plan.model_copy(update={"stills": later}))
+    found = state(work, "images", "resnet50.pt")
+    assert all(torch.equal(found[name], value) for name, value in second.items())
+
+
+def test_every_training_of_a_row_starts_from_that_training_of_another(work: Workspace) -> None:
+    train.run(work, "first", train_plan("first", epochs=1, seeds=2))
+    plan = train_plan("second", start=from_row("first"), seeds=2, **still())
+    train.run(work, "second", plan)
+    first, second = (state(work, row, "weights.seed1.pt") for row in ("first", "second"))
+    assert torch.allclose(first["res3.0.conv2.weight"], second["res3.0.conv2.weight"])
+
+
 def test_a_row_starts_from_another_rows_weights(work: Workspace) -> None:
     train.run(work, "first", train_plan("first", epochs=1))
     plan = train_plan("second", start=from_row("first"), **still())

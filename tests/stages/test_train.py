@@ -124,6 +124,22 @@ def test_absent_data_is_an_outcome_in_the_graph(tmp_path: Path) -> None:
     assert "ssv1" in outcome["reason"]
 
 
+def test_a_checkpoint_outlives_data_that_are_gone_for_a_while(work: Workspace) -> None:
+    train.run(work, "whole", train_plan("row"))
+    with pytest.raises(Killed):
+        train.run(work, "row", train_plan(), identity="a", progress=stop_at(5))
+    frames = work.frames("ssv1")
+    frames.rename(frames.with_name("elsewhere"))
+    train.run(work, "row", train_plan(), identity="b", record_absent=True)
+    assert read_json(work.run("row") / "train" / "outcome.json")["status"] == "not-run"
+    frames.with_name("elsewhere").rename(frames)
+    steps: list[int] = []
+    train.run(
+        work, "row", train_plan(), identity="a", progress=lambda done, total: steps.append(done)
+    )
+    assert steps[0] > 1 and same(weights(work, "whole"), weights(work))
+
+
 def test_a_diverging_training_stops_with_advice(work: Workspace) -> None:
     with pytest.raises(DataError, match="the loss is") as caught:
         train.run(work, "row", train_plan(lr=1e30, clip_norm=None, epochs=20))

@@ -263,6 +263,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
         "source": "tsn_r50_hmdb51_flow_s1",
         "two_stream": True,
         "keep_classifier": True,
+        "own_images": True,
     }
     row = found["train.tdn_r50_16f_hmdb51_s1"]["params"]["start"]
     assert row == {
@@ -270,6 +271,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
         "source": "tdn_r50_16f_kinetics400",
         "two_stream": False,
         "keep_classifier": False,
+        "own_images": False,
     }
 
 

@@ -51,6 +51,13 @@ def test_seeds_and_how_often_leave_it(checkout: Checkout, before: dict[str, str]
     assert with_edit(checkout, profile, r"\nseeds: 1\n", r"\nseeds: 4\n") == before
 
 
+def test_another_profile_of_the_same_scale_has_the_same(
+    checkout: Checkout, before: dict[str, str]
+) -> None:
+    long = identities(checkout, "long")
+    assert long and {row: before[row] for row in long} == long
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "rows"),
     [

@@ -24,8 +24,9 @@ def test_each_value_names_the_line_it_comes_from() -> None:
     assert found["options.s_tdm_fusion"] == ("mul", "own line")
     assert found["segments"] == ("8", "base _ssv1")
     assert found["fold"] == ("default", "default")
-    assert found["recipe.lr"] == ("0.025", "profile mini, schedules.from_images")
-    assert found["recipe.flip"] == ("label_aware", "recipe tdn_sthsth_8f_paper")
+    assert found["recipe.lr"] == ("0.05", "profile mini, schedules.from_images")
+    assert found["recipe.flip"] == ("label_aware", "profile mini, schedules.from_images")
+    assert found["recipe.sampling"] == ("segments_random", "recipe tdn_sthsth_8f_paper")
     assert found["recipe.crop_px"][0] == "48"
     assert found["network.width"] == ("12", "profile mini, backbones.resnet50")
 

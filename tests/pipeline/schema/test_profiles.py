@@ -11,6 +11,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import resolve_typed
 from pipeline.schema.plan_models import PretrainPlan, TrainPlan
 from pipeline.schema.profiles import load_profile, write_seed
+from pipeline.schema.recipes import load_recipes
 from stages.networks import Catalogue
 from tests.checkout import Checkout, copy_to
 
@@ -62,3 +63,25 @@ def test_the_seed_reaches_every_training_and_image_pretraining(checkout: Checkou
     assert isinstance(images, PretrainPlan) and isinstance(earlier, PretrainPlan)
     assert images.stills is not None and earlier.stills is not None
     assert images.stills.seed == earlier.stills.seed + 7
+
+
+def test_rows_of_one_kind_share_what_the_schedule_sets_and_keep_the_rest() -> None:
+    manifests = Path(__file__).resolve().parents[3] / "manifests"
+    mini, recipes = load_profile(manifests, "mini"), load_recipes(manifests)
+    shared = {
+        (s.flip, s.crop, s.group_rates, s.epochs, s.batch, s.lr)
+        for recipe in recipes.values()
+        if recipe.kind == "from_images"
+        for s in [mini.scaled(recipe)]
+    }
+    assert len(shared) == 1
+    kept = {mini.scaled(recipe).sampling for recipe in recipes.values()}
+    assert kept == {"segments_random", "dense"}
+    corners = mini.scaled(recipes["featdiff_hmdb51_rgb"])
+    assert (corners.crop, corners.group_rates) == ("corners", "tsn")
+
+
+def test_an_unknown_crop_of_a_schedule_is_refused(checkout: Checkout) -> None:
+    checkout.edit(MINI, "crop: short_side_jitter", "crop: shortside")
+    with pytest.raises(ManifestError, match="short_side_jitter"):
+        load_profile(checkout.root / "manifests", "mini")
