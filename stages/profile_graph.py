@@ -54,7 +54,8 @@ def _values(work: Workspace, profile: Profile) -> str:
         "experiments:",
     ]
     for key, row in load_experiments(work.manifests, profile).items():
-        lines.append(f"  {key}: {{dataset: {row.dataset}, input: {row.input}, start: {row.start}}}")
+        about = f"dataset: {row.dataset}, input: {row.input}, start: {row.begins}"
+        lines.append(f"  {key}: {{{about}}}")
     return _HEADER.format(sources=sources, name=profile.profile) + "\n".join(lines) + "\n"
 
 

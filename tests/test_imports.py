@@ -23,7 +23,7 @@ ORDER = {
     "stages": [
         "profile_graph", "networks", "network_cost", "graph", "tensor_files", "device",
         "worker_group", "checkpoints", "training_log", "ray_workers", "row_clips", "row_network",
-        "training_setup", "training_run", "figure_data",
+        "import_weights", "training_setup", "training_run", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],

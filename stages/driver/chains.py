@@ -66,7 +66,7 @@ def every_chain(work: Workspace) -> dict[str, Chain]:
         found[name] = Chain(f"start {name}", "starts", stages, computes=True)
     for key, row in rows.items():
         stages = tuple((kind, key) for kind in _ROW_STAGES)
-        after = frozenset({_data(row.dataset), row.start})
+        after = frozenset({_data(row.dataset), row.begins})
         found[key] = Chain(f"row {key}", f"rows on {row.dataset}", stages, after, computes=True)
     found[COSTS] = Chain(COSTS, COSTS, (("cost", ALL),))
     last = tuple((kind, ALL) for kind in ("tables", "figures", "report"))
