@@ -82,9 +82,9 @@ def _clips(work: Workspace, data: RowData) -> Files:
 def _train_inputs(work: Workspace, key: str, plan: TrainPlan) -> Files:
     """The clips a row trains on and the weights it starts from."""
     files = {**_clips(work, plan.data), "start": work.run(plan.start.source) / "train"}
-    if plan.start.two_stream:
-        # DVC sees it through the start, which itself starts from images (a check when planning).
-        files["images"] = work.run("images") / "train"
+    if plan.start.images not in (None, plan.start.source):
+        # DVC sees it through the start, which itself starts from it (a check when planning).
+        files["images"] = work.run(plan.start.images) / "train"
     return files
 
 
