@@ -26,11 +26,13 @@ from pipeline.lineage.root import root_holds, root_path
 from pipeline.schema.base import nearest
 from pipeline.schema.plan_models import (
     FiguresPlan,
+    ImportPlan,
     ReportPlan,
     RowData,
     TablesPlan,
     TrainPlan,
     parse_plan,
+    stage_module,
 )
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.table_layouts import LAID_OUT_BY
@@ -79,8 +81,15 @@ def _clips(work: Workspace, data: RowData) -> Files:
     return {data.input: work.store(data.name, data.input) / "index.json"}
 
 
-def _train_inputs(work: Workspace, key: str, plan: TrainPlan) -> Files:
-    """The clips a row trains on and the weights it starts from."""
+def _train_inputs(work: Workspace, key: str, plan: TrainPlan | ImportPlan) -> Files:
+    """The clips a row trains on and the weights it starts from.
+
+    Of a file of weights DVC sees the digest, in the plan; its graph has `scratch` in its place.
+    """
+    if isinstance(plan, ImportPlan):
+        files = {**_clips(work, plan.data), "start": work.run("scratch") / "train"}
+        given = {"checkpoint": plan.checkpoint.checkpoint, "names": plan.checkpoint.class_names}
+        return files | {role: work.root / name for role, name in given.items() if name}
     files = {**_clips(work, plan.data), "start": work.run(plan.start.source) / "train"}
     if plan.start.images not in (None, plan.start.source):
         # DVC sees it through the start, which itself starts from it (a check when planning).
@@ -159,6 +168,7 @@ STAGES: dict[str, Stage] = {
     ),
     "train": Stage(
         inputs=_train_inputs,
+        optional=frozenset({"checkpoint", "names"}),
         outputs=lambda work, key, plan: {"train": work.run(key) / "train"},
         takes=frozenset({"record_absent", "progress", "identity", "loader"}),
     ),
@@ -229,7 +239,7 @@ def execute(
     document = read_plan(work, name, key)
     plan = typed_plan(work, name, key)
     started = datetime.now(UTC)
-    run = importlib.import_module(f"stages.{name}").run
+    run = importlib.import_module(stage_module(name, plan)).run
     if "loader" in stage.takes:
         switches["loader"] = load_profile(work.manifests, work.profile).loader
     kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import load_experiments, start_key, starts
+from pipeline.schema.experiments import load_experiments, starts
 from pipeline.schema.profiles import Profile, load_profile
 
 DEFAULT = "mini"
@@ -56,8 +56,8 @@ def _values(work: Workspace, profile: Profile) -> str:
         "experiments:",
     ]
     for key, row in rows.items():
-        values = f"dataset: {row.dataset}, input: {row.input}, start: {start_key(row)}"
-        lines.append(f"  {key}: {{{values}}}")
+        about = f"dataset: {row.dataset}, input: {row.input}, start: {row.begins}"
+        lines.append(f"  {key}: {{{about}}}")
     return _HEADER.format(sources=sources, name=profile.profile) + "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from pipeline.core.errors import AbsentData
 from pipeline.core.files import read_json, sha256_file, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.mini.clip_ids import scenes_by_id
-from pipeline.schema.plan_models import ScorePlan
+from pipeline.schema.plan_models import ImportedScorePlan, ScorePlan
 from pipeline.schema.protocols import Aggregate
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
@@ -52,7 +52,26 @@ def run(work: Workspace, key: str, plan: ScorePlan) -> None:
         "reason": reason,
         "protocols": protocols,
     }
+    if isinstance(plan, ImportedScorePlan) and (remark := _near_chance(plan, protocols)):
+        print(f"{key}: {remark}")
+        metrics["remark"] = remark
     write_json(work.metrics(key), metrics)
+
+
+def _near_chance(plan: ImportedScorePlan, protocols: dict[str, Any]) -> str:
+    """What accuracy by chance means for weights that were published as good; '' for any other.
+
+    By chance: at most twice the share of one class of many, on ten videos or more.
+    """
+    for name, found in protocols.items():
+        top1_pct, classes, scored = found["top1_pct"], found["classes"], found["n_scored"]
+        if top1_pct is not None and classes >= 5 and scored >= 10 and top1_pct <= 200 / classes:
+            return (
+                f"{top1_pct:.2f} % under {name} is what chance gives with {classes} classes: "
+                f"{plan.checkpoint} has them probably in another order than the data set; give the "
+                "row's start `class_names: FILE`, one class a line in the checkpoint's order"
+            )
+    return ""
 
 
 def _protocol(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,6 +43,33 @@ class CheckpointMismatch(ValueError):
             if keys
         ]
         super().__init__("the checkpoint does not fit the network; " + "; ".join(parts))
+
+
+@dataclass(frozen=True)
+class OfficialShape:
+    """What the tensors of an official file tell of its network; None or () where they do not."""
+
+    classes: int | None
+    segments: int | None
+    """Only TANet's weights depend on T."""
+    blocks: tuple[int, ...]
+    """Residual blocks per stage."""
+
+
+def official_shape(state_dict: Mapping[str, Any]) -> OfficialShape:
+    """What a file is the checkpoint of, as far as its tensors tell."""
+    inner = state_dict.get("state_dict", state_dict)
+    tensors = inner.items() if isinstance(inner, Mapping) else ()
+    given = {k.removeprefix("module."): v for k, v in tensors if isinstance(v, Tensor)}
+    heads = (given.get(f"{head}.weight") for head in ("new_fc", "base_model.fc"))
+    classes = next((head.shape[0] for head in heads if head is not None), None)
+    found = (re.match(r"base_model\.layer(\d)(?:_bak)?\.(\d+)\.", key) for key in given)
+    places = {(int(match[1]), int(match[2])) for match in found if match}
+    stages = range(1, max(places, default=(0, 0))[0] + 1)
+    kernels = (value for key, value in given.items() if key.endswith(".tam.G.0.weight"))
+    segments = next((kernel.shape[1] for kernel in kernels), None)
+    blocks = tuple(sum(stage == number for stage, _ in places) for number in stages)
+    return OfficialShape(classes, segments, blocks)
 
 
 def import_official(

@@ -22,7 +22,7 @@ ORDER = {
     ],
     "stages": [
         "profile_graph", "networks", "network_cost", "graph", "tensor_files", "device", "row_clips",
-        "row_network", "figure_data",
+        "row_network", "import_weights", "figure_data",
         "plan", "mini", "check", "decode", "flow", "pretrain", "train", "predict", "score",
         "cost", "tables", "figures", "report", "commands", "driver", "bench", "cli", "__main__",
     ],

@@ -197,7 +197,8 @@ class Context:
         """The whole place that is absent here and that a path lies in; None: it should be there.
 
         Data and runs are not part of a clone, and raw data may be licensed: where all of them, or
-        all of a data set's, are absent, a file of theirs is unavailable rather than missing.
+        all of a data set's, are absent, a file of theirs is unavailable rather than missing. So is
+        a file of weights.
         """
         roots = [self.work.relative(self.work.data), self.work.relative(self.work.run("x").parent)]
         parts = path.split("/")
@@ -205,6 +206,8 @@ class Context:
             depth = 3 if parts[1] == "raw" else 4
             if len(parts) >= depth and {"raw", "frames", "flow"} & set(parts[:3]):
                 roots.append("/".join(parts[:depth]))
+            if parts[1] == "weights":  # each is its authors', to be put there one by one
+                roots.append(path)
         for place in roots:
             if (path == place or path.startswith(place + "/")) and not self.place(place).exists():
                 return place

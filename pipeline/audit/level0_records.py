@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.audit import materials, orphans, quoted, signatures, statements
 from pipeline.audit.committed import auditor, changed_code, changed_manifests
-from pipeline.audit.context import Context
+from pipeline.audit.context import Context, Plans
 from pipeline.audit.differ import plan_changes
 from pipeline.audit.dvc_lock import LockedStage, find_stage
 from pipeline.audit.links import Level, Link, Status, checked, some
@@ -93,8 +93,8 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
     if plan is None:
         return  # a stage that does not exist: see `materials`
     found = plan_changes(run.plan, plan, run.code)
-    if _raw_only(found) and plan["params"].get("raw") is None:
-        detail = "the raw data it was made from are not on this machine"
+    if _not_here(context.plans, run, found):
+        detail = "the user's files that it was made from are not on this machine"
         yield Link(Level.LOCK, source, "planned by", run.path, Status.UNAVAILABLE, detail=detail)
         return
     path, do = context.work.plan(run.stage, run.key), "`make repro`, or take the edit back"
@@ -102,8 +102,16 @@ def _planned(context: Context, run: Run, source: str) -> Iterator[Link]:
     yield checked(Level.LOCK, source, "planned by", place, found, Status.STALE_INPUT, do)
 
 
-def _raw_only(found: list[str]) -> bool:
-    return len(found) == 1 and found[0].startswith("raw ")
+def _not_here(plans: Plans, run: Run, changes: list[str]) -> bool:
+    """Whether nothing differs but that files which a user puts there are not here."""
+    given = ("raw ", "checkpoint.sha256 ", "checkpoint.class_names_sha256 ")
+    absent = [text for text in changes if text.startswith(given) and text.endswith("→ nothing")]
+    if len(changes) == 1 and changes[0].startswith("identity "):  # of a row, from its files
+        train = plans.get(f"train/{run.key}", {}).get("params", {})
+        data = plans.get(f"check/{run.params.get('dataset')}", {}).get("params", {})
+        imported = train.get("checkpoint", {"sha256": ""})["sha256"] is None
+        return imported or (data.get("raw") is None and not data.get("generated", True))
+    return bool(changes) and absent == changes
 
 
 def _locked(context: Context, run: Run, stage: LockedStage | None, source: str) -> Link:

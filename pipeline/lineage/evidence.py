@@ -135,7 +135,7 @@ class Evidence:
             params = self.runs[name].params
             data = params.get("data")
             inner = isinstance(data, Mapping) and data.get("generated")
-            if params.get("smoke") or params.get("generated") or inner or "miniature" in params:
+            if params.get("smoke") or params.get("generated") or inner or params.get("miniature"):
                 return name
         return None
 

@@ -27,10 +27,12 @@ from pipeline.schema.plan_models import (
     DecodePlan,
     FiguresPlan,
     FlowPlan,
+    ImportPlan,
     MiniPlan,
     Plan,
     PredictPlan,
     TrainPlan,
+    stage_module,
 )
 from pipeline.schema.profiles import Profile, load_profile
 from pipeline.schema.protocols import load_protocols
@@ -96,11 +98,13 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
         _check(row, datasets[row.dataset], networks, where)
-        recipe = pick_recipe(row.recipe, recipes, where)
+        recipe = None if row.recipe is None else pick_recipe(row.recipe, recipes, where)
         _check_recipe(row, recipe, where)
         factory, dataset = networks.models[row.architecture], datasets[row.dataset]
         miniature = miniatures.get(row.dataset)
-        plans |= row_plans(key, rows, factory, profile, dataset, recipe, protocols, miniature)
+        plans |= row_plans(
+            key, rows, factory, profile, dataset, recipe, protocols, miniature, work.root
+        )
     plans |= start_plans(profile, rows, work.root / "data" / "weights")
     for key in rows:
         identity = {"identity": training_identity(plans, key)}
@@ -209,8 +213,8 @@ def _check(row: Experiment, dataset: Dataset, networks: Networks, where: str) ->
         known_name(f"options of {row.architecture}", option, known, where)
 
 
-def _check_recipe(row: Experiment, recipe: Recipe, where: str) -> None:
-    if row.input == "flow" and recipe.colour_jitter:
+def _check_recipe(row: Experiment, recipe: Recipe | None, where: str) -> None:
+    if row.input == "flow" and recipe is not None and recipe.colour_jitter:
         raise ManifestError(
             f"recipe: {row.recipe} jitters colours, and optical flow has none",
             where=where,
@@ -221,11 +225,11 @@ def _check_recipe(row: Experiment, recipe: Recipe, where: str) -> None:
 def code_roots(stage: str, plan: Plan, networks: Networks) -> list[str]:
     """What a stage starts from ("module:name"): its `run`, and the networks it builds by name."""
     names: set[str] = set()
-    if isinstance(plan, TrainPlan | PredictPlan):
+    if isinstance(plan, TrainPlan | ImportPlan | PredictPlan):
         names = {plan.network.architecture}
     elif isinstance(plan, CostPlan):
         names = {network.architecture for network in plan.rows.values()}
         names |= {network.architecture for network in plan.networks.values()}
     elif isinstance(plan, FiguresPlan):
         names = {row.network.architecture for row in plan.rows.values()}
-    return [f"stages.{stage}:run", *sorted(networks.locate(name) for name in names)]
+    return [f"{stage_module(stage, plan)}:run", *sorted(networks.locate(name) for name in names)]

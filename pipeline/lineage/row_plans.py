@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.core.digest_cache import DigestCache
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import build_from, known_name
 from pipeline.schema.dataset import Dataset
-from pipeline.schema.experiments import Experiment, images_key, start_key, starts
+from pipeline.schema.experiments import Checkpoint, Experiment, images_key, starts
 from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import (
+    CheckpointFile,
+    ImportedScorePlan,
+    ImportPlan,
     NetworkSpec,
     Plan,
     PredictPlan,
@@ -39,11 +44,15 @@ def row_plans(
     factory: str,
     profile: Profile,
     dataset: Dataset,
-    recipe: Recipe,
+    recipe: Recipe | None,
     protocols: Mapping[str, Protocol],
     miniature: Miniature | None,
+    root: Path,
 ) -> Plans:
-    """The plans of one row's train, predict and score; `factory` builds its network."""
+    """The plans of one row's train, predict and score; `factory` builds its network.
+
+    A row without a recipe takes its weights from a file below `root`.
+    """
     row = rows[key]
     where = f"manifests/{profile.experiments_file}, experiments.{key}"
     views = {name: eval_views(name, protocols, profile, where) for name in row.protocols}
@@ -52,37 +61,61 @@ def row_plans(
     network = build_from(NetworkSpec, row, size, factory=factory)
     seed = row.seed + profile.seed
     shared: dict[str, Any] = {"row": key, "data": data, "network": network, "seed": seed}
-    training: dict[str, Any] = {
-        "recipe": (scaled := profile.scaled(recipe)),
-        "start": start_of(row, rows, profile),
+    scoring: dict[str, Any] = {
+        "row": key,
+        "protocols": {name: one.aggregate for name, one in views.items()},
+        "miniature": miniature,
+        "seed": seed,
+        "identity": "",  # known when all rows are planned
     }
-    if scaled.decay == "plateau":
-        training["validation_split"] = fold.val
-        training["validation"] = eval_views(VALIDATION, protocols, profile, where)
-    train = build_from(
-        TrainPlan,
-        row,
-        profile,
-        dataset,
-        **shared,
-        split=fold.train,
-        **training,
-        compute=build_from(TrainingCompute, profile.compute),
-    )
+    if isinstance(row.start, Checkpoint) or recipe is None:
+        assert isinstance(row.start, Checkpoint)
+        checkpoint = checkpoint_file(row.start, root)
+        shared["seeds"] = scoring["seeds"] = 1  # however often the profile trains its rows
+        scoring["checkpoint"] = row.start.checkpoint
+        train: Plan = build_from(
+            ImportPlan, profile, row=key, data=data, network=network, checkpoint=checkpoint
+        )
+        score: Plan = build_from(ImportedScorePlan, row, profile, dataset, **scoring)
+    else:
+        training: dict[str, Any] = {
+            "recipe": (scaled := profile.scaled(recipe)),
+            "start": start_of(row, rows, profile),
+        }
+        if scaled.decay == "plateau":
+            training["validation_split"] = fold.val
+            training["validation"] = eval_views(VALIDATION, protocols, profile, where)
+        train = build_from(
+            TrainPlan,
+            row,
+            profile,
+            dataset,
+            **shared,
+            split=fold.train,
+            **training,
+            compute=build_from(TrainingCompute, profile.compute),
+        )
+        score = build_from(ScorePlan, row, profile, dataset, **scoring)
     predict = build_from(PredictPlan, row, profile, **shared, split=fold.val, protocols=views)
-    aggregates = {name: one.aggregate for name, one in views.items()}
-    score = build_from(
-        ScorePlan,
-        row,
-        profile,
-        dataset,
-        row=key,
-        protocols=aggregates,
-        miniature=miniature,
-        seed=seed,
-        identity="",  # known when all rows are planned
-    )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
+
+
+def checkpoint_file(start: Checkpoint, root: Path) -> CheckpointFile:
+    """The file of weights and that of its class names, as they lie below `root` now."""
+    cache = DigestCache(root / ".tdn" / "hashes" / f"{Path(start.checkpoint).name}.parquet")
+
+    def digest(name: str | None) -> str | None:
+        return cache.sha256(root / name) if name and (root / name).is_file() else None
+
+    found = build_from(
+        CheckpointFile,
+        start,
+        sha256=digest(start.checkpoint),
+        class_names_sha256=digest(start.class_names),
+    )
+    with suppress(OSError):  # a tree that may only be read
+        cache.save()
+    return found
 
 
 def eval_views(
@@ -100,13 +133,13 @@ def eval_views(
 
 def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) -> StartSpec:
     """The weights that a row starts from."""
-    source = rows.get(row.start)
+    source = rows.get(row.begins)
     two_stream = source is not None and source.architecture != row.architecture
     uses_images = row.start == "images" or two_stream
     kind: Literal["scratch", "images", "row"] = "images" if row.start == "images" else "scratch"
     return StartSpec(
         kind=kind if source is None else "row",
-        source=start_key(row),
+        source=row.begins,
         images=images_key(row.backbone) if uses_images else None,
         # A two-stream network that starts from a TSN has its difference network start from images.
         two_stream=two_stream,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.files import sha256_json
-from pipeline.schema.plan_models import Plan, PredictPlan, PretrainPlan, TrainPlan
+from pipeline.schema.plan_models import ImportPlan, Plan, PredictPlan, PretrainPlan, TrainPlan
 
 SEEDS = {"seed", "seeds"}
 ABOUT_DATA = ("mini", "check", "decode", "flow")
@@ -28,9 +28,11 @@ def training_identity(plans: Mapping[tuple[str, str], Plan], row: str) -> str:
 
 def _training(plans: Mapping[tuple[str, str], Plan], row: str) -> list[Any]:
     train = plans["train", row]
-    assert isinstance(train, TrainPlan)
+    assert isinstance(train, TrainPlan | ImportPlan)
     data = [plans.get((stage, train.data.name)) for stage in ABOUT_DATA]
     parts: list[Any] = [_without_seeds(train), [plan and _stated(plan) for plan in data]]
+    if isinstance(train, ImportPlan):
+        return parts
     if train.start.kind == "row":
         parts.append(_training(plans, train.start.source))
     if train.start.images is not None:

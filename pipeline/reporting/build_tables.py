@@ -136,7 +136,8 @@ def build_tables(
     """The layouts that concern this profile, filled: printed tables in the order of their claims.
 
     A profile that runs any row of the papers' tables shows all of them, so that every claim has its
-    cell; one that runs none (someone's own videos) shows only the tables that name its runs.
+    cell; one that runs none (someone's own videos) shows only the tables that name its runs. Tables
+    of published checkpoints are shown where there are such rows.
     """
     printed = {claim.document for claim in claims.values()}
     named = [layout for layout in layouts if _names_any(layout, results)]
@@ -144,7 +145,8 @@ def build_tables(
     shown = [
         layout
         for layout in layouts
-        if layout in named or (all_printed and layout.document in printed)
+        if layout in named
+        or (all_printed and layout.document in printed and not layout.only_with_rows)
     ]
     places = list(dict.fromkeys(f"{c.document}/{c.table}" for c in claims.values()))
     shown.sort(key=lambda x: places.index(x.table_id) if x.table_id in places else len(places))

@@ -140,7 +140,8 @@ def judge(claim: Claim | None, measurement: Measurement, column: Column) -> tupl
     if depends_on_data and measurement.smoke:
         return Status.SMOKE, "synthetic or reduced data"
     if depends_on_data and measurement.n_scored != measurement.n_expected:
-        return Status.PARTIAL, f"{measurement.n_scored} of {measurement.n_expected} videos scored"
+        words = f"{measurement.n_scored} of {measurement.n_expected} videos scored"
+        return Status.PARTIAL, "; ".join(filter(None, (words, measurement.note)))
     if claim is None:
         return Status.MEASURED, "the texts print no number here"
     if column.measure.kind == "timing":

@@ -138,6 +138,7 @@ class Results:
             ci_high=None if interval is None else interval[1],
             interval_over=_over(interval is not None, spread),
             smoke=bool(metrics["smoke"]),
+            note=str(metrics.get("remark", "")),
             trainings_note=_trainings_note(scored.get("trainings", []), name == headline(metrics)),
             lineage=Lineage(
                 run=run,

@@ -32,12 +32,11 @@ def describe_row(manifests: Path, profile_name: str, key: str) -> list[RowValue]
     one_of(key, rows, f"profile {profile_name} has no row '{key}'", where=place)
     row = rows[key]
     written = load_rows(manifests, profile.experiments_file)[key]
-    recipe = pick_recipe(row.recipe, load_recipes(manifests), f"{place}, experiments.{key}")
-    return [
-        *_row_values(row, written),
-        *_recipe_values(row.recipe, recipe, profile),
-        *_profile_values(row, profile),
-    ]
+    values = _row_values(row, written)
+    if row.recipe is not None:
+        recipe = pick_recipe(row.recipe, load_recipes(manifests), f"{place}, experiments.{key}")
+        values += _recipe_values(row.recipe, recipe, profile)
+    return values + _profile_values(row, profile)
 
 
 def _row_values(row: Experiment, written: Values) -> list[RowValue]:
@@ -50,7 +49,7 @@ def _row_values(row: Experiment, written: Values) -> list[RowValue]:
     return [
         RowValue(name, _text(value), _whose(written, name))
         for name, value in values.items()
-        if name in written.origins or value != ""
+        if name in written.origins or value not in ("", None)
     ]
 
 

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, StringConstraints, create_model, model_validator
 
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
@@ -29,23 +29,56 @@ STARTS = ("images", "scratch")
 _IMAGES = "images_"
 
 
+class Checkpoint(Strict):
+    """Weights that somebody else trained, in a file that the user puts there."""
+
+    checkpoint: Annotated[str, StringConstraints(pattern=r"^data/weights/[^/]+$")]
+    architecture: Identifier | None = None
+    """Whose names the file's tensors have; null: those of the row's network."""
+    class_names: Annotated[str, StringConstraints(pattern=r"^data/[^.][^:]*$")] | None = None
+    """A file with one class a line, in the checkpoint's order; null: in the data set's."""
+    page: str = ""
+    """Where its authors offer it."""
+
+
 class Experiment(Strict):
-    """One trained row: a network, its data, its training recipe and its test protocols."""
+    """One row: a network, its data, its training recipe and its test protocols."""
 
     dataset: Identifier
     fold: str = "default"
     input: Literal["frames", "flow"]
     """The store that clips come from: RGB frames, or TV-L1 flow fields."""
-    start: Identifier
-    """Initial weights: `scratch`, `images` (image pre-training) or another row's."""
+    start: Identifier | Checkpoint
+    """Initial weights: `scratch`, `images` (image pre-training), another row's, or a file."""
     architecture: Identifier
     backbone: Identifier
     segments: Positive
     options: dict[Identifier, Option] = Field(default_factory=dict)
-    recipe: Identifier
+    recipe: Identifier | None = None
+    train: Literal["none"] | None = None
+    """`none` in place of a recipe: the weights of a file are tested as they are."""
     protocols: Annotated[list[Identifier], Field(min_length=1)]
     seed: Seed = 0
     note: str = ""
+
+    @model_validator(mode="after")
+    def _is_trained_or_imported(self) -> Experiment:
+        if (self.recipe is None) != (self.train is not None):
+            raise ValueError("give it a recipe, or `train: none`")
+        if isinstance(self.start, Checkpoint) != (self.train is not None):
+            raise ValueError(
+                "`train: none` and a start from a checkpoint go together; to train on, let "
+                "another row start from this one"
+            )
+        return self
+
+    @property
+    def begins(self) -> str:
+        """The start whose training comes before: `scratch`, `images_BACKBONE` or a row; of a file
+        `scratch`, which has nothing to do."""
+        if isinstance(self.start, Checkpoint):
+            return "scratch"
+        return images_key(self.backbone) if self.start == "images" else self.start
 
 
 def _optional() -> dict[str, Any]:
@@ -69,7 +102,7 @@ Entry: Any = create_model("Entry", __base__=_Entry, **_optional())
 """What stands under one key of the file."""
 Entries = create_model("Entries", __base__=Strict, experiments=(dict[Identifier, Entry], ...))
 
-ONE_OF = (("fold", "folds", "splits"), ("seed", "seeds"))
+ONE_OF = (("fold", "folds", "splits"), ("seed", "seeds"), ("recipe", "train"))
 """Keys that say the same thing: the one that an entry writes replaces those of its base."""
 
 
@@ -139,8 +172,9 @@ class _Resolver:
                 k: v for k, v in whole.values.items() if k not in ("folds", "splits", "seeds")
             }
             values |= chosen
-            if suffix and values.get("start") in self.entries:
-                values["start"] = self._start(values["start"], suffix, path)
+            start = values.get("start")
+            if suffix and isinstance(start, str) and start in self.entries:
+                values["start"] = self._start(start, suffix, path)
             origins = {
                 ("fold" if k in ("folds", "splits") else k): v for k, v in whole.origins.items()
             }
@@ -227,10 +261,11 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
         where = f"{place}, experiments.{key}"
         known_name("dataset", row.dataset, profile.datasets, where)
         known_name("backbone", row.backbone, profile.backbones, where)
-        known_name("start", row.start, [*STARTS, *rows], where)
+        if isinstance(row.start, str):
+            known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             known_name("input: flow of", row.dataset, profile.flow, where)
-        first = rows.get(row.start)
+        first = rows.get(row.begins)
         if first is not None and first.architecture != row.architecture:
             _check_second_network(row, first, where)
         if key in STARTS or key.startswith(_IMAGES):
@@ -262,25 +297,25 @@ def images_key(backbone: str) -> str:
     return f"{_IMAGES}{backbone}"
 
 
-def start_key(row: Experiment) -> str:
-    """The start of a row as stages know it: `scratch`, `images_BACKBONE` or a row."""
-    return images_key(row.backbone) if row.start == "images" else row.start
-
-
 def starts(rows: Mapping[str, Experiment]) -> list[str]:
     """The starts of `rows` that are no rows, which stage `pretrain` makes."""
-    keys = {start_key(row) for row in rows.values()} - rows.keys()
+    keys = {row.begins for row in rows.values()} - rows.keys()
     return sorted({"scratch", *keys})
 
 
 def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experiment]:
-    """The profile's rows in the order of the file; none may start from a row left out."""
+    """The profile's rows in the order of the file; none may start from a row left out.
+
+    Published weights are of full networks on real data: a generated profile has none of theirs.
+    """
+    if profile.generated:
+        every = {k: row for k, row in every.items() if not isinstance(row.start, Checkpoint)}
     if profile.rows is None:
         return every
     where = f"{profile.where}, rows"
     for key in profile.rows:
         known_name("rows", key, every, where)
-        start = every[key].start
+        start = every[key].begins
         if start in every and start not in profile.rows:
             raise ManifestError(
                 f"{key} starts from {start}, which is not among the profile's rows",
@@ -292,7 +327,7 @@ def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experim
 
 def _no_circle(rows: dict[str, Experiment], where: str) -> None:
     for key in rows:
-        met, at = [key], rows[key].start
+        met, at = [key], rows[key].begins
         while at in rows:
             if at in met:
                 raise ManifestError(
@@ -301,4 +336,4 @@ def _no_circle(rows: dict[str, Experiment], where: str) -> None:
                     do="let one of them start from images or scratch",
                 )
             met.append(at)
-            at = rows[at].start
+            at = rows[at].begins

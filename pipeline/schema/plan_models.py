@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.schema.base import Identifier, Strict, validate
 from pipeline.schema.dataset import Clusters, Dataset
-from pipeline.schema.experiments import Option
+from pipeline.schema.experiments import Checkpoint, Option
 from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.miniature import Miniature
@@ -134,6 +134,24 @@ class TrainPlan(Strict):
     compute: TrainingCompute
 
 
+class CheckpointFile(Checkpoint):
+    """A file of weights, and digests that tell when it, or its class names, changes."""
+
+    sha256: str | None
+    """None where the file is not there."""
+    class_names_sha256: str | None
+
+
+class ImportPlan(Strict):
+    """A row whose weights are a file's."""
+
+    row: str
+    smoke: bool
+    data: RowData
+    network: NetworkSpec
+    checkpoint: CheckpointFile
+
+
 class PredictPlan(Strict):
     """A trained row to test."""
 
@@ -165,6 +183,12 @@ class ScorePlan(Strict):
     clusters: Clusters | None = None
     miniature: Miniature | None = None
     """Of generated data, whose scenes are the clusters."""
+
+
+class ImportedScorePlan(ScorePlan):
+    """The predictions of a row whose weights are a file's."""
+
+    checkpoint: str
 
 
 class CountedNetwork(Strict):
@@ -263,6 +287,13 @@ PLANS: dict[str, type[Plan]] = {
     "figures": FiguresPlan,
     "report": ReportPlan,
 }
+IMPORTED: dict[str, type[Plan]] = {"train": ImportPlan, "score": ImportedScorePlan}
+"""The plans of rows whose weights are a file's, which they name as `checkpoint`."""
+
+
+def stage_module(stage: str, plan: Plan) -> str:
+    """The module whose `run` does the work of a stage."""
+    return "stages.import_weights" if isinstance(plan, ImportPlan) else f"stages.{stage}"
 
 
 def parse_plan(stage: str, params: Any, *, where: str) -> Plan:
@@ -270,8 +301,9 @@ def parse_plan(stage: str, params: Any, *, where: str) -> Plan:
 
     Raises UsageError for those of another version of this software.
     """
+    imported = "checkpoint" in params and stage in IMPORTED
     try:
-        return validate(PLANS[stage], params, where=where)
+        return validate((IMPORTED if imported else PLANS)[stage], params, where=where)
     except ManifestError as error:
         raise UsageError(
             f"not a plan of this version: {error.what}", where=where, do="run `tdn plan` again"

@@ -133,6 +133,8 @@ class Layout(Strict):
     place: str
     note: str = ""
     label_title: str = ""
+    only_with_rows: bool = False
+    """Not shown in a profile that runs none of its rows, whatever else that shows."""
     settings: dict[Identifier, str] = Field(default_factory=dict)
     columns: dict[Identifier, Column] = Field(min_length=1)
     ordering: list[Identifier]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import ImportPlan
 from pipeline.schema.settings import settings
 from stages.cli.options import workspace
 
@@ -32,7 +33,8 @@ def _provide_scratch(work: Workspace, row: str) -> None:
     """Make the empty start of a row that is trained from scratch: nobody should have to ask."""
     from stages.graph import execute, typed_plan
 
-    begins = typed_plan(work, "train", row).start.source
+    plan = typed_plan(work, "train", row)
+    begins = "scratch" if isinstance(plan, ImportPlan) else plan.start.source
     if begins == "scratch" and not (work.run("scratch") / "train" / "outcome.json").is_file():
         execute(work, "pretrain", "scratch")
 

@@ -30,7 +30,7 @@ from pipeline.lineage.trace import Walks, walks
 from pipeline.reporting.prose_view import CellTexts
 from pipeline.reporting.trace_items import Section, cell_section, figure_section, prose_section
 from pipeline.schema.base import nearest
-from pipeline.schema.plan_models import parse_plan
+from pipeline.schema.plan_models import parse_plan, stage_module
 from stages.graph import STAGES
 from stages.networks import Catalogue
 from stages.profile_graph import graph_path
@@ -286,4 +286,4 @@ def _files(work: Workspace, stage: str, key: str, params: Mapping[str, Any]) -> 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
     plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
-    importlib.import_module(f"stages.{stage}").run(work, key, plan, **switches)
+    importlib.import_module(stage_module(stage, plan)).run(work, key, plan, **switches)

@@ -55,7 +55,8 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
     budgets = []
     for key, row in rows.items():
         dataset = load_dataset(work.manifests, row.dataset)
-        clips = training_clips(recipes[row.recipe], dataset, row.fold)
+        recipe = None if row.recipe is None else recipes[row.recipe]
+        clips = training_clips(recipe, dataset, row.fold)
         cost = costs.get(key)
         petamacs = hours = None
         if clips is not None and cost is not None:
@@ -85,8 +86,11 @@ def measured_tflops(work: Workspace, device: str) -> float:
     )
 
 
-def training_clips(recipe: Recipe, dataset: Dataset, fold: str) -> int | None:
-    """Clips that a training sees in all; None when the split's official size is not known."""
+def training_clips(recipe: Recipe | None, dataset: Dataset, fold: str) -> int | None:
+    """Clips that a training sees in all, none without a recipe; None when the split's official
+    size is not known."""
+    if recipe is None:
+        return 0
     if recipe.unit == "iterations":
         return recipe.epochs * recipe.batch
     videos = dataset.expected.get(dataset.folds[fold].train)

@@ -14,7 +14,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import ALL
 from pipeline.schema.base import nearest
-from pipeline.schema.experiments import load_experiments, start_key, starts
+from pipeline.schema.experiments import load_experiments, starts
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.table_layouts import load_combinations, load_layouts
 
@@ -66,7 +66,7 @@ def every_chain(work: Workspace) -> dict[str, Chain]:
         found[name] = Chain(f"start {name}", "starts", stages, computes=True)
     for key, row in rows.items():
         stages = tuple((kind, key) for kind in _ROW_STAGES)
-        after = frozenset({_data(row.dataset), start_key(row)})
+        after = frozenset({_data(row.dataset), row.begins})
         found[key] = Chain(f"row {key}", f"rows on {row.dataset}", stages, after, computes=True)
     found[COSTS] = Chain(COSTS, COSTS, (("cost", ALL),))
     last = tuple((kind, ALL) for kind in ("tables", "figures", "report"))

@@ -41,6 +41,11 @@ PER_TABLE = {
     ("tdn-ng2018", "4"): 5,
     ("sotaverified", "benchmark"): 3,
 }
+FROM_PAGES = {
+    ("checkpoints", "tdn"): 28,
+    ("checkpoints", "tanet"): 12,
+    ("checkpoints", "tsm"): 17,
+}
 # Per table: the seed text's number and the text between two markers that holds the table.
 PRINTED = {
     ("tdn-iclr2021", "1a"): ("001", "Fusion	Top1", "(a) Study on S-TDM."),
@@ -65,7 +70,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 def test_every_table_is_transcribed() -> None:
     claims = load_claims(CLAIMS).values()
-    assert Counter((c.document, c.table) for c in claims) == PER_TABLE
+    assert Counter((c.document, c.table) for c in claims) == PER_TABLE | FROM_PAGES
     assert sum(PER_TABLE.values()) == 285
 
 

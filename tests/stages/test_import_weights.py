@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import UsageError
-from stages.commands.import_checkpoint import read_tensors
+from stages.import_weights import read_tensors
 
 FILE = "model.pth.tar"
 
