@@ -48,7 +48,7 @@ def on_workers(
             raise UsageError(
                 f"{workers} workers need {workers} {kind}, and Ray has {slots}",
                 where="manifests/profiles/, compute.workers",
-                do=f"write `workers: {max(1, slots)}` there, or run `tdn repro --jobs {workers}`",
+                do=f"write `workers: {max(1, slots)}` there, or give `tdn repro` --jobs {workers}",
             )
         from ray.train import TrainingFailedError
 
