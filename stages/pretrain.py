@@ -8,6 +8,7 @@ row's training (`runs/P/START/train/`), so that a row may start from these and f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from torchvision.models import get_weight
 
 from pipeline.clips.crops import random_crop
 from pipeline.clips.transforms import crop_views, normalise, train_view
-from pipeline.core.errors import AbsentData
+from pipeline.core.errors import AbsentData, DataError
 from pipeline.core.files import atomic_folder, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.mini.stills import CLASSES, stills
@@ -176,9 +177,12 @@ def _train(
             step = train_step(
                 model, optimizer, clips, labels, clip_norm=20.0, precision=precision(plan.compute)
             )
-            loss += step.loss
+            loss += float(step.loss)
             if progress is not None:
                 progress(epoch * steps + number + 1, epochs * steps)
+        if not math.isfinite(loss):
+            what = f"image pre-training: the loss is {loss} in epoch {epoch}"
+            raise DataError(what, do="lower lr of the profile's images")
         held_out_top1_pct = round(100 * _accuracy(model, data), 4)
         history.append(
             {

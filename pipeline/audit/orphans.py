@@ -55,6 +55,7 @@ def _unknown(work: Workspace, base: Path, known: set[str], parents: set[str]) ->
 
 
 def _scratch(name: str) -> bool:
-    """What stages leave while they work, and lists for a person that no stage reads."""
-    ours = name.startswith(".") or name.endswith((".lock", ".problems.csv")) or name == "resume"
+    """What stages leave while they work, and lists and logs for a person that no stage reads."""
+    ours = name.startswith(".") or name.endswith((".lock", ".problems.csv"))
+    ours |= name in ("resume", "log.jsonl")
     return ours or is_scratch(name)

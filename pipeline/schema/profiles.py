@@ -37,15 +37,38 @@ class Stills(Strict):
     seed: Annotated[int, Field(ge=0)]
 
 
+def _unset(value: object) -> bool:
+    return not value
+
+
+def _one(value: int) -> bool:
+    return value == 1
+
+
 class TrainingCompute(Strict):
     """What of the use of a machine changes the last digits of a training."""
 
-    device: Literal["cpu", "auto"]
-    """`auto` is the accelerator where there is one, else the processor."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of forward passes; weights, their gradients and the loss are float32 in training."""
+    device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?)$")]
+    """`auto` is the accelerator where there is one, else the processor; `cuda:1` the second one."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    """Of forward passes; weights, their gradients and the loss are float32 in training. `tf32` is
+    float32 whose products an accelerator rounds to 10 bits; `float16` scales its gradients."""
     threads: Annotated[int, Field(ge=0)]
     """Of torch; 0: as many as torch chooses."""
+    # Part of a plan only where they are set, so that profiles without them keep their plans.
+    micro_batch: Annotated[Positive | None, Field(exclude_if=_unset)] = None
+    """Clips of a batch (of one worker's share) computed at a time; gradients are summed up."""
+    recompute: Annotated[bool, Field(exclude_if=_unset)] = False
+    """Keep no maps inside blocks for the backward pass, but compute them again (activation
+    checkpointing): the same numbers, less memory, a third more arithmetic."""
+    channels_last: Annotated[bool, Field(exclude_if=_unset)] = False
+    """Weights in the layout of the clips, channels last."""
+    compile: Annotated[bool, Field(exclude_if=_unset)] = False
+    """Train with `torch.compile`."""
+    workers: Annotated[Positive, Field(exclude_if=_one)] = 1
+    """Processes that share each batch of a training; on accelerators, one each."""
+    sync_bn: Annotated[bool, Field(exclude_if=_unset)] = False
+    """Batch norms over the whole batch of all workers, not over each worker's micro-batch."""
 
 
 class Compute(TrainingCompute):
@@ -56,12 +79,14 @@ class Compute(TrainingCompute):
 
 
 class Loader(Strict):
-    """How clips are loaded. Changes no result, so that it is part of no plan."""
+    """How clips are loaded and trainings saved. Changes no result: part of no plan."""
 
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load ahead; 0: the stage's own."""
     cache_mb: Annotated[int, Field(ge=0)] = 0
     """Decoded training frames kept in memory."""
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Between two checkpoints of a training, from which it goes on after a kill; 0: every step."""
 
 
 class Profile(Strict):

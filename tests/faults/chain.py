@@ -32,8 +32,8 @@ STAGES: tuple[StageKey, ...] = (
     ("predict", "row"),
     ("score", "row"),
 )
-_NOT_COMPARED = (".tdn/", "made/", "runs/mini/row/resume/")
-"""Caches, what the test began with, and a checkpoint, which no later stage reads."""
+_NOT_COMPARED = (".tdn/", "made/", "runs/mini/row/resume/", "runs/mini/row/log.jsonl")
+"""Caches, what the test began with, a checkpoint and a log, which no later stage reads."""
 
 
 @dataclass(frozen=True)

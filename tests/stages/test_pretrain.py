@@ -12,6 +12,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import PretrainPlan, TrainPlan
 from stages import predict, pretrain, score, train
 from stages.row_network import absent_start
+from stages.training_run import PATIENCE, saturated
 from tdn_model.weights.imagenet import torchvision_names
 from tests.stages.conftest import COMPUTE, predict_plan, score_plan, train_plan
 from tests.tdn_model.helpers import make
@@ -230,11 +231,11 @@ def test_more_seeds_train_more_networks_and_give_mean_and_spread(work: Workspace
 
 def test_a_plateau_divides_the_rate_by_ten() -> None:
     rising = [{"validation_top1_pct": float(n)} for n in range(5)]
-    flat = [{"validation_top1_pct": 4.0}] * train.PATIENCE
-    assert train.saturated(rising) == 0
-    assert train.saturated(rising + flat) == 1
-    assert train.saturated(rising + flat * 2) == 2
-    assert train.saturated([{"loss": 1.0}] * 9) == 0
+    flat = [{"validation_top1_pct": 4.0}] * PATIENCE
+    assert saturated(rising) == 0
+    assert saturated(rising + flat) == 1
+    assert saturated(rising + flat * 2) == 2
+    assert saturated([{"loss": 1.0}] * 9) == 0
 
 
 def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -33,8 +34,8 @@ with ray_nodes("first", "second", head_cpus=0) as kill_last:
     with Pool() as pool:
         print("threads", dict(pool.run(os.getenv, ["OMP_NUM_THREADS"])), flush=True)
     todo = {row: Chain(f"row {row}", "rows", (("train", row), ("predict", row))) for row in "abc"}
-    # When both nodes train: the first epochs of two rows are saved.
-    kill_last(lambda: len(list(root.glob("runs/mini/*/resume/checkpoint.pt"))) == 2)
+    # When both nodes train: the first steps of two rows are saved.
+    kill_last(lambda: len({path.parent for path in root.glob("runs/mini/*/resume/*.pt")}) == 2)
     result = run_chains(Workspace(root), todo, 2, accelerated=False, record=lambda _: None)
     print("failed", result.failed, result.left_out, sorted(result.unrecorded))
 """
@@ -44,6 +45,11 @@ def prepare(work: Workspace) -> None:
     """Plans of the rows, the profiles and the runtime settings."""
     shutil.copytree(ROOT / "manifests" / "profiles", work.manifests / "profiles")
     shutil.copy(ROOT / "params.yaml", work.root)
+    profile = work.manifests / "profiles" / "mini.yaml"
+    text = re.sub(
+        r"(?m)^loader: .*$", "loader: {checkpoint_minutes: 0}", profile.read_text("utf-8")
+    )
+    profile.write_text(text, "utf-8")
     for number, row in enumerate(ROWS):
         plans = {"train": train_plan(row, epochs=40, seed=number), "predict": predict_plan(row)}
         for stage, plan in plans.items():
