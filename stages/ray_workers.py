@@ -10,13 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import DataError, TdnError
+from pipeline.core.errors import DataError, TdnError, UsageError
+from pipeline.core.machine import accelerators
 from pipeline.core.ray_pool import Pool
+from pipeline.core.ray_start import cluster_address
 from stages.training_log import Progress, follow
 from stages.worker_group import LOOPBACK, TIMEOUT_S, Ranks, backend, from_environment
 
 ATTEMPTS = 4
 """Starts of the workers: as often a worker may die, and the rest go on from the last checkpoint."""
+
+_ENVIRONMENT = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    # Rows that train side by side wait for each other's workers.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "604800",
+}
 
 Function = Callable[[Any, Ranks], None]
 
@@ -30,19 +38,29 @@ def on_workers(
     of RAY_ADDRESS, whose machines must all see `folder`, absolute. What is written to its log is
     shown meanwhile. Raises the TdnError that a process raised; DataError when processes keep dying.
     """
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    accelerated = device != "cpu" and bool(accelerators())
     with Pool(workers) as pool:
         pool.start(workers)
+        slots, kind = (pool.accelerators, "accelerators") if accelerated else (pool.slots, "cores")
+        if slots < workers:
+            raise UsageError(
+                f"{workers} workers need {workers} {kind}, and Ray has {slots}",
+                where="manifests/profiles/, compute.workers",
+                do=f"write `workers: {max(1, slots)}` there, or give `tdn repro` --jobs {workers}",
+            )
         from ray.train import TrainingFailedError
 
-        local = not pool.cluster
         over = threading.Event()
         watch = threading.Thread(target=follow, args=(folder, progress, over), daemon=True)
         watch.start()
+        reason = ""
         try:
             for attempt in range(ATTEMPTS):
+                name = f"ray-{os.getpid()}-{attempt}"
                 try:
-                    _fit(workers, function, job, folder / "resume", device, attempt, local=local)
+                    _trainer(workers, function, job, folder / "resume", name, accelerated).fit()
                     return
                 except TrainingFailedError as error:
                     failures = getattr(error, "worker_failures", {}).values()
@@ -50,6 +68,8 @@ def on_workers(
                     if own:
                         raise own[0] from None
                     reason = str(error).strip().splitlines()[-1]
+                finally:
+                    shutil.rmtree(folder / "resume" / name, ignore_errors=True)
         finally:
             over.set()
             watch.join()
@@ -61,42 +81,24 @@ def on_workers(
     )
 
 
-def _fit(
-    workers: int,
-    function: Function,
-    job: Any,
-    storage: Path,
-    device: str,
-    attempt: int,
-    *,
-    local: bool,
-) -> None:
+def _trainer(
+    workers: int, function: Function, job: Any, storage: Path, name: str, accelerated: bool
+) -> Any:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    environment = dict(LOOPBACK) if local else {}
-    name = f"ray-{os.getpid()}-{attempt}"
-    trainer = TorchTrainer(
+    environment = {} if cluster_address() else LOOPBACK
+    return TorchTrainer(
         _in_worker,
         train_loop_config={"function": function, "job": job},
         torch_config=TorchConfig(backend=backend(), timeout_s=TIMEOUT_S),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=_accelerated(device)),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=accelerated),
         # Ray's own notes of the run: nothing here reads them.
         run_config=RunConfig(  # type: ignore[call-arg]  # of the API that is chosen above
             name=name, storage_path=str(storage), worker_runtime_env={"env_vars": environment}
         ),
     )
-    try:
-        trainer.fit()
-    finally:
-        shutil.rmtree(storage / name, ignore_errors=True)
-
-
-def _accelerated(device: str) -> bool:
-    import torch
-
-    return device != "cpu" and torch.cuda.is_available()
 
 
 def _in_worker(config: dict[str, Any]) -> None:

@@ -26,10 +26,10 @@ from stages.device import precision
 from stages.row_clips import Position, RowClips, batches, in_order, normaliser
 from stages.training_log import TrainingLog
 from stages.training_setup import of_loaders, of_memory
-from stages.worker_group import Ranks
+from stages.worker_group import Ranks, share_gradients
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, set_rate
-from tdn_model.training import WithLoss, predict_step, train_step
+from tdn_model.training import predict_step, train_step
 
 PATIENCE = 3
 """Epochs without a new best after which the rate is divided by ten (decay: plateau)."""
@@ -65,6 +65,8 @@ class Training:
         """Loss and correct answers of the epoch so far, over all workers."""
         narrow = self.plan.compute.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type) if narrow else None
+        self._shared: DistributedDataParallel | None = None
+        self._trained = 0
         self._read = time.monotonic()
         self._unread: list[list[str]] = []
 
@@ -75,10 +77,10 @@ class Training:
         stream = self._stream(self.done)
         validation = self._validation_stream()
         for epoch in range(self.done // per_epoch, self.schedule.epochs):
-            shared = self._begin(epoch)
+            self._begin(epoch)
             rate = 0.0
             while self.done < (epoch + 1) * per_epoch:
-                rate = self._step(stream, shared)
+                rate = self._step(stream)
                 if steps := self.done % per_epoch:
                     if self.ranks.first and self.checkpoints.due():
                         self._save()
@@ -91,8 +93,8 @@ class Training:
             if not over and self.ranks.first and self.checkpoints.due(EPOCH_SHARE):
                 self._save()
 
-    def _begin(self, epoch: int) -> DistributedDataParallel | None:
-        """Choose what an epoch trains; what the workers share its steps by, where there are any."""
+    def _begin(self, epoch: int) -> None:
+        """Choose what an epoch trains."""
         recipe = self.plan.recipe
         if recipe.phase1_epochs:
             share = epoch / self.schedule.epochs
@@ -101,16 +103,11 @@ class Training:
         self.model.train()
         if recipe.partial_bn:
             freeze_partial_bn(self.model)
-        if self.ranks.size == 1:
-            return None
-        # Made anew, as an epoch may train other parameters than the one before. That some are
-        # unused is rarely so, but keeps the order of the exchange the same from the first step on,
-        # and with it the sums of a training that goes on after a kill.
-        return DistributedDataParallel(
-            WithLoss(self.model), find_unused_parameters=True, broadcast_buffers=False
-        )
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if self.ranks.size > 1 and len(trained) != self._trained:  # phase two trains more than one
+            self._trained, self._shared = len(trained), share_gradients(self.model)
 
-    def _step(self, stream: Iterator[Batch], shared: DistributedDataParallel | None) -> float:
+    def _step(self, stream: Iterator[Batch]) -> float:
         """One step; returns its rate."""
         began = time.monotonic()
         try:
@@ -133,7 +130,7 @@ class Training:
                 micro_batch=compute.micro_batch,
                 to_input=normaliser(self.plan.data),
                 scaler=self.scaler,
-                shared=shared,
+                shared=self._shared,
             )
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if (known := of_memory(error, self.plan, len(item.target))) is None:
@@ -141,9 +138,9 @@ class Training:
             raise known from None
         self.sums += self.ranks.total(torch.stack([step.loss / self.ranks.size, step.correct]))
         self._unread.append(item.video_ids)
+        self.done += 1
         if self.device.type == "cpu" or began - self._read >= READ_EVERY_S:
             self._sums()
-        self.done += 1
         self.log.step(self.done, len(item.target) * self.ranks.size, waited_s)
         return rate
 
@@ -158,14 +155,14 @@ class Training:
 
     def _not_finite(self, loss: float) -> None:
         first = self.done + 1 - len(self._unread)
-        steps = f"step {first}" if len(self._unread) <= 1 else f"steps {first} to {self.done}"
+        steps = f"step {first}" if first == self.done else f"one of steps {first} to {self.done}"
         videos = [name for names in self._unread for name in names]
         more = f" and {len(videos) - 8} more" if len(videos) > 8 else ""
         raise DataError(
-            f"{self.plan.row}: the loss is {loss} in {steps} of epoch {len(self.history)}",
+            f"{self.plan.row}: the loss is {loss} in {steps}, epoch {len(self.history)}",
             where=f"videos {', '.join(videos[:8])}{more}",
-            do="lower the learning rate of its recipe (or use precision: bfloat16, not float16); "
-            "if it is always the same videos, look at them with `tdn views`",
+            do="lower the learning rate of its recipe, or use precision: bfloat16 where it is "
+            "float16; if it is always the same videos, look at their files",
         )
 
     def _end(self, epoch: int, rate: float) -> None:

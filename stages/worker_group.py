@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.core.errors import UsageError
+from tdn_model.training import WithLoss
 
 T = TypeVar("T")
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
@@ -66,6 +69,22 @@ def from_environment() -> Ranks:
     values = (os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     rank, size, local = (int(value) if value else None for value in values)
     return Ranks(rank or 0, size or 1, local or 0)
+
+
+def share_gradients(model: nn.Module) -> DistributedDataParallel:
+    """The network with its loss, whose gradients become the mean over all processes.
+
+    `find_unused_parameters` keeps the order of the exchange as it is from the first step on: so a
+    training that goes on after a kill adds up in the same order. Batch norms' running statistics
+    are the first process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of broadcast_buffers, until torch has both
+        shared = DistributedDataParallel(
+            WithLoss(model), find_unused_parameters=True, broadcast_buffers=False
+        )
+    warnings.filterwarnings("ignore", message="Grad strides do not match")
+    return shared
 
 
 def backend() -> str:

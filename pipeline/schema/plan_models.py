@@ -64,12 +64,12 @@ class StillsTraining(Stills):
 class PretrainPlan(Strict):
     """Initial weights that are no row's."""
 
-    kind: Literal["scratch", "stills", "imagenet", "none"]
-    backbones: dict[str, BackboneSize] = Field(default_factory=dict)
-    reason: str = ""
-    """Why there are none, with kind `none`."""
-    local_bytes: dict[str, int | None] = Field(default_factory=dict)
-    """Size of the local ImageNet file of each backbone, so that a new one is noticed."""
+    kind: Literal["scratch", "stills", "imagenet"]
+    backbone: str = ""
+    size: BackboneSize | None = None
+    """None with `scratch`, as is the backbone's name."""
+    local_bytes: int | None = None
+    """Size of the backbone's local ImageNet file, so that a new one is noticed."""
     stills: StillsTraining | None = None
     seeds: int = 1
     """Trainings on stills, from the stills' seed on: one for each training of a row."""
@@ -102,7 +102,9 @@ class StartSpec(Strict):
 
     kind: Literal["scratch", "images", "row"]
     source: str
-    """`scratch`, `images` or a row."""
+    """`scratch`, `images_BACKBONE` or a row."""
+    images: str | None = None
+    """The image pre-training that the row uses, as its source or beside it."""
     two_stream: bool
     """The source is the image network alone; the difference network starts from `images`."""
     keep_classifier: bool

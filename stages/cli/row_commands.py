@@ -23,7 +23,7 @@ PANEL = "Rows and networks"
 
 
 def pretrain(
-    start: Annotated[str, typer.Argument(metavar="START", help="images or scratch")],
+    start: Annotated[str, typer.Argument(metavar="START", help="images_BACKBONE or scratch")],
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
@@ -32,8 +32,19 @@ def pretrain(
 
 
 def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
-    """Train one row's network."""
-    run_stage("train", row, profile, graph)
+    """Train one row's network.
+
+    With compute.workers of the profile, on as many processes: those that `torchrun` started, else
+    workers that this command starts.
+    """
+    from stages.worker_group import from_environment
+
+    if from_environment().first:
+        run_stage("train", row, profile, graph)
+    else:
+        from stages.train import help_train
+
+        help_train()
 
 
 def predict(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:

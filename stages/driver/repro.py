@@ -52,11 +52,13 @@ class Choice:
 
 def choice(work: Workspace, jobs: int, targets: list[str], dry_run: bool) -> Choice:
     """A user's words, completed from params.yaml and the profile; `jobs` 0 is no choice."""
-    accelerated = load_profile(work.manifests, work.profile).compute.device == "auto"
+    compute = load_profile(work.manifests, work.profile).compute
+    accelerated = compute.device == "auto"
     # Rows of such a profile use all cores where there is no accelerator.
     alone = accelerated and not accelerator_files()
     jobs = jobs or settings(work).jobs or (1 if alone else cores())
-    return Choice(jobs, accelerated, targets, dry_run)
+    # Several workers of a row take the accelerators themselves, when they are free.
+    return Choice(jobs, accelerated and compute.workers == 1, targets, dry_run)
 
 
 def run(work: Workspace, choice: Choice) -> None:

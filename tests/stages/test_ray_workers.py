@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.train import WorkerGroupError
+
+from pipeline.core.errors import DataError, UsageError
+from pipeline.core.files import sha256_file
+from pipeline.core.workspace import Workspace
+from pipeline.schema.profiles import Loader
+from stages import train
+from stages.ray_workers import _known, on_workers
+from stages.train import Job, train_seeds
+from stages.worker_group import Ranks
+from tests.checkout import ROOT
+from tests.stages.conftest import train_plan
+
+PLAN = train_plan("row", partial_bn=True, compute={"workers": 2})
+TORCHRUN = """
+import sys
+from pathlib import Path
+from pipeline.core.workspace import Workspace
+from stages import train
+from stages.worker_group import from_environment
+from tests.stages.test_ray_workers import PLAN
+
+if from_environment().first:
+    train.run(Workspace(Path(sys.argv[1])), "torchrun", PLAN)
+else:
+    train.help_train()
+"""
+
+
+def killed_once(job: Job, ranks: Ranks) -> None:
+    """The training; the first process is killed in the second epoch of its first start."""
+    mark = job.work.root / "killed"
+
+    def progress(done: int, total: int) -> None:
+        if done == 4 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train_seeds(job, ranks, progress)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_two_workers_of_torchrun_and_of_ray_end_with_the_same_bytes_killed_or_not(
+    work: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "train_seeds", killed_once)
+    train.run(work, "ray", PLAN, loader=Loader(checkpoint_minutes=0), identity="a")
+    assert (tmp_path / "killed").exists()
+    script = tmp_path / "script.py"
+    script.write_text(TORCHRUN, "utf-8")
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*run, script, tmp_path], env=environment, check=True, cwd=tmp_path)
+    for name in ("weights.pt", "history.json"):
+        made = [work.run(row) / "train" / name for row in ("ray", "torchrun")]
+        assert len({sha256_file(path) for path in made}) == 1, name
+
+
+def test_an_error_of_ours_comes_out_of_what_ray_wraps() -> None:
+    own = DataError("the loss is nan", do="lower it")
+    wrapped = WorkerGroupError("text", {0: own})
+    assert _known(wrapped.worker_failures[0]) is own
+    caused = RuntimeError("other")
+    caused.__cause__ = own
+    assert _known(caused) is own
+    assert _known(RuntimeError("other")) is None
+
+
+def test_torchruns_number_of_processes_is_part_of_the_result(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="torchrun started 2 processes, and row is trained by 1"):
+        train.run(work, "row", train_plan())
+
+
+def test_more_workers_than_cores_are_refused_before_anything_waits(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.ray_workers.Pool.start", lambda self, tasks: None)
+    with pytest.raises(UsageError, match="2 workers need 2 cores, and Ray has 1"):
+        on_workers(2, train_seeds, None, work.run("row"), "cpu", None)
