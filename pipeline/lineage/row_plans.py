@@ -67,6 +67,8 @@ def row_plans(
         "miniature": miniature,
         "seed": seed,
         "identity": "",  # known when all rows are planned
+        "official": None if profile.generated else dataset.expected.get(fold.val),
+        "subset": profile.why_subset(row.dataset),
     }
     if isinstance(row.start, Checkpoint) or recipe is None:
         assert isinstance(row.start, Checkpoint)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.schema.base import Identifier, Strict, validate
-from pipeline.schema.dataset import Clusters, Dataset
+from pipeline.schema.dataset import Clusters, Dataset, PartOfDataset
 from pipeline.schema.experiments import Checkpoint, Option
 from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
@@ -34,7 +34,7 @@ class MiniPlan(Strict):
 class CheckPlan(Strict):
     """A data set to hold against its lists."""
 
-    dataset: Dataset
+    dataset: PartOfDataset | Dataset
     generated: bool
     raw: str | None
     """Digest of the names and sizes in the user's raw folder, so that new data are noticed; None
@@ -183,6 +183,10 @@ class ScorePlan(Strict):
     clusters: Clusters | None = None
     miniature: Miniature | None = None
     """Of generated data, whose scenes are the clusters."""
+    official: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Videos of the test split as its publishers count them; None where nothing is known of it."""
+    subset: str = Field(default="", exclude_if=lambda value: not value)
+    """Why a part of them is scored, on purpose."""
 
 
 class ImportedScorePlan(ScorePlan):
@@ -251,6 +255,7 @@ class ReportData(Strict):
 
     title: str
     miniature: Bound | None = None
+    subset: str = Field(default="", exclude_if=lambda value: not value)
 
 
 class ReportRow(Strict):
