@@ -91,9 +91,9 @@ def _train_inputs(work: Workspace, key: str, plan: TrainPlan | ImportPlan) -> Fi
         given = {"checkpoint": plan.checkpoint.checkpoint, "names": plan.checkpoint.class_names}
         return files | {role: work.root / name for role, name in given.items() if name}
     files = {**_clips(work, plan.data), "start": work.run(plan.start.source) / "train"}
-    if plan.start.two_stream:
-        # DVC sees it through the start, which itself starts from images (a check when planning).
-        files["images"] = work.run("images") / "train"
+    if plan.start.images not in (None, plan.start.source):
+        # DVC sees it through the start, which itself starts from it (a check when planning).
+        files["images"] = work.run(plan.start.images) / "train"
     return files
 
 

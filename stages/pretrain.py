@@ -1,9 +1,9 @@
-"""Stage `pretrain`: the weights that rows start from, `images` and `scratch`.
+"""Stage `pretrain`: the weights that rows start from, `images_BACKBONE` and `scratch`.
 
-`images` is what every paper starts from: at full size ImageNet weights, from a local file or
-torchvision; in a small profile each backbone trained on procedural still images. `scratch` holds
-nothing: rows that depend on it start from random numbers. Both have the shape of a row's training
-(`runs/P/<start>/train/`), so that a row may start from either or from another row alike.
+Every paper starts from a backbone that knows images: at full size from ImageNet weights, of a local
+file or torchvision's; in a small profile the backbone is trained on procedural still images.
+`scratch` holds nothing: rows that depend on it start from random numbers. All have the shape of a
+row's training (`runs/P/START/train/`), so that a row may start from these and from rows alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from pipeline.mini.stills import CLASSES, stills
 from pipeline.schema.plan_models import PretrainPlan, StillsTraining
 from pipeline.schema.profiles import BackboneSize
 from stages.device import precision, set_up_device
+from stages.row_network import weights_file
 from stages.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
@@ -51,36 +51,29 @@ def run(
     record_absent: bool = False,
     progress: Progress = None,
 ) -> None:
-    """Write `runs/P/<key>/train/`: `<backbone>.pt` in torchvision's names, history and outcome.
+    """Write `runs/P/KEY/train/`: `weights.pt` in torchvision's names, history and outcome.
 
-    With more than one seed there are `<backbone>.seed1.pt` … beside them.
-
-    The outcome says which backbones are `lacking`; rows on those are not run. Raises AbsentData
-    naming the files to provide when ImageNet weights of none can be had, unless `record_absent`.
+    With more than one seed there are `weights.seed1.pt` … beside them. Raises AbsentData naming the
+    file to provide when the ImageNet weights cannot be had, unless `record_absent`.
     """
+    reason, history = "", []
     with atomic_folder(work.run(key) / "train") as folder:
-        history: dict[str, Any] = {}
-        lacking: dict[str, str] = {}
-        reason = plan.reason
-        if plan.stills is not None:
-            history = _all_from_stills(folder, plan, plan.stills, progress)
-        for backbone in () if plan.stills else plan.backbones:
-            found = _imagenet(work, backbone)
+        if plan.kind == "stills":
+            history = _from_stills(folder, plan, progress)
+        elif plan.kind == "imagenet":
+            found = _imagenet(work, plan.backbone)
             if isinstance(found, str):
-                lacking[backbone] = found
+                reason = found
             else:
-                save_tensors(folder / f"{backbone}.pt", dict(found))
-        if lacking and len(lacking) == len(plan.backbones):
-            reason = "; ".join(lacking.values())
-            if not record_absent:
-                raise AbsentData(
-                    f"no image pre-training: {reason}",
-                    where="data/weights/",
-                    do="put the backbone's published state dict there as <backbone>.pth",
-                )
+                save_tensors(folder / weights_file(0), dict(found))
+        if reason and not record_absent:
+            raise AbsentData(
+                f"no image pre-training: {reason}",
+                where=f"data/weights/{plan.backbone}.pth",
+                do="put the backbone's published state dict there",
+            )
         write_json(folder / "history.json", history)
-        status = "not-run" if reason else "ok"
-        outcome = {"status": status, "reason": reason, "lacking": lacking}
+        outcome = {"status": "not-run" if reason else "ok", "reason": reason}
         write_json(folder / "outcome.json", outcome)
 
 
@@ -143,27 +136,27 @@ def _images(plan: StillsTraining) -> _Stills:
     )
 
 
-def _all_from_stills(
-    folder: Path, plan: PretrainPlan, stills: StillsTraining, progress: Progress
-) -> dict[str, list[dict[str, float]]]:
-    """Every backbone trained from each seed into `<backbone>.pt`, `<backbone>.seed1.pt` …; the
-    histories by the same names."""
-    history = {}
+def _from_stills(folder: Path, plan: PretrainPlan, progress: Progress) -> list[dict[str, float]]:
+    """The backbone trained from each seed into `weights.pt`, `weights.seed1.pt` …; the history of
+    the first, those of the others in `history.seed1.json` …."""
+    assert plan.stills is not None and plan.size is not None
+    first: list[dict[str, float]] = []
     for number in range(plan.seeds):
-        seeded = stills.model_copy(update={"seed": stills.seed + number})
-        data = _images(seeded)
-        for backbone, size in plan.backbones.items():
-            name = f"{backbone}{seed_suffix(number)}"
-            state, history[name] = _from_stills(seeded, data, backbone, size, progress)
-            save_tensors(folder / f"{name}.pt", dict(state))
-    return history
+        seeded = plan.stills.model_copy(update={"seed": plan.stills.seed + number})
+        state, history = _train(seeded, plan.backbone, plan.size, progress)
+        save_tensors(folder / weights_file(number), dict(state))
+        if number == 0:
+            first = history
+        else:
+            write_json(folder / f"history{seed_suffix(number)}.json", history)
+    return first
 
 
-def _from_stills(
-    plan: StillsTraining, data: _Stills, backbone: str, size: BackboneSize, progress: Progress
+def _train(
+    plan: StillsTraining, backbone: str, size: BackboneSize, progress: Progress
 ) -> tuple[State, list[dict[str, float]]]:
     """A backbone trained on still images (one segment, one frame), in torchvision's names."""
-    seed, epochs = plan.seed, plan.epochs
+    seed, epochs, data = plan.seed, plan.epochs, _images(plan)
     batch = min(plan.batch, len(data.train))
     torch.manual_seed(seed)
     shape = NetworkShape(num_classes=len(CLASSES), num_segments=1, dropout=0.0, **size.model_dump())

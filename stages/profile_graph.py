@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
-from pipeline.schema.experiments import load_experiments
+from pipeline.schema.experiments import load_experiments, starts
 from pipeline.schema.profiles import Profile, load_profile
 
 DEFAULT = "mini"
@@ -45,15 +45,17 @@ def derived(work: Workspace) -> dict[Path, str]:
 def _values(work: Workspace, profile: Profile) -> str:
     """What the graph runs over, as YAML with a line per row."""
     sources = f"{profile.where} and manifests/{profile.experiments_file}"
+    rows = load_experiments(work.manifests, profile)
     lines = [
         f"profile: {profile.profile}",
         f"experiments_file: {profile.experiments_file}",
         f"datasets: [{', '.join(profile.datasets)}]",
         f"generated: [{', '.join(profile.datasets if profile.generated else [])}]",
         f"flow: [{', '.join(profile.flow)}]",
+        f"starts: [{', '.join(starts(rows))}]",
         "experiments:",
     ]
-    for key, row in load_experiments(work.manifests, profile).items():
+    for key, row in rows.items():
         about = f"dataset: {row.dataset}, input: {row.input}, start: {row.begins}"
         lines.append(f"  {key}: {{{about}}}")
     return _HEADER.format(sources=sources, name=profile.profile) + "\n".join(lines) + "\n"

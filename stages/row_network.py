@@ -61,15 +61,11 @@ def build_network(
 def absent_start(work: Workspace, plan: TrainPlan) -> str:
     """Why the row's initial weights are not here; empty when they are."""
     start = plan.start
-    for key in [start.source, *(["images"] if start.two_stream else [])]:
+    for key in dict.fromkeys([start.source, start.images or start.source]):
         path = work.run(key) / "train" / "outcome.json"
         if not path.is_file():
             return f"its start '{key}' is not trained"
-        outcome = read_json(path)
-        # Image pre-training may lack one backbone and have another.
-        lacking: dict[str, str] = outcome.get("lacking", {})
-        reason = outcome["reason"] or lacking.get(plan.network.backbone, "")
-        if reason:
+        if reason := read_json(path)["reason"]:
             return f"its start '{key}' has no weights: {reason}"
     return ""
 
@@ -88,18 +84,14 @@ def load_start(work: Workspace, plan: TrainPlan, model: nn.Module, number: int) 
     naming what does not fit.
     """
     start = plan.start
-    images = f"{plan.network.backbone}{seed_suffix(number if start.own_images else 0)}.pt"
-    if start.kind == "scratch":
-        return
     try:
-        if start.kind == "images":
-            load_imagenet(model, _read(work, "images", images))
+        if start.images is not None:
+            images = weights_file(number if start.own_images else 0)
+            load_imagenet(model, _read(work, start.images, images, "pretrain"))
+        if start.kind != "row":
             return
-        trained = _read(work, start.source, weights_file(number))
-        filled = model
-        if start.two_stream:
-            load_imagenet(model, _read(work, "images", images))
-            filled = model.get_submodule("image")
+        trained = _read(work, start.source, weights_file(number), "train")
+        filled = model.get_submodule("image") if start.two_stream else model
         filled.load_state_dict(_fitting(filled, trained, keep_classifier=start.keep_classifier))
     except (ValueError, AttributeError) as error:
         raise UsageError(
@@ -109,11 +101,10 @@ def load_start(work: Workspace, plan: TrainPlan, model: nn.Module, number: int) 
         ) from None
 
 
-def _read(work: Workspace, key: str, name: str) -> State:
+def _read(work: Workspace, key: str, name: str, command: str) -> State:
     path: Path = work.run(key) / "train" / name
     if not path.is_file():
         raise ValueError(f"no {work.relative(path)}")
-    command = "pretrain" if key == "images" else "train"
     return load_tensors(
         path, what=f"the weights of {key}", do=f"run `tdn {command} {key} --profile {work.profile}`"
     )

@@ -52,6 +52,8 @@ def run(work: Workspace, key: str, plan: ScorePlan) -> None:
         "reason": reason,
         "protocols": protocols,
     }
+    if plan.official is not None or plan.subset:
+        metrics["official"] = {"videos": plan.official, "subset": plan.subset}
     if isinstance(plan, ImportedScorePlan) and (remark := _near_chance(plan, protocols)):
         print(f"{key}: {remark}")
         metrics["remark"] = remark

@@ -15,7 +15,6 @@ from pathlib import Path
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import atomic_folder, publish, write_atomic, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
-from pipeline.schema.experiments import STARTS
 from pipeline.schema.plan_models import TrainPlan
 from pipeline.schema.profiles import Loader
 from stages.checkpoints import Checkpoints
@@ -79,7 +78,8 @@ def run(
     reason = no_data or absent_start(work, plan)
     if reason and not record_absent:
         source = plan.start.source
-        first = f"run `tdn {'pretrain' if source in STARTS else 'train'} {source}`"
+        command = "train" if plan.start.kind == "row" else "pretrain"
+        first = f"run `tdn {command} {source} --profile {work.profile}`"
         do = advice(work, plan.data) if no_data else first
         raise AbsentData(f"cannot train {key}: {reason}", do=do)
     outcome = {"status": "not-run" if reason else "ok", "reason": reason}

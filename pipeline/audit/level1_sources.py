@@ -22,7 +22,7 @@ from pipeline.core.files import read_json, sha256_bytes, sha256_file
 from pipeline.lineage.evidence import Run
 from pipeline.mini.layouts import LAYOUTS
 from pipeline.mini.motion_plan import plan_scenes
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.dataset import Dataset, declared_subset
 from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import parse_plan
 from pipeline.sources.ledger import measure, read_ledger, summarise
@@ -171,7 +171,7 @@ def _against(
         files = list(_file(about, row, listed[name], measured))
         yield from files
         other += len(files)
-        wrong += _row_differs(row, listed[name], measured)
+        wrong += _row_differs(about.dataset, row, listed[name], measured)
     if measured and not other:
         yield about.link(about.raw, Status.OK, f"{len(expected)} listed sources as in the ledger")
     if wrong:
@@ -209,12 +209,17 @@ def _file(about: _Listed, own: Source, listed: Source, measured: bool) -> Iterat
         yield about.context.absent(Level.HASH, source, place, listed.sha256)
 
 
-def _row_differs(own: Source, listed: Source, measured: bool) -> list[str]:
-    """In what the ledger's row of a video differs from lists and file."""
+def _row_differs(dataset: Dataset, own: Source, listed: Source, measured: bool) -> list[str]:
+    """In what the ledger's row of a video differs from lists and file.
+
+    Lists alone do not tell what a subset of the files that were there leaves out.
+    """
+    subset = declared_subset(dataset)
+    by_files = subset is not None and subset.videos is None
     names = ["labels", "splits", "frames_listed"]
     if measured and (listed.sha256 is None or own.sha256 is not None):
         names += ["relpath", "status", "reason"]
-    elif listed.status == "skipped" or own.status in ("skipped", "refused"):
+    elif (not by_files and "skipped" in (listed.status, own.status)) or own.status == "refused":
         names += ["status"]
     return [
         f"{own.video_id} has {name} {getattr(listed, name)!r}, its list and file give "

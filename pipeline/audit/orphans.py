@@ -50,7 +50,9 @@ def _unknown(work: Workspace, base: Path, known: set[str], parents: set[str]) ->
                 continue
             if path.is_dir() and place in parents:
                 todo.append(path)
-            elif path.is_file() or any(p.is_file() for p in path.rglob("*")):
+            elif path.is_file() or any(
+                p.is_file() and not _scratch(p.name) for p in path.rglob("*")
+            ):
                 yield place
 
 

@@ -111,6 +111,7 @@ def report_plan(
         name: ReportData(
             title=dataset.title,
             miniature=build_from(Bound, miniatures[name]) if name in miniatures else None,
+            subset=profile.why_subset(name),
         )
         for name, dataset in datasets.items()
     }

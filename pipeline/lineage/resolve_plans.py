@@ -17,8 +17,8 @@ from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
 from pipeline.lineage.row_plans import Plans, row_plans, start_plans
 from pipeline.lineage.training_identity import training_identity
-from pipeline.schema.base import known_name, load
-from pipeline.schema.dataset import Dataset, load_dataset
+from pipeline.schema.base import build_from, known_name, load
+from pipeline.schema.dataset import Dataset, PartOfDataset, Subset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
 from pipeline.schema.miniature import Miniature, grown
 from pipeline.schema.plan_models import (
@@ -93,7 +93,11 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
         name: _as_miniature(dataset, miniatures[name]) if name in miniatures else dataset
         for name, dataset in official.items()
     }
-    plans = _dataset_plans(work, profile, datasets, miniatures)
+    subsets = {
+        name: declared.of(work.root, f"{profile.where}, subsets.{name}")
+        for name, declared in profile.subsets.items()
+    }
+    plans = _dataset_plans(work, profile, datasets, miniatures, subsets)
     recipes, protocols = load_recipes(manifests), load_protocols(manifests)
     for key, row in rows.items():
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
@@ -122,6 +126,7 @@ def _dataset_plans(
     profile: Profile,
     datasets: dict[str, Dataset],
     miniatures: dict[str, Miniature],
+    subsets: dict[str, Subset],
 ) -> Plans:
     plans: Plans = {}
     for name, whole in datasets.items():
@@ -136,8 +141,9 @@ def _dataset_plans(
         if name in miniatures:
             plans["mini", name] = MiniPlan(miniature=miniatures[name])
         raw = work.raw(name, generated=profile.generated)
+        part = {"subset": subsets[name]} if name in subsets else {}
         plans["check", name] = CheckPlan(
-            dataset=dataset,
+            dataset=build_from(PartOfDataset, dataset, **part) if part else dataset,
             generated=profile.generated,
             # So that data put there later are noticed; the ledger has the digests of their content.
             raw=None if profile.generated else _digest_of_listing(raw),

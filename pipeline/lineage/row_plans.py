@@ -11,7 +11,7 @@ from pipeline.core.digest_cache import DigestCache
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import build_from, known_name
 from pipeline.schema.dataset import Dataset
-from pipeline.schema.experiments import Checkpoint, Experiment
+from pipeline.schema.experiments import Checkpoint, Experiment, images_key, starts
 from pipeline.schema.miniature import Miniature
 from pipeline.schema.plan_models import (
     CheckpointFile,
@@ -67,6 +67,8 @@ def row_plans(
         "miniature": miniature,
         "seed": seed,
         "identity": "",  # known when all rows are planned
+        "official": None if profile.generated else dataset.expected.get(fold.val),
+        "subset": profile.why_subset(row.dataset),
     }
     if isinstance(row.start, Checkpoint) or recipe is None:
         assert isinstance(row.start, Checkpoint)
@@ -135,52 +137,51 @@ def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) 
     """The weights that a row starts from."""
     source = rows.get(row.begins)
     two_stream = source is not None and source.architecture != row.architecture
-    own_images = isinstance(profile.images, Stills) and (row.begins == "images" or two_stream)
-    kind: Literal["scratch", "images", "row"] = "images" if row.begins == "images" else "scratch"
+    uses_images = row.start == "images" or two_stream
+    kind: Literal["scratch", "images", "row"] = "images" if row.start == "images" else "scratch"
     return StartSpec(
         kind=kind if source is None else "row",
         source=row.begins,
+        images=images_key(row.backbone) if uses_images else None,
         # A two-stream network that starts from a TSN has its difference network start from images.
         two_stream=two_stream,
         keep_classifier=source is not None and source.dataset == row.dataset,
-        own_images=own_images,
+        own_images=uses_images and isinstance(profile.images, Stills),
     )
 
 
 def start_plans(profile: Profile, rows: Mapping[str, Experiment], weights: Path) -> Plans:
-    """The plans of the two starts that are no rows; `weights` is where local ImageNet files lie."""
-    starts = [(row, start_of(row, rows, profile)) for row in rows.values()]
-    wanted = {row.backbone for row, start in starts if start.kind == "images" or start.two_stream}
-    backbones = {name: size for name, size in profile.backbones.items() if name in wanted}
+    """The plans of the starts that are no rows; `weights` is where local ImageNet files lie."""
+    sizes = {images_key(name): (name, size) for name, size in profile.backbones.items()}
     return {
-        ("pretrain", "images"): _images_plan(profile, backbones, weights),
-        ("pretrain", "scratch"): PretrainPlan(kind="scratch"),
+        ("pretrain", key): (
+            _images_plan(profile, *sizes[key], weights)
+            if key in sizes
+            else PretrainPlan(kind="scratch")
+        )
+        for key in starts(rows)
     }
 
 
-def _images_plan(
-    profile: Profile, backbones: dict[str, BackboneSize], weights: Path
-) -> PretrainPlan:
-    if isinstance(profile.images, Stills):
-        # Threads change the last digits, so that on a processor one machine's choice is another's.
-        compute = build_from(TrainingCompute, profile.compute, threads=1)
-        decay = STILLS_WEIGHT_DECAY
-        stills = build_from(
-            StillsTraining,
-            profile.images,
-            weight_decay=decay,
-            compute=compute,
-            seed=profile.images.seed + profile.seed,
-        )
-        return PretrainPlan(kind="stills", backbones=backbones, stills=stills, seeds=profile.seeds)
-    if profile.images == "imagenet":
-        files = {name: weights / f"{name}.pth" for name in sorted(backbones)}
-        sizes = {name: f.stat().st_size if f.is_file() else None for name, f in files.items()}
-        return PretrainPlan(kind="imagenet", backbones=backbones, local_bytes=sizes)
-    if backbones:
+def _images_plan(profile: Profile, backbone: str, size: BackboneSize, weights: Path) -> Plan:
+    if profile.images == "none":
         raise ManifestError(
             "images: none, but rows start from images",
             where=profile.where,
             do="give the profile images, or let the rows start from scratch",
         )
-    return PretrainPlan(kind="none", reason="the profile has no image pre-training")
+    if profile.images == "imagenet":
+        file = weights / f"{backbone}.pth"
+        held = file.stat().st_size if file.is_file() else None
+        return PretrainPlan(kind="imagenet", backbone=backbone, size=size, local_bytes=held)
+    # Threads change the last digits, so that on a processor one machine's choice is another's.
+    stills = build_from(
+        StillsTraining,
+        profile.images,
+        weight_decay=STILLS_WEIGHT_DECAY,
+        compute=build_from(TrainingCompute, profile.compute, threads=1),
+        seed=profile.images.seed + profile.seed,
+    )
+    return PretrainPlan(
+        kind="stills", backbone=backbone, size=size, stills=stills, seeds=profile.seeds
+    )

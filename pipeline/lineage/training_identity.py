@@ -27,20 +27,18 @@ def training_identity(plans: Mapping[tuple[str, str], Plan], row: str) -> str:
 
 
 def _training(plans: Mapping[tuple[str, str], Plan], row: str) -> list[Any]:
-    train, images = plans["train", row], plans["pretrain", "images"]
-    assert isinstance(train, TrainPlan | ImportPlan) and isinstance(images, PretrainPlan)
+    train = plans["train", row]
+    assert isinstance(train, TrainPlan | ImportPlan)
     data = [plans.get((stage, train.data.name)) for stage in ABOUT_DATA]
-    parts: list[Any] = [_without_seeds(train), [d and d.model_dump(mode="json") for d in data]]
+    parts: list[Any] = [_without_seeds(train), [plan and _stated(plan) for plan in data]]
     if isinstance(train, ImportPlan):
         return parts
     if train.start.kind == "row":
         parts.append(_training(plans, train.start.source))
-    if train.start.kind == "images" or train.start.two_stream:
-        # A profile may pre-train other backbones beside the row's.
-        own = {
-            name: size for name, size in images.backbones.items() if name == train.network.backbone
-        }
-        value = _without_seeds(images.model_copy(update={"backbones": own}))
+    if train.start.images is not None:
+        images = plans["pretrain", train.start.images]
+        assert isinstance(images, PretrainPlan)
+        value = _without_seeds(images)
         if images.stills is not None:
             value["stills"] = _without_seeds(images.stills)
         parts.append(value)
@@ -48,4 +46,10 @@ def _training(plans: Mapping[tuple[str, str], Plan], row: str) -> list[Any]:
 
 
 def _without_seeds(plan: Plan) -> dict[str, Any]:
-    return plan.model_dump(mode="json", exclude=SEEDS)
+    return _stated(plan, SEEDS)
+
+
+def _stated(plan: Plan, exclude: set[str] | None = None) -> dict[str, Any]:
+    """A plan's values but the defaults: a setting that came later leaves identities as they were
+    where it is not used."""
+    return plan.model_dump(mode="json", exclude=exclude, exclude_defaults=True)

@@ -108,7 +108,20 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
         "status": "partial" if failed else "ok",
         "reason": "; ".join(reasons),
         "protocols": protocols,
+        **_official(rule, members),
     }
+
+
+def _official(rule: Combination, members: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many videos the members' test splits have officially, where any of them says."""
+    said = [member["official"] for member in members if "official" in member]
+    if not said:
+        return {}
+    counts = [about["videos"] for about in said if about["videos"] is not None]
+    folds = rule.rule in ("mean_of_folds", "pool_folds")
+    videos = (sum(counts) if folds else max(counts)) if counts else None
+    subset = next((about["subset"] for about in said if about["subset"]), "")
+    return {"official": {"videos": videos, "subset": subset}}
 
 
 def _clusters(results: Results, rule: Combination, protocol: str) -> dict[str, str]:

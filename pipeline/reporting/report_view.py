@@ -9,6 +9,7 @@ from math import ceil, floor
 from typing import Any
 
 from pipeline.reporting.cells import MEANING, Status
+from pipeline.reporting.results import expected
 from pipeline.reporting.writers import UNIT_TEXT
 
 VERDICT = {
@@ -131,6 +132,7 @@ def dataset_view(
     return {
         "name": name,
         "title": about["title"],
+        "subset": about.get("subset", ""),
         "counts": counts,
         "bound": bound,
         "bound_reason": miniature.get("order_blind_reason", ""),
@@ -171,7 +173,7 @@ def run_views(
             "value": scored.get(f"{name}_pct"),
             "interval": scored.get(f"{name}_ci95_pct") or (None, None),
             "top5": scored.get("top5_pct"),
-            "videos": f"{scored['n_scored']} of {scored['n_expected']}",
+            "videos": f"{scored['n_scored']:,} of {expected(metrics, scored):,}",
             "failed": scored["n_failed"],
             "partial": scored["n_partial"],
         }

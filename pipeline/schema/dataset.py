@@ -141,6 +141,29 @@ class Dataset(Strict):
         return self
 
 
+class Subset(Strict):
+    """The part of a data set that is meant to be here: what a profile declares."""
+
+    reason: Annotated[str, Field(min_length=3)]
+    videos: list[str] | None
+    """Their ids; null: those whose files are here."""
+
+    def leaves_out(self, video_id: str, *, is_here: bool) -> bool:
+        """Whether a listed video is not meant to be here."""
+        return not is_here if self.videos is None else video_id not in self.videos
+
+
+class PartOfDataset(Dataset):
+    """A data set of which a profile declares a subset."""
+
+    subset: Subset
+
+
+def declared_subset(dataset: Dataset) -> Subset | None:
+    """The part of a data set that is meant to be here; None for all of it."""
+    return dataset.subset if isinstance(dataset, PartOfDataset) else None
+
+
 def load_dataset(manifests: Path, name: str) -> Dataset:
     """The data set called `name`; a UsageError naming the nearest one when there is none."""
     return load_named(Dataset, manifests / "datasets", name, "data set", "name")

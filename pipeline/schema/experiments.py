@@ -6,6 +6,7 @@ one as its `base` and then states only what differs; how, is said at the top of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import product
@@ -25,6 +26,7 @@ Seed = Annotated[int, Field(ge=0)]
 
 STARTS = ("images", "scratch")
 """Initial weights that are no row's: image pre-training, and random numbers."""
+_IMAGES = "images_"
 
 
 class Checkpoint(Strict):
@@ -72,8 +74,11 @@ class Experiment(Strict):
 
     @property
     def begins(self) -> str:
-        """The start whose training comes before: of a file `scratch`, which has nothing to do."""
-        return "scratch" if isinstance(self.start, Checkpoint) else self.start
+        """The start whose training comes before: `scratch`, `images_BACKBONE` or a row; of a file
+        `scratch`, which has nothing to do."""
+        if isinstance(self.start, Checkpoint):
+            return "scratch"
+        return images_key(self.backbone) if self.start == "images" else self.start
 
 
 def _optional() -> dict[str, Any]:
@@ -256,23 +261,46 @@ def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]
         where = f"{place}, experiments.{key}"
         known_name("dataset", row.dataset, profile.datasets, where)
         known_name("backbone", row.backbone, profile.backbones, where)
-        known_name("start", row.begins, [*STARTS, *rows], where)
+        if isinstance(row.start, str):
+            known_name("start", row.start, [*STARTS, *rows], where)
         if row.input == "flow":
             known_name("input: flow of", row.dataset, profile.flow, where)
         first = rows.get(row.begins)
-        if first is not None and first.architecture != row.architecture and first.start != "images":
-            raise ManifestError(
-                f"start: {row.begins} does not start from images, "
-                "as this row's second network does",
-                where=where,
-                do=f"let {row.begins} start from images",
-            )
-        if key in STARTS:
+        if first is not None and first.architecture != row.architecture:
+            _check_second_network(row, first, where)
+        if key in STARTS or key.startswith(_IMAGES):
             raise ManifestError(
                 f"'{key}' is not a row's name", where=where, do="it names a start; choose another"
             )
     _no_circle(rows, place)
     return rows
+
+
+def _check_second_network(row: Experiment, first: Experiment, where: str) -> None:
+    """A two-stream network starts from a TSN and its second network from the TSN's own start."""
+    if first.start != "images":
+        raise ManifestError(
+            f"start: {row.start} does not start from images, as this row's second network does",
+            where=where,
+            do=f"let {row.start} start from images",
+        )
+    if first.backbone != row.backbone:
+        raise ManifestError(
+            f"start: {row.start} has another backbone, {first.backbone}",
+            where=where,
+            do=f"write backbone: {first.backbone}",
+        )
+
+
+def images_key(backbone: str) -> str:
+    """The start that holds the image pre-training of `backbone`."""
+    return f"{_IMAGES}{backbone}"
+
+
+def starts(rows: Mapping[str, Experiment]) -> list[str]:
+    """The starts of `rows` that are no rows, which stage `pretrain` makes."""
+    keys = {row.begins for row in rows.values()} - rows.keys()
+    return sorted({"scratch", *keys})
 
 
 def _chosen(every: dict[str, Experiment], profile: Profile) -> dict[str, Experiment]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.schema.base import Identifier, Strict, validate
-from pipeline.schema.dataset import Clusters, Dataset
+from pipeline.schema.dataset import Clusters, Dataset, PartOfDataset
 from pipeline.schema.experiments import Checkpoint, Option
 from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
@@ -34,7 +34,7 @@ class MiniPlan(Strict):
 class CheckPlan(Strict):
     """A data set to hold against its lists."""
 
-    dataset: Dataset
+    dataset: PartOfDataset | Dataset
     generated: bool
     raw: str | None
     """Digest of the names and sizes in the user's raw folder, so that new data are noticed; None
@@ -64,12 +64,12 @@ class StillsTraining(Stills):
 class PretrainPlan(Strict):
     """Initial weights that are no row's."""
 
-    kind: Literal["scratch", "stills", "imagenet", "none"]
-    backbones: dict[str, BackboneSize] = Field(default_factory=dict)
-    reason: str = ""
-    """Why there are none, with kind `none`."""
-    local_bytes: dict[str, int | None] = Field(default_factory=dict)
-    """Size of the local ImageNet file of each backbone, so that a new one is noticed."""
+    kind: Literal["scratch", "stills", "imagenet"]
+    backbone: str = ""
+    size: BackboneSize | None = None
+    """None with `scratch`, as is the backbone's name."""
+    local_bytes: int | None = None
+    """Size of the backbone's local ImageNet file, so that a new one is noticed."""
     stills: StillsTraining | None = None
     seeds: int = 1
     """Trainings on stills, from the stills' seed on: one for each training of a row."""
@@ -102,7 +102,9 @@ class StartSpec(Strict):
 
     kind: Literal["scratch", "images", "row"]
     source: str
-    """`scratch`, `images` or a row."""
+    """`scratch`, `images_BACKBONE` or a row."""
+    images: str | None = None
+    """The image pre-training that the row uses, as its source or beside it."""
     two_stream: bool
     """The source is the image network alone; the difference network starts from `images`."""
     keep_classifier: bool
@@ -181,6 +183,10 @@ class ScorePlan(Strict):
     clusters: Clusters | None = None
     miniature: Miniature | None = None
     """Of generated data, whose scenes are the clusters."""
+    official: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Videos of the test split as its publishers count them; None where nothing is known of it."""
+    subset: str = Field(default="", exclude_if=lambda value: not value)
+    """Why a part of them is scored, on purpose."""
 
 
 class ImportedScorePlan(ScorePlan):
@@ -249,6 +255,7 @@ class ReportData(Strict):
 
     title: str
     miniature: Bound | None = None
+    subset: str = Field(default="", exclude_if=lambda value: not value)
 
 
 class ReportRow(Strict):

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import write_atomic
 from pipeline.schema.base import Identifier, Strict, load_named, one_of
+from pipeline.schema.dataset import Subset
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.miniature import Growth
 from pipeline.schema.recipes import Positive, Recipe, Schedules, TrainingRecipe, replaced_by
@@ -89,6 +90,29 @@ class Loader(Strict):
     """Between two checkpoints of a training, from which it goes on after a kill; 0: every step."""
 
 
+class DeclaredSubset(Strict):
+    """A part of a data set, and why the rest is not here."""
+
+    reason: Annotated[str, Field(min_length=3)]
+    """Stands beside every number that comes of it."""
+    videos: str | None = None
+    """A file in this checkout with one video id a line; null: the videos whose files are here."""
+
+    def of(self, root: Path, where: str) -> Subset:
+        """With the ids that its file lists; ManifestError when there is none."""
+        if self.videos is None:
+            return Subset(reason=self.reason, videos=None)
+        path = root / self.videos
+        lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+        if not (ids := sorted({line.strip() for line in lines} - {""})):
+            raise ManifestError(
+                f"there is no list of videos {self.videos}",
+                where=where,
+                do="write one video id a line into it, or take the line `videos:` away",
+            )
+        return Subset(reason=self.reason, videos=ids)
+
+
 class Profile(Strict):
     profile: Identifier
     title: str
@@ -115,6 +139,8 @@ class Profile(Strict):
     """How it is computed; needed where `flow` names a data set."""
     miniatures: dict[Identifier, Growth] = Field(default_factory=dict)
     """Data sets whose miniature is generated at another size than its manifest states."""
+    subsets: dict[Identifier, DeclaredSubset] = Field(default_factory=dict)
+    """Data sets of which a part is here, on purpose: no number of theirs is compared."""
     sizes_px: dict[int, int]
     """The pixels that stand for each size of the papers."""
     schedules: Schedules | None
@@ -128,6 +154,9 @@ class Profile(Strict):
         for name in self.miniatures:
             if not self.generated or name not in self.datasets:
                 raise ValueError(f"miniatures names '{name}', which this profile does not generate")
+        for name in self.subsets:
+            if self.generated or name not in self.datasets:
+                raise ValueError(f"subsets names '{name}', of which this profile has no real data")
         return self
 
     @model_validator(mode="after")
@@ -143,6 +172,10 @@ class Profile(Strict):
     def where(self) -> str:
         """The profile's manifest, as messages name it."""
         return f"manifests/profiles/{self.profile}.yaml"
+
+    def why_subset(self, dataset: str) -> str:
+        """Why a part of a data set is here; empty where all of it is meant to be."""
+        return self.subsets[dataset].reason if dataset in self.subsets else ""
 
     def size_px(self, paper_px: int) -> int:
         """A paper's size in pixels as this profile has it."""

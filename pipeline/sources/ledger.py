@@ -24,7 +24,7 @@ from pipeline.core.digest_cache import DigestCache, stamp
 from pipeline.core.errors import AbsentData, DataError
 from pipeline.core.files import sha256_file, sha256_json, write_json
 from pipeline.core.parquet import write_table
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.dataset import Dataset, declared_subset
 from pipeline.schema.status import FAILED, NOT_WANTED
 from pipeline.sources.archives import unpack_parts, unpack_replacements
 from pipeline.sources.lister import Listing
@@ -149,7 +149,7 @@ def refuse_if_bad(dataset: Dataset, step: str, rows: Iterable[tuple[str, str, st
 
 
 def _fits(dataset: Dataset, listing: Listing) -> None:
-    """DataError when the manifest's flip map names classes that the lists do not have."""
+    """DataError when the flip map or the declared subset names what the lists do not have."""
     named = {name for pair in dataset.flip_pairs for name in pair}
     unknown = sorted(named - set(listing.classes))
     if unknown:
@@ -157,6 +157,16 @@ def _fits(dataset: Dataset, listing: Listing) -> None:
             f"{dataset.name}: classes of flip_pairs are in no list: {', '.join(unknown[:4])}",
             where=f"manifests/datasets/{dataset.name}.yaml, flip_pairs",
             do="correct the names, or get the complete lists",
+        )
+
+    subset = declared_subset(dataset)
+    wanted = set(subset.videos or ()) if subset else set()
+    if odd := sorted(wanted - {str(row.video_id) for row in listing.rows}):
+        raise DataError(
+            f"{dataset.name}: {len(odd)} videos of its declared subset are in no list, {odd[0]} "
+            "for example",
+            where="subsets of the profile",
+            do="write the ids as the lists of the data set have them",
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import DataError
-from pipeline.schema.dataset import Dataset
+from pipeline.schema.dataset import Dataset, declared_subset
 from pipeline.sources.annotations import readable
 from pipeline.sources.inventory import MAX_ID_BYTES, Inventory, normalise, unsafe
 from pipeline.sources.source import Remark, Source
@@ -145,13 +145,15 @@ class Lister:
 
     def _source(self, key: str, row: _Row, owners: dict[str, str]) -> Source:
         status, reason = "ok", row.reason
-        wanted = self.dataset.decode_splits
+        wanted, subset = self.dataset.decode_splits, declared_subset(self.dataset)
         if reason:
             status = "refused"
         elif not row.labels and not self.dataset.multi_label and self._judged & set(row.splits):
             status, reason = "refused", "listed without a label"
         elif wanted is not None and not set(wanted) & set(row.splits):
             status, reason = "skipped", "in no split that is decoded"
+        elif subset and subset.leaves_out(key, is_here=row.source is not None):
+            status, reason = "skipped", "not in the declared subset"
         elif row.source is None:
             status, reason = "missing", f"no file {row.wanted}"
             if similar := self.files.similar(row.wanted):

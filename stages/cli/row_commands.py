@@ -23,7 +23,7 @@ PANEL = "Rows and networks"
 
 
 def pretrain(
-    start: Annotated[str, typer.Argument(metavar="START", help="images or scratch")],
+    start: Annotated[str, typer.Argument(metavar="START", help="images_BACKBONE or scratch")],
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:

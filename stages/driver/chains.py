@@ -14,7 +14,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import ALL
 from pipeline.schema.base import nearest
-from pipeline.schema.experiments import STARTS, load_experiments
+from pipeline.schema.experiments import load_experiments, starts
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.table_layouts import load_combinations, load_layouts
 
@@ -61,7 +61,7 @@ def every_chain(work: Workspace) -> dict[str, Chain]:
         kinds = kinds if profile.generated else kinds[1:]
         stages = tuple((kind, name) for kind in kinds)
         found[_data(name)] = Chain(f"data {name}", "data sets", stages)
-    for name in STARTS:
+    for name in starts(rows):
         stages = (("pretrain", name),)
         found[name] = Chain(f"start {name}", "starts", stages, computes=True)
     for key, row in rows.items():

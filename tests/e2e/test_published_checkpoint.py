@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import DataError, UsageError
 from pipeline.core.files import read_json, sha256_file
 from pipeline.core.workspace import Workspace
 from stages import graph as harness
@@ -96,10 +97,7 @@ def test_a_file_becomes_an_audited_cell_without_training(
     released(work.root / "data/weights/tanet_r50_8f_ssv1.pth.tar", "tanet")
     plan.run(work)
     assert work.plan("train", TDN).read_bytes() != before, "a new file is noticed"
-    run(work, "train", "predict", "score", "tables", "figures", "report")
-    locked = checkout.run("commit", "--force", "--quiet", "manifests/profiles/paper/dvc.yaml",
-                          module="dvc")  # fmt: skip
-    assert locked.returncode == 0, locked.stderr
+    everything(work, checkout)
     cells = read_json(work.reports / "tables/cells.json")["cells"]
     assert cells[CELL]["status"] in ("differs", "verified"), cells[CELL]
     assert "another order than the data set" in cells[CELL]["reason"], "random weights score so"
@@ -119,8 +117,7 @@ def test_a_file_becomes_an_audited_cell_without_training(
     page = (work.reports / "index.html").read_text("utf-8")
     assert "Checkpoints published by their authors" in page
     result = audit_results.run(work, level=3)
-    wrong = [link for link in result.broken if link.status not in audit_results.REMARKS]
-    assert not wrong, wrong[:5]
+    assert not failures(result), failures(result)[:5]
     assert result.cells[CELL] == "ok"
 
 
@@ -133,8 +130,7 @@ def test_a_change_of_the_file_is_noticed_and_its_removal_is_no_forgery(work: Wor
         plan.run(work)
         assert work.plan("train", TDN).read_bytes() != planned, "of equal size"
         file.unlink()
-        links = audit_results.run(work, level=0).broken
-        assert not [link for link in links if link.status not in audit_results.REMARKS], links
+        assert not failures(audit_results.run(work, level=0))
     finally:
         file.write_bytes(kept)
         plan.run(work)
@@ -176,3 +172,56 @@ def test_class_names_of_another_data_set_are_refused(work: Workspace) -> None:
     finally:
         names.write_bytes(kept)
         plan.run(work)
+
+
+def test_a_declared_subset_fails_nothing_and_its_cells_are_partial(
+    work: Workspace, checkout: Checkout
+) -> None:
+    """Last: it takes videos away."""
+    folder = work.raw("ssv1", generated=False) / "20bn-something-something-v1"
+    for video in ("3", "4"):
+        shutil.rmtree(folder / video)
+    expected = {"train": 86017, "validation": 11522}
+    checkout.rewrite("manifests/datasets/ssv1.yaml", lambda value: value.update(expected=expected))
+    plan.run(work)
+    with pytest.raises(DataError, match="2 of 11 videos cannot be used"):
+        harness.execute(work, "check", "ssv1", in_graph=True)
+    declare(checkout, reason="a laptop's disk")
+    everything(work, checkout)
+    assert read_json(work.sources("ssv1"))["counts"]["skipped"] == 2
+    assert about_cell(work)[0] == "partial"
+    assert "8 of 11,522 videos scored; a declared subset: a laptop's disk" in about_cell(work)[1]
+    assert "<b>A declared subset:</b> a laptop" in (work.reports / "index.html").read_text("utf-8")
+    assert not failures(audit_results.run(work))
+
+    (work.root / "my").mkdir()
+    (work.root / "my/videos.txt").write_text("0\n1\n2\n\n", "utf-8")
+    declare(checkout, reason="three for a test", videos="my/videos.txt")
+    run(work, "check")
+    assert read_json(work.sources("ssv1"))["counts"] == {"ok": 3, "skipped": 8}
+    (work.root / "my/videos.txt").write_text("0\nnowhere\n", "utf-8")
+    plan.run(work)
+    with pytest.raises(DataError, match="in no list, nowhere for example"):
+        harness.execute(work, "check", "ssv1", in_graph=True)
+
+
+def declare(checkout: Checkout, **subset: str) -> None:
+    checkout.rewrite(
+        "manifests/profiles/paper.yaml", lambda value: value.update(subsets={"ssv1": subset})
+    )
+
+
+def everything(work: Workspace, checkout: Checkout) -> None:
+    run(work, *(stage for stage in harness.STAGES if stage not in ("mini", "flow")))
+    place = "manifests/profiles/paper/dvc.yaml"
+    locked = checkout.run("commit", "--force", "--quiet", place, module="dvc")
+    assert locked.returncode == 0, locked.stderr
+
+
+def about_cell(work: Workspace) -> tuple[str, str]:
+    cell = read_json(work.reports / "tables/cells.json")["cells"][CELL]
+    return cell["status"], cell["reason"]
+
+
+def failures(result: audit_results.Result) -> list[Any]:
+    return [link for link in result.broken if link.status not in audit_results.REMARKS]

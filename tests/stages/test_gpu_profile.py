@@ -50,7 +50,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     execute(work, "mini", "ssv1", workers=0)
     execute(work, "check", "ssv1")
     execute(work, "decode", "ssv1", workers=0)
-    execute(work, "pretrain", "images")
+    execute(work, "pretrain", "images_resnet50")
     for stage in ("train", "predict", "score"):
         execute(work, stage, ROW)
     return work

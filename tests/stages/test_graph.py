@@ -16,7 +16,7 @@ from tests.checkout import ROOT
 PLAN = SimpleNamespace(
     generated=True,
     data=SimpleNamespace(name="DATASET", input="frames"),
-    start=SimpleNamespace(source="START", two_stream=False),
+    start=SimpleNamespace(source="START", images=None),
     rows=["KEY"],
     datasets=["DATASET"],
 )

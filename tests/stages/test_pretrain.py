@@ -33,14 +33,12 @@ STILLS = {
 
 
 def stills(backbone: str = "resnet50") -> PretrainPlan:
-    plan = {"kind": "stills", "backbones": {backbone: SHAPE}, "stills": STILLS}
+    plan = {"kind": "stills", "backbone": backbone, "size": SHAPE, "stills": STILLS}
     return PretrainPlan.model_validate(plan)
 
 
-def imagenet(*backbones: str) -> PretrainPlan:
-    return PretrainPlan.model_validate(
-        {"kind": "imagenet", "backbones": dict.fromkeys(backbones, SHAPE)}
-    )
+def imagenet(backbone: str = "resnet50") -> PretrainPlan:
+    return PretrainPlan.model_validate({"kind": "imagenet", "backbone": backbone, "size": SHAPE})
 
 
 def state(work: Workspace, key: str, name: str) -> dict[str, torch.Tensor]:
@@ -48,11 +46,13 @@ def state(work: Workspace, key: str, name: str) -> dict[str, torch.Tensor]:
     return found
 
 
-IMAGES = {"kind": "images", "source": "images"}
+R50, RES2NET = "images_resnet50", "images_res2net50"
+IMAGES = {"kind": "images", "source": R50, "images": R50}
 
 
 def from_row(row: str, *, two_stream: bool = False, keep: bool = True) -> dict[str, Any]:
-    return {"kind": "row", "source": row, "two_stream": two_stream, "keep_classifier": keep}
+    start = {"kind": "row", "source": row, "two_stream": two_stream, "keep_classifier": keep}
+    return {**start, "images": R50} if two_stream else start
 
 
 def first_weights(work: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
@@ -67,12 +67,12 @@ def still(**recipe: Any) -> dict[str, Any]:
 
 def test_pretraining_twice_gives_the_same_weights(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
-    pretrain.run(work, "images", stills())
-    first = (work.run("images") / "train" / "resnet50.pt").read_bytes()
-    pretrain.run(work, "images", stills())
-    assert (work.run("images") / "train" / "resnet50.pt").read_bytes() == first
-    history = read_json(work.run("images") / "train" / "history.json")
-    assert 0 <= history["resnet50"][0]["held_out_top1_pct"] <= 100
+    pretrain.run(work, R50, stills())
+    first = (work.run(R50) / "train" / "weights.pt").read_bytes()
+    pretrain.run(work, R50, stills())
+    assert (work.run(R50) / "train" / "weights.pt").read_bytes() == first
+    history = read_json(work.run(R50) / "train" / "history.json")
+    assert 0 <= history[0]["held_out_top1_pct"] <= 100
 
 
 def test_names_are_torchvisions() -> None:
@@ -85,17 +85,17 @@ def test_names_are_torchvisions() -> None:
 
 
 def test_a_row_starts_from_the_images_but_its_classifier(work: Workspace) -> None:
-    pretrain.run(work, "images", stills())
+    pretrain.run(work, R50, stills())
     plan = train_plan("a", start=IMAGES, **still())
     found = torchvision_names(first_weights(work, plan))
-    given = state(work, "images", "resnet50.pt")
+    given = state(work, R50, "weights.pt")
     assert torch.allclose(found["layer2.0.conv2.weight"], given["layer2.0.conv2.weight"])
     assert found["fc.weight"].shape != given["fc.weight"].shape
 
 
 def test_every_training_of_a_row_starts_from_images_of_its_own(work: Workspace) -> None:
-    pretrain.run(work, "images", stills().model_copy(update={"seeds": 2}))
-    given = [state(work, "images", f"resnet50{end}.pt") for end in ("", ".seed1")]
+    pretrain.run(work, R50, stills().model_copy(update={"seeds": 2}))
+    given = [state(work, R50, f"weights{end}.pt") for end in ("", ".seed1")]
     name = "layer2.0.conv2.weight"
     assert not torch.allclose(given[0][name], given[1][name])
     for own in (True, False):
@@ -106,13 +106,13 @@ def test_every_training_of_a_row_starts_from_images_of_its_own(work: Workspace) 
 
 
 def test_a_pretraining_from_a_later_seed_is_the_same_one(work: Workspace) -> None:
-    pretrain.run(work, "images", stills().model_copy(update={"seeds": 2}))
-    second = state(work, "images", "resnet50.seed1.pt")
+    pretrain.run(work, R50, stills().model_copy(update={"seeds": 2}))
+    second = state(work, R50, "weights.seed1.pt")
     plan = stills()
     assert plan.stills is not None
     later = plan.stills.model_copy(update={"seed": 1})
-    pretrain.run(work, "images", plan.model_copy(update={"stills": later}))
-    found = state(work, "images", "resnet50.pt")
+    pretrain.run(work, R50, plan.model_copy(update={"stills": later}))
+    found = state(work, R50, "weights.pt")
     assert all(torch.equal(found[name], value) for name, value in second.items())
 
 
@@ -144,13 +144,13 @@ def test_classes_of_another_data_set_are_not_taken_over_though_there_are_as_many
 
 
 def test_two_streams_start_from_a_tsn_and_from_images(work: Workspace) -> None:
-    pretrain.run(work, "images", stills())
+    pretrain.run(work, R50, stills())
     network = {"options": {"in_channels": 3, "window": 1}}
     train.run(work, "first", train_plan("first", "tsn_stack", network=network, epochs=1))
     start = from_row("first", two_stream=True)
     plan = train_plan("two", "featdiff", start=start, **still())
     found = first_weights(work, plan)
-    image, images = state(work, "first", "weights.pt"), state(work, "images", "resnet50.pt")
+    image, images = state(work, "first", "weights.pt"), state(work, R50, "weights.pt")
     assert torch.allclose(found["image.res4.0.conv2.weight"], image["res4.0.conv2.weight"])
     difference = found["difference.res4.0.conv2.weight"]
     assert torch.allclose(difference, images["layer3.0.conv2.weight"])
@@ -167,15 +167,16 @@ def test_a_start_that_was_not_trained_says_what_to_run(work: Workspace) -> None:
     plan = train_plan(start=from_row("first"))
     with pytest.raises(AbsentData, match="its start 'first' is not trained") as caught:
         train.run(work, "row", plan)
-    assert caught.value.do == "run `tdn train first`"
+    assert caught.value.do == "run `tdn train first --profile mini`"
     train.run(work, "row", plan, record_absent=True)
     assert read_json(work.run("row") / "train" / "outcome.json")["status"] == "not-run"
 
 
 def test_tea_finds_a_res2net_among_the_images(work: Workspace) -> None:
-    pretrain.run(work, "images", stills("res2net50"))
-    given = state(work, "images", "res2net50.pt")
-    plan = train_plan("row", "tea", start=IMAGES, network={"backbone": "res2net50"}, **still())
+    pretrain.run(work, RES2NET, stills("res2net50"))
+    given = state(work, RES2NET, "weights.pt")
+    start = {**IMAGES, "source": RES2NET, "images": RES2NET}
+    plan = train_plan("row", "tea", start=start, network={"backbone": "res2net50"}, **still())
     found = first_weights(work, plan)
     name = "layer2.0.convs.1.weight"
     torch.testing.assert_close(found["res3.0.convs.1.weight"], given[name])
@@ -186,8 +187,8 @@ def test_imagenet_weights_come_from_a_local_file(tmp_path: Path) -> None:
     (tmp_path / "data" / "weights").mkdir(parents=True)
     given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
     torch.save(given, tmp_path / "data" / "weights" / "resnet50.pth")
-    pretrain.run(work, "images", imagenet("resnet50"))
-    found = state(work, "images", "resnet50.pt")
+    pretrain.run(work, R50, imagenet())
+    found = state(work, R50, "weights.pt")
     assert all(torch.equal(found[name], given[name]) for name in given)
 
 
@@ -195,10 +196,10 @@ def test_imagenet_weights_that_nobody_has_are_named(tmp_path: Path) -> None:
     work = Workspace(tmp_path)
     plan = imagenet("res2net50")
     with pytest.raises(AbsentData, match="torchvision has no res2net50"):
-        pretrain.run(work, "images", plan)
-    assert not (work.run("images") / "train").exists()
-    pretrain.run(work, "images", plan, record_absent=True)
-    outcome = read_json(work.run("images") / "train" / "outcome.json")
+        pretrain.run(work, R50, plan)
+    assert not (work.run(R50) / "train").exists()
+    pretrain.run(work, R50, plan, record_absent=True)
+    outcome = read_json(work.run(R50) / "train" / "outcome.json")
     assert outcome["status"] == "not-run"
 
 
@@ -244,14 +245,10 @@ def test_a_row_with_a_plateau_is_validated_every_epoch(work: Workspace) -> None:
     assert [epoch["lr"] for epoch in history] == [0.05, 0.05], "nothing is saturated yet"
 
 
-def test_one_missing_backbone_leaves_the_others(work: Workspace) -> None:
-    (work.root / "data" / "weights").mkdir(parents=True)
-    given = torchvision_names(make("tsn", num_classes=7, num_segments=1, width=4).state_dict())
-    torch.save(given, work.root / "data" / "weights" / "resnet50.pth")
-    plan = imagenet("resnet50", "res2net50")
-    pretrain.run(work, "images", plan, record_absent=True)
-    assert absent_start(work, train_plan(start=IMAGES)) == ""
-    lacking = train_plan(start=IMAGES, network={"backbone": "res2net50"})
+def test_a_row_whose_images_are_missing_is_told_why(work: Workspace) -> None:
+    pretrain.run(work, RES2NET, imagenet("res2net50"), record_absent=True)
+    start = {**IMAGES, "source": RES2NET, "images": RES2NET}
+    lacking = train_plan(start=start, network={"backbone": "res2net50"})
     assert "torchvision has no" in absent_start(work, lacking)
 
 
@@ -260,7 +257,7 @@ def test_an_empty_weights_file_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "data" / "weights").mkdir(parents=True)
     (tmp_path / "data" / "weights" / "resnet50.pth").touch()
     with pytest.raises(AbsentData, match="resnet50 cannot be had"):
-        pretrain.run(work, "images", imagenet("resnet50"))
+        pretrain.run(work, R50, imagenet())
 
 
 def test_iterations_are_turned_into_epochs(work: Workspace) -> None:

@@ -51,7 +51,7 @@ def test_the_values_of_a_graph_are_the_profiles_data_sets_and_rows(checkout: Pat
     chosen = load_profile(work.manifests, "gpu").rows
     assert chosen is not None
     assert set(values["experiments"]) == set(chosen)
-    row = {"dataset": "ssv1", "input": "frames", "start": "images"}
+    row = {"dataset": "ssv1", "input": "frames", "start": "images_resnet50"}
     assert values["experiments"]["tdn_r50_8f_ssv1"] == row
 
 

@@ -261,6 +261,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
     assert row == {
         "kind": "row",
         "source": "tsn_r50_hmdb51_flow_s1",
+        "images": "images_resnet50",
         "two_stream": True,
         "keep_classifier": True,
         "own_images": True,
@@ -269,6 +270,7 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
     assert row == {
         "kind": "row",
         "source": "tdn_r50_16f_kinetics400",
+        "images": None,
         "two_stream": False,
         "keep_classifier": False,
         "own_images": False,
@@ -276,11 +278,14 @@ def test_a_row_that_starts_from_a_tsn_takes_its_difference_network_from_images(
 
 
 def test_pretraining_prepares_the_backbones_that_rows_start_from(checkout: Checkout) -> None:
-    found = plans(checkout)["pretrain.images"]["params"]
-    assert set(found["backbones"]) == {"resnet50", "res2net50", "resnet101"}
-    paper = plans(checkout, "paper")["pretrain.images"]["params"]
-    assert paper["kind"] == "imagenet"
-    assert plans(checkout, "local")["pretrain.images"]["params"]["backbones"] == {}
+    def starts(profile: str) -> dict[str, Any]:
+        found = plans(checkout, profile).items()
+        return {key: plan["params"] for key, plan in found if key.startswith("pretrain.")}
+
+    backbones = {f"pretrain.images_{name}" for name in ("resnet50", "res2net50", "resnet101")}
+    assert set(starts("mini")) == backbones | {"pretrain.scratch"}
+    assert starts("paper")["pretrain.images_resnet101"]["kind"] == "imagenet"
+    assert set(starts("local")) == {"pretrain.scratch"}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ def unrun_cells() -> dict[str, dict[str, Any]]:
 def test_every_printed_claim_is_one_cell() -> None:
     claims = load_claims(MANIFESTS / "claims.csv")
     placed = [cell["claim_id"] for cell in unrun_cells().values() if cell["claim_id"]]
-    assert sorted(placed) == sorted(claims)
+    # Those of published checkpoints where a profile has such rows.
+    shown = [name for name, claim in claims.items() if claim.document != "checkpoints"]
+    assert sorted(placed) == sorted(shown)
 
 
 def verdicts(root: Path, **results: bool) -> dict[str, dict[str, Any]]:

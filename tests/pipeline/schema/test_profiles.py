@@ -59,7 +59,7 @@ def test_the_seed_reaches_every_training_and_image_pretraining(checkout: Checkou
         earlier = before[key]
         if isinstance(plan, TrainPlan) and isinstance(earlier, TrainPlan):
             assert plan.seed == earlier.seed + 7
-    images, earlier = after["pretrain", "images"], before["pretrain", "images"]
+    images, earlier = after["pretrain", "images_resnet50"], before["pretrain", "images_resnet50"]
     assert isinstance(images, PretrainPlan) and isinstance(earlier, PretrainPlan)
     assert images.stills is not None and earlier.stills is not None
     assert images.stills.seed == earlier.stills.seed + 7

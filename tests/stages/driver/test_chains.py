@@ -86,7 +86,7 @@ def test_costs_wait_for_nothing_and_the_report_for_everything(chains: dict[str, 
     [
         (ROW, {ROW}),
         ("ssv1", {"data.ssv1"}),
-        ("images", {"images"}),
+        ("images_resnet50", {"images_resnet50"}),
         ("1c", {"tdn_r50_8f_ssv1", "tdn_r50_8f_ssv1_none", "tdn_r50_8f_ssv1_stdm_conv1",
                 "tdn_r50_8f_ssv1_stdm_only", "tdn_r50_8f_ssv1_ltdm_only"}),
     ],
@@ -132,7 +132,7 @@ def test_what_a_row_rests_on_is_its_data_its_start_and_what_that_starts_from(
     chains: dict[str, Chain],
 ) -> None:
     assert set(behind(chains, {"featdiff_r50_hmdb51_flow_s1"})) == {
-        "featdiff_r50_hmdb51_flow_s1", "tsn_r50_hmdb51_flow_s1", "images", "data.hmdb51",
+        "featdiff_r50_hmdb51_flow_s1", "tsn_r50_hmdb51_flow_s1", "images_resnet50", "data.hmdb51",
     }  # fmt: skip
 
 
