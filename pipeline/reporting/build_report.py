@@ -10,6 +10,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from pipeline.reporting.figures import figures_view
 from pipeline.reporting.html_pages import render_page, style_sheet
+from pipeline.reporting.overview import data_counts, headline, orders, sentences
 from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.report_view import (
     VERDICT,
@@ -44,6 +45,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         )
         for name, about in plan.datasets.items()
     ]
+    verdicts = read_json(folder / "prose.json")["verdicts"]
     statuses = [(results.runs[row].metrics or {"status": "not-run"})["status"] for row in plan.rows]
     return render_page(
         "report",
@@ -56,8 +58,13 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         n_cells=len(content["cells"]),
         n_runs=len(plan.rows),
         n_scored=len(statuses) - statuses.count("not-run"),
+        trainings=_trainings(results),
+        headline=headline(content["tables"], content["cells"]),
+        orders=orders(content["tables"]),
+        sentences=sentences(verdicts) if verdicts else {},
+        videos=data_counts(datasets),
         documents=documents,
-        prose=prose_view(read_json(folder / "prose.json")["verdicts"], CellTexts(content)),
+        prose=prose_view(verdicts, CellTexts(content)),
         about=content["documents"],
         tolerances=tolerances(content["tables"]),
         datasets=datasets,
@@ -66,6 +73,18 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         root=(read_root(work) or {"root": "none"})["root"],
         method={"level": round(LEVEL_PCT), "resamples": N_RESAMPLES, "seed": SEED},
     )
+
+
+def _trainings(results: Results) -> str:
+    """How often the rows were trained, in words."""
+    counts = {
+        len(scored.get("trainings", [0]))
+        for run in results.runs.values()
+        for scored in (run.metrics or {}).get("protocols", {}).values()
+    }
+    least, most = min(counts, default=1), max(counts, default=1)
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return f"{count} training{'' if most == 1 else 's'} each"
 
 
 def _runs(

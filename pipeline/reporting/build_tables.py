@@ -64,6 +64,7 @@ class Table:
         heading = ("document", "table", "caption", "place", "note", "label_title")
         return {
             **{name: getattr(layout, name) for name in heading},
+            "headline": list(layout.headline),
             "settings": [{"key": key, "label": label} for key, label in layout.settings.items()],
             "columns": [
                 {

@@ -138,6 +138,8 @@ class Layout(Strict):
     settings: dict[Identifier, str] = Field(default_factory=dict)
     columns: dict[Identifier, Column] = Field(min_length=1)
     ordering: list[Identifier]
+    headline: list[Identifier] = Field(default_factory=list)
+    """Rows that the report compares on its first screen, the last with the first."""
     rows: dict[Identifier, Row] = Field(min_length=1)
 
     @field_validator("rows")
@@ -162,6 +164,14 @@ class Layout(Strict):
             if name not in self.columns:
                 hint = nearest(name, list(self.columns))
                 raise ValueError(f"ordering names an unknown column '{name}'; {hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _headline_names_rows(self) -> Layout:
+        for name in self.headline:
+            if name not in self.rows:
+                hint = nearest(name, list(self.rows))
+                raise ValueError(f"headline names an unknown row '{name}'; {hint}")
         return self
 
     @property

@@ -72,14 +72,21 @@ class Inventory:
     Spelling ignores case and whether an accent is a character of its own (Unicode NFC and NFD).
     """
 
-    def __init__(self, raw: Path, folder: str, *, frame_folders: bool = False) -> None:
+    def __init__(
+        self, raw: Path, folder: str, *, frame_folders: bool = False, else_folders_at: int = 0
+    ) -> None:
+        """`frame_folders`: videos are folders of frames, right below `folder`. `else_folders_at`:
+        they are where there is no video file, so many levels below it."""
         self.folder = folder
         self.respelt: dict[str, str] = {}
         """Names as looked up → names as found, where the spelling differs."""
         self._raw = raw
         self._frame_folders = frame_folders
         base = raw if folder == "." else raw / folder
-        walk = _frame_folders(base) if frame_folders else _video_files(base, base, _DEEPEST)
+        walk = [] if frame_folders else list(_video_files(base, base, _DEEPEST))
+        if not walk and (levels := 1 if frame_folders else else_folders_at):
+            self._frame_folders = True
+            walk = list(_frame_folders(base, levels))
         prefix = "" if folder == "." else folder + "/"
         self.names = {prefix + name for name in walk}
         self._by_spelling: dict[str, str] | None = None
@@ -136,8 +143,18 @@ def _video_files(base: Path, folder: Path, depth: int) -> Iterator[str]:
                 yield Path(entry.path).relative_to(base).as_posix()
 
 
-def _frame_folders(base: Path) -> Iterator[str]:
+def _frame_folders(base: Path, levels: int) -> Iterator[str]:
     with os.scandir(base) as entries:
         for entry in entries:
             if entry.is_dir() and not entry.name.startswith("."):
-                yield entry.name
+                if levels == 1:
+                    yield entry.name
+                else:
+                    below = _frame_folders(Path(entry.path), levels - 1)
+                    yield from (f"{entry.name}/{name}" for name in below)
+
+
+def any_form(stem: str, suffix: str) -> list[str]:
+    """Where a video may be: as published, encoded otherwise, or as a folder of frames."""
+    others = (".mp4", ".mkv", ".webm", ".avi")
+    return [stem + suffix, *(stem + other for other in others if other != suffix), stem]

@@ -17,7 +17,7 @@ from pipeline.sources.annotations import (
     read_text,
     refuse_shared_numbers,
 )
-from pipeline.sources.inventory import Inventory, video_folder
+from pipeline.sources.inventory import Inventory, any_form, video_folder
 from pipeline.sources.lister import Lister, Listing
 
 V1_SPLITS = ("train", "validation", "test")
@@ -45,7 +45,8 @@ def read_v1(dataset: Dataset, raw: Path) -> Listing:
 
 
 def read_v2(dataset: Dataset, raw: Path) -> Listing:
-    """`{labels,train,validation,test}.json`, in either naming style, and `<id>.webm`."""
+    """`{labels,train,validation,test}.json`, in either naming style, and `<id>.webm`, or the same
+    videos encoded otherwise or as folders of frames."""
     labels = needed(dataset, raw, _v2_names("labels"))
     folder = video_folder(dataset, raw)
     by_name = _json(dataset, labels, dict)
@@ -60,7 +61,7 @@ def read_v2(dataset: Dataset, raw: Path) -> Listing:
     classes = order_classes(
         dataset, sorted(by_name, key=lambda name: numbers[name] or 0), labels.name
     )
-    lister = Lister(dataset, raw, classes, Inventory(raw, folder))
+    lister = Lister(dataset, raw, classes, Inventory(raw, folder, else_folders_at=1))
     lister.read(labels)
     answers = _answers(raw, lister)
     for split in V2_SPLITS:
@@ -76,7 +77,7 @@ def read_v2(dataset: Dataset, raw: Path) -> Listing:
                 known = [str(item["template"]).replace("[", "").replace("]", "")]
             elif video_id in answers:
                 known = [answers[video_id]]
-            lister.add(video_id, [f"{folder}/{video_id}.webm"], known, split)
+            lister.add(video_id, any_form(f"{folder}/{video_id}", ".webm"), known, split)
     return lister.finish()
 
 

@@ -14,7 +14,7 @@ from pipeline.sources.annotations import (
     read_lines,
     refuse_shared_numbers,
 )
-from pipeline.sources.inventory import Inventory, video_folder
+from pipeline.sources.inventory import Inventory, any_form, video_folder
 from pipeline.sources.lister import Lister, Listing
 
 ROUNDS = (1, 2, 3)
@@ -22,7 +22,8 @@ HMDB51_MARKS = {"0": None, "1": "train", "2": "test"}
 
 
 def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
-    """`classInd.txt`, `{train,test}list0{1,2,3}.txt`; splits `train01` … `test03`.
+    """`classInd.txt`, `{train,test}list0{1,2,3}.txt`; splits `train01` … `test03`. Videos as
+    published, encoded otherwise, or as folders of frames.
 
     The class is the folder in the list (HandstandPushups), never the file name
     (v_HandStandPushups_…).
@@ -33,7 +34,7 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
     classes = order_classes(dataset, [name for _, name in sorted(pairs)], class_file.name)
     refuse_shared_numbers(dataset, pairs, class_file)
     numbered = dict(pairs)
-    lister = Lister(dataset, raw, classes, Inventory(raw, folder))
+    lister = Lister(dataset, raw, classes, Inventory(raw, folder, else_folders_at=2))
     lister.read(class_file)
     for kind in ("train", "test"):
         for turn in ROUNDS:
@@ -48,7 +49,8 @@ def read_ucf101(dataset: Dataset, raw: Path) -> Listing:
                         "class index and folder differ",
                         f"{path.name}: {name} is in {label}, its index says otherwise",
                     )
-                lister.add(place.name, [f"{folder}/{name}.avi"], [label], f"{kind}{turn:02d}")
+                places = any_form(f"{folder}/{name}", ".avi")
+                lister.add(place.name, places, [label], f"{kind}{turn:02d}")
     return lister.finish()
 
 
@@ -73,9 +75,8 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
     folder = video_folder(dataset, raw)
     suffix = "_test_split1.txt"
     names = sorted(p.name.removesuffix(suffix) for p in first.parent.glob("*" + suffix))
-    lister = Lister(
-        dataset, raw, order_classes(dataset, names, "the lists' names"), Inventory(raw, folder)
-    )
+    files = Inventory(raw, folder, else_folders_at=2)
+    lister = Lister(dataset, raw, order_classes(dataset, names, "the lists' names"), files)
     for name in names:
         for turn in ROUNDS:
             path = first.parent / f"{name}_test_split{turn}.txt"
@@ -97,9 +98,9 @@ def read_hmdb51(dataset: Dataset, raw: Path) -> Listing:
                     continue
                 kind = HMDB51_MARKS[mark]
                 stem = file.strip().removesuffix(".avi")
-                place = f"{folder}/{name}/{stem}.avi"
+                places = any_form(f"{folder}/{name}/{stem}", ".avi")
                 split = f"{kind}{turn:02d}" if kind else None
-                lister.add(f"{name}/{stem}", [place], [name], split)
+                lister.add(f"{name}/{stem}", places, [name], split)
     return lister.finish()
 
 

@@ -14,6 +14,7 @@ import typer
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace, find_root
+from stages.cli import user_links
 
 
 def _profiles() -> str:
@@ -53,7 +54,9 @@ _used: list[str] = []
 def workspace(profile: str) -> Workspace:
     """The workspace of a profile, in the checkout that the command line is called in."""
     _used[:] = [profile]
-    return Workspace(find_root(Path.cwd()), profile)
+    root = find_root(Path.cwd())
+    user_links.arrange(root)
+    return Workspace(root, profile)
 
 
 def with_profile(text: str) -> str:

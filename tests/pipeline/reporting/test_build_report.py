@@ -168,7 +168,7 @@ def test_what_a_reader_must_see(page: str) -> None:
         "2 error, 298 ok",
         "in the paper&#39;s order",
         "data set toy is not on this machine",
-        "3 of 4 runs scored",
+        "3 of 4, 1 training each",
         "claim-conflict",
         "F⊙H (ticked)",
     ):

@@ -7,10 +7,9 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import binomtest, norm, t, ttest_1samp
+from scipy.stats import binomtest, t, ttest_1samp
 
 from pipeline.scores.statistics import (
-    N_FLIPS,
     Floats,
     Interval,
     Spread,
@@ -174,13 +173,19 @@ def test_nine_people_cannot_give_less_than_one_in_256() -> None:
     assert sign_flip_p(np.array([3.0, 2, 4, 1, 5, 2, 3, 4, 6])) == pytest.approx(2 / 2**9)
 
 
-def test_many_clusters_are_flipped_at_random_and_never_give_nought() -> None:
+def test_many_clusters_are_flipped_in_every_way_too() -> None:
     rng = np.random.default_rng(4)
-    none = rng.integers(-2, 3, 60).astype(np.float64)
-    normal = 2 * norm.sf(abs(none.sum()) / np.sqrt((none**2).sum()))
-    assert sign_flip_p(none) == pytest.approx(normal, abs=0.03)
-    assert sign_flip_p(none) == sign_flip_p(none)
-    assert sign_flip_p(np.abs(none) + 1) == pytest.approx(1 / (1 + N_FLIPS))
+    sums = rng.integers(-2, 3, 60).astype(np.float64)
+    flips = rng.integers(0, 2, size=(100_000, 60)) * 2.0 - 1
+    sampled = (np.abs(flips @ sums) >= abs(sums.sum())).mean()
+    assert sign_flip_p(sums) == pytest.approx(float(sampled), abs=0.006)
+    assert sign_flip_p(np.abs(sums) + 1) == pytest.approx(2.0**-59)
+
+
+@pytest.mark.parametrize("trainings", [1, 3, 5, 7])
+def test_shares_of_trainings_are_counted_in_their_own_unit(trainings: int) -> None:
+    sums = np.random.default_rng(5).integers(-4, 5, 40).astype(np.float64)
+    assert sign_flip_p(sums / trainings) == pytest.approx(sign_flip_p(sums))
 
 
 def test_a_paired_test_counts_who_was_right_alone() -> None:

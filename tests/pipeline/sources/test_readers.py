@@ -616,3 +616,46 @@ def storable(listing: Listing) -> list[object]:
     """Everything of a listing that ends up in a ledger or a summary."""
     items = [[i.video_id, i.relpath, i.labels, i.splits, i.reason] for i in listing.rows]
     return [listing.classes, items, texts(listing), listing.unlisted, listing.annotations]
+
+
+# --- the same videos as labs have them -----------------------------------------------------------
+
+FORMS = {
+    "ssv2": ("20bn-something-something-v2/7", ".webm"),
+    "ucf101": ("UCF-101/Archery/v_Archery_g01_c01", ".avi"),
+    "hmdb51": ("hmdb51_org/wave/a_wave_1", ".avi"),
+}
+
+
+def lists_of_one_video(raw: Path, name: str) -> None:
+    if name == "ssv2":
+        something_v2(raw, {"7": ("validation", "Holding [something]", 2)}, long_names=False)
+        (raw / "20bn-something-something-v2" / "7.webm").unlink()
+    elif name == "ucf101":
+        touch(raw / "classInd.txt", b"1 Archery\n")
+        for turn in (1, 2, 3):
+            touch(raw / f"trainlist0{turn}.txt", b"")
+            touch(raw / f"testlist0{turn}.txt", b"Archery/v_Archery_g01_c01.avi\n")
+    else:
+        for turn in (1, 2, 3):
+            touch(raw / f"splits/wave_test_split{turn}.txt", b"a_wave_1.avi 2\n")
+
+
+@pytest.mark.parametrize("form", ["as published", ".mp4", ".mkv", "frames"])
+@pytest.mark.parametrize("name", FORMS)
+def test_videos_are_found_as_files_of_another_kind_and_as_folders_of_frames(
+    tmp_path: Path, name: str, form: str
+) -> None:
+    stem, published = FORMS[name]
+    official = load_dataset(MANIFESTS, name)
+    given = dataset(name, options=official.options)
+    lists_of_one_video(tmp_path, name)
+    place = stem + (published if form == "as published" else form)
+    if form == "frames":
+        place = stem
+        touch(tmp_path / stem / "000001.jpg")
+    else:
+        touch(tmp_path / place)
+    listing = read(given, tmp_path)
+    assert [(row.relpath, row.status) for row in listing.rows] == [(place, "ok")]
+    assert listing.unlisted == () and listing.remarks == ()

@@ -1,0 +1,135 @@
+"""The report's first screen: the headline comparison, and what the data decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.reporting.anchors import anchor
+from pipeline.reporting.report_view import axis
+
+SHOWN = 5
+"""Sentences listed of each kind; the others stand further down."""
+DECIDED = {
+    "agrees": "as in the paper",
+    "contradicts": "the reverse of the paper",
+    "supported": "a difference that the data decide",
+}
+
+
+def headline(
+    tables: Iterable[Mapping[str, Any]], cells: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """The rows that a table's layout names as `headline`, in the first column that is ordered.
+
+    None where no table names any or fewer than two of them are measured here. `answer` compares
+    the last row with the first; it is '' where the two were not tested on the same videos.
+    """
+    for table in tables:
+        names = {row["row"]: _short(row["label"]) for row in table["rows"]}
+        for ordering in table["orderings"]:
+            keys = [key for key in table["headline"] if key in ordering["rows"]]
+            if len(keys) > 1:
+                return _compared(table, ordering, keys, names, cells)
+    return None
+
+
+def _compared(
+    table: Mapping[str, Any],
+    ordering: Mapping[str, Any],
+    keys: Sequence[str],
+    names: Mapping[str, str],
+    cells: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    table_id, column = f"{table['document']}/{table['table']}", ordering["column"]
+    found = {key: cells[f"{table_id}/{key}/{column}"] for key in keys}
+    first, last = table["headline"][0], table["headline"][-1]
+    over = {cell["interval_over"] for cell in found.values()}
+    return {
+        "table_id": table_id,
+        "link": anchor(table["document"], table["table"]),
+        "caption": table["caption"].rstrip("."),
+        "column": next(about for about in table["columns"] if about["key"] == column),
+        "rows": [{"label": names[key], "cell": cell} for key, cell in found.items()],
+        "scale": axis(cell[end] for cell in found.values() for end in ("ci_low", "ci_high")),
+        "answer": _answer(ordering["pairs"], first, last, names),
+        "trainings": over == {"videos and trainings"},
+    }
+
+
+def _short(label: str) -> str:
+    """A row's printed label without its reference: `TSN (Wang et al., 2016)` is `TSN`."""
+    return re.sub(r" \([^)]*\)$", "", label)
+
+
+def _answer(
+    pairs: Sequence[Mapping[str, Any]], first: str, last: str, names: Mapping[str, str]
+) -> str:
+    """How far `last` is from `first`, how sure that is, and what it says of the printed order."""
+    for pair in pairs:
+        if {pair["first"], pair["second"]} == {first, last}:
+            sign = 1 if pair["first"] == last else -1
+            ends = sorted(sign * pair[end] for end in ("ci_low", "ci_high"))
+            difference = sign * pair["measured_difference"]
+            far = f"{abs(difference):.1f} points {'above' if difference > 0 else 'below'}"
+            sure = DECIDED.get(pair["verdict"], "not decided by these videos")
+            return (
+                f"{names[last]} is {far} {names[first]} (95 % interval "
+                f"{ends[0]:+.1f} to {ends[1]:+.1f}, over {pair['over']}): {sure}."
+            ).replace("-", "−")
+    return ""
+
+
+def orders(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each ordered column with tested pairs: how many are as printed, reversed and undecided.
+
+    Of the same rows under two documents the first is kept; shares are in percent of the pairs.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for table in tables:
+        labels = {column["key"]: column["label"] for column in table["columns"]}
+        for ordering in table["orderings"]:
+            pairs = [pair for pair in ordering["pairs"] if pair["verdict"] != "supported"]
+            counts = {
+                verdict: sum(pair["verdict"] == verdict for pair in pairs)
+                for verdict in ("agrees", "contradicts", "undecided")
+            }
+            if pairs:
+                same = (ordering["column"], *ordering["rows"], *map(str, counts.values()))
+                line = {
+                    "name": f"{table['document']} {table['table']}",
+                    "caption": table["caption"].rstrip("."),
+                    "column": labels[ordering["column"]],
+                    "link": anchor(table["document"], table["table"]),
+                    "tau": ordering["tau"],
+                    "rows": len(ordering["rows"]),
+                    "counts": counts,
+                    "shares": {v: round(100 * n / len(pairs), 2) for v, n in counts.items()},
+                }
+                found.setdefault(same, line)
+    return list(found.values())
+
+
+def sentences(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The sentences that our own numbers confirm, contradict and leave open, a few of each."""
+    kinds = {"holds": "What holds", "fails": "What does not", "undecided": "What nothing decides"}
+    found = {}
+    for ours, title in kinds.items():
+        own = [v for v in verdicts if v["ours"] == ours and v["ours_rule"]]
+        # One sentence of each document in turn: none fills the list alone.
+        ranks: dict[str, int] = {}
+        ranked = []
+        for verdict in own:
+            ranks[verdict["document"]] = ranks.get(verdict["document"], 0) + 1
+            ranked.append((ranks[verdict["document"]], verdict))
+        chosen = [verdict for _, verdict in sorted(ranked, key=lambda item: item[0])]
+        found[ours] = {"title": title, "count": len(own), "shown": chosen[:SHOWN]}
+    return found
+
+
+def data_counts(datasets: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Videos of all data sets: listed, decoded (usable), failed, partial."""
+    splits = [split for dataset in datasets for split in dataset["counts"]["splits"]]
+    names = ("listed", "usable", "failed", "partial")
+    return {name: sum(split[name] for split in splits) for name in names}
