@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
@@ -24,7 +22,7 @@ from pipeline.schema.base import Strict
 from pipeline.schema.table_layouts import Layout
 from pipeline.scores.statistics import LEVEL_PCT
 
-SCHEMA = "tdn.results/1"
+FORMAT = "tdn.results/1"
 
 
 class File(Strict):
@@ -93,7 +91,7 @@ class Number(Strict):
 class ResultsFile(Strict):
     """All results of a profile."""
 
-    schema_id: Literal["tdn.results/1"] = Field(alias="schema")
+    format: Literal["tdn.results/1"]
     profile: str
     smoke: bool
     root: str
@@ -107,7 +105,7 @@ class ResultsFile(Strict):
 
 def schema() -> dict[str, Any]:
     """The file's JSON Schema."""
-    found = ResultsFile.model_json_schema(by_alias=True)
+    found = ResultsFile.model_json_schema()
     found["properties"]["system"]["required"] = list(SYSTEM_FIELDS)
     return found
 
@@ -125,7 +123,7 @@ def collect(work: Workspace) -> ResultsFile:
     }
     return ResultsFile.model_validate(
         {
-            "schema": SCHEMA,
+            "format": FORMAT,
             "profile": content["profile"],
             "smoke": content["smoke"],
             "root": (read_root(work) or {"root": ""})["root"],

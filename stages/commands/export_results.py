@@ -19,4 +19,4 @@ def run(work: Workspace, *, schema: bool = False) -> str:
             do=f"run `tdn tables --profile {work.profile}`",
         )
     found = results_file.collect(work)
-    return json_bytes(found.model_dump(mode="json", by_alias=True)).decode()
+    return json_bytes(found.model_dump(mode="json")).decode()

@@ -69,7 +69,7 @@ def test_the_file_fits_the_published_schema(exported: Path) -> None:
         (("numbers", "doc/1/full/top1", "value"), "51.3"),
         (("numbers", "doc/1/full/top1", "unit"), None),
         (("numbers", "doc/1/full/top1", "extra"), 1),
-        (("schema",), "tdn.results/0"),
+        (("format",), "tdn.results/0"),
         (("system",), {"framework": "torch"}),
     ],
 )
