@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ from pipeline.clips.transforms import (
     jitter,
     train_view,
 )
+from pipeline.clips.video_table import VideoTable
 from pipeline.core.errors import StoreError
 from pipeline.schema.protocols import EvalViews
 from pipeline.store.index import Video
@@ -180,7 +181,14 @@ class ClipDataset(TorchDataset[Sample]):
         return self._eval(index, self.rule)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}
+        store = (self.store.folder, self.store.shards, self.store.kind)
+        sent = {"videos": VideoTable(self.videos), "store": store}
+        return {**self.__dict__, **sent, "_cache": {}, "_cached_bytes": 0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        folder, shards, kind = state["store"]
+        store = FrameStore(folder, shards, state["videos"].shards(), kind)
+        self.__dict__.update(state, store=store)
 
     def _train(self, index: int, rule: TrainRule) -> Sample:
         video = self.videos[index]

@@ -18,7 +18,7 @@ profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_arg
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (repro, plan, cost, tables, figures, report):
+    for command in (repro, plan, cost, tables, figures, report, results):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(profile_app, name="profile", rich_help_panel=PANEL)
 
@@ -73,6 +73,18 @@ def plan(profile: Profile = "mini") -> None:
 def cost(profile: Profile = "mini", graph: Graph = False) -> None:
     """Count parameters and multiply-adds of every row's network at the paper's size."""
     run_stage("cost", "all", profile, graph)
+
+
+def results(
+    schema: Annotated[
+        bool, typer.Option("--schema", help="print the JSON Schema of the file in its place")
+    ] = False,
+    profile: Profile = "mini",
+) -> None:
+    """Print all results of a profile as JSON: every number with what it covers and its sources."""
+    from stages.commands.export_results import run
+
+    typer.echo(run(workspace(profile), schema=schema), nl=False)
 
 
 def tables(

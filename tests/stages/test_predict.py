@@ -85,4 +85,5 @@ def test_damaged_weights_are_one_sentence_and_leave_nothing_half_written(
     with pytest.raises(StoreError, match="the weights of row are damaged") as caught:
         predict.run(trained, "row", predict_plan())
     assert caught.value.do == "run `tdn train row --profile mini`"
-    assert [path.name for path in trained.run("row").iterdir()] == ["train"]
+    assert not (trained.run("row") / "predict").exists()
+    assert not list(trained.run("row").glob(".tmp-*"))
