@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -32,6 +34,10 @@ def repro(
         int | None,
         typer.Option(min=0, max=2**31 - 1, help="write this seed into the profile's manifest"),
     ] = None,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="10^12 operations/s of your GPU: for the hours")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before hours of work")] = False,
     profile: Profile = "mini",
 ) -> None:
     """Bring a profile, or the targets and all they depend on, up to date."""
@@ -46,7 +52,14 @@ def repro(
         )
     if seed is not None and (line := write_seed(work.manifests, profile, seed)):
         typer.echo(line, err=True)
-    run(work, choice(work, jobs, targets or [], dry_run))
+    run(work, choice(work, jobs, targets or [], dry_run, tflops, _agrees(yes)))
+
+
+def _agrees(yes: bool) -> Callable[[str], bool]:
+    """Who answers whether hours of work may begin: the option, a person, or nobody."""
+    if yes:
+        return lambda question: True
+    return typer.confirm if sys.stdin.isatty() else lambda question: False
 
 
 def plan(profile: Profile = "mini") -> None:
