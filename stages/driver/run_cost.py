@@ -55,7 +55,8 @@ class RunCost:
             found.append(f"  {name}: {len(hours)} rows, {sum(hours):,.1f} hours")
         if self.unknown:
             found.append(
-                f"  {len(self.unknown)} more whose videos are not counted: `tdn check DATASET` counts them"
+                f"  {len(self.unknown)} more whose videos are not counted yet: "
+                "`tdn check DATASET` counts them"
             )
         for what, rows in self.not_here.items():
             found.append(f"  not run: {len(rows)} rows, {what} is not here")
