@@ -5,6 +5,8 @@ PROFILE ?= mini
 JOBS ?= 0
 # another seed repeats all trainings with other random numbers; it is written into the profile
 SEED ?=
+# anything: do not ask before hours of work at the papers' schedules
+YES ?=
 # own: keep the torch and torchvision that are already in $(VENV) (a CPU-only build, say)
 TORCH ?= locked
 
@@ -16,7 +18,7 @@ LOCKS := requirements.lock $(if $(filter own,$(TORCH)),,requirements-torch.lock)
 .DEFAULT_GOAL := repro
 
 repro: install
-	@$(BIN)/tdn repro --profile $(PROFILE) --jobs $(JOBS) $(addprefix --seed ,$(SEED))
+	@$(BIN)/tdn repro --profile $(PROFILE) --jobs $(JOBS) $(addprefix --seed ,$(SEED)) $(if $(YES),--yes)
 
 test: install
 	@$(BIN)/python -m pytest

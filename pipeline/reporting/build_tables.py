@@ -70,7 +70,7 @@ class Table:
                 {
                     "key": key,
                     **column.model_dump(include={"label", "unit", "decimals", "tolerance"}),
-                    **column.measure.model_dump(include={"kind", "protocol"}),
+                    **column.measure.model_dump(include={"kind", "name", "protocol"}),
                 }
                 for key, column in layout.columns.items()
             ],

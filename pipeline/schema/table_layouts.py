@@ -28,6 +28,7 @@ from pipeline.schema.claims import (
     load_documents,
     load_prose,
 )
+from pipeline.schema.experiments import load_rows
 
 LAID_OUT_BY = ("claims.csv", "combinations.yaml", "documents.yaml", "prose_claims.csv")
 """The manifests that all tables are made by, besides the layouts in manifests/tables."""
@@ -288,3 +289,22 @@ def load_all(manifests: Path) -> Manifests:
     for where, document in named:
         known_name("document", document, loaded.documents, f"manifests/{where}")
     return loaded
+
+
+def check_runs(manifests: Path) -> None:
+    """Every run that a layout or a combination names is a row of some profile, or a combination.
+
+    Raises ManifestError naming the nearest for any other: it would be `cited` in silence.
+    """
+    combinations = load_combinations(manifests / "combinations.yaml")
+    known = set(combinations)
+    for path in sorted(manifests.glob("experiments*.yaml")):
+        known |= load_rows(manifests, path.name).keys()
+    for key, combination in combinations.items():
+        for member in combination.members:
+            known_name("member", member, known, f"manifests/combinations.yaml, {key}")
+    for layout in load_layouts(manifests / "tables"):
+        where = f"manifests/tables/{layout.document}_{layout.table}.yaml, rows"
+        for name, row in layout.rows.items():
+            for run in row.named_runs:
+                known_name("run", run, known, f"{where}.{name}")

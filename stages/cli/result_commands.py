@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_arg
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (repro, plan, cost, tables, figures, report):
+    for command in (repro, plan, cost, tables, figures, report, results):
         app.command(rich_help_panel=PANEL)(command)
     app.add_typer(profile_app, name="profile", rich_help_panel=PANEL)
 
@@ -32,6 +34,10 @@ def repro(
         int | None,
         typer.Option(min=0, max=2**31 - 1, help="write this seed into the profile's manifest"),
     ] = None,
+    tflops: Annotated[
+        float | None, typer.Option(min=0.001, help="10^12 operations/s of your GPU: for the hours")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before hours of work")] = False,
     profile: Profile = "mini",
 ) -> None:
     """Bring a profile, or the targets and all they depend on, up to date."""
@@ -46,7 +52,14 @@ def repro(
         )
     if seed is not None and (line := write_seed(work.manifests, profile, seed)):
         typer.echo(line, err=True)
-    run(work, choice(work, jobs, targets or [], dry_run))
+    run(work, choice(work, jobs, targets or [], dry_run, tflops, _agrees(yes)))
+
+
+def _agrees(yes: bool) -> Callable[[str], bool]:
+    """Who answers whether hours of work may begin: the option, a person, or nobody."""
+    if yes:
+        return lambda question: True
+    return typer.confirm if sys.stdin.isatty() else lambda question: False
 
 
 def plan(profile: Profile = "mini") -> None:
@@ -62,18 +75,34 @@ def cost(profile: Profile = "mini", graph: Graph = False) -> None:
     run_stage("cost", "all", profile, graph)
 
 
+def results(
+    schema: Annotated[
+        bool, typer.Option("--schema", help="print the JSON Schema of the file in its place")
+    ] = False,
+    profile: Profile = "mini",
+) -> None:
+    """Print all results of a profile as JSON: every number with what it covers and its sources."""
+    from stages.commands.export_results import run
+
+    typer.echo(run(workspace(profile), schema=schema), nl=False)
+
+
 def tables(
     check: Annotated[
-        bool, typer.Option("--check", help="only check that every claim is in exactly one cell")
+        bool,
+        typer.Option("--check", help="only check that each claim is in one cell, each run known"),
     ] = False,
     profile: Profile = "mini",
     graph: Graph = False,
 ) -> None:
     """Regenerate the papers' tables from the metrics that there are."""
     if check:
+        from pipeline.schema.table_layouts import check_runs
         from stages.tables import check as count_claims
 
-        typer.echo(f"{count_claims(workspace(profile))} claims, each in exactly one cell")
+        work = workspace(profile)
+        typer.echo(f"{count_claims(work)} claims, each in exactly one cell")
+        check_runs(work.manifests)
         return
     run_stage("tables", "all", profile, graph)
 

@@ -13,7 +13,7 @@ from pipeline.schema.profiles import load_profile
 from pipeline.schema.recipes import Recipe, load_recipes
 from pipeline.schema.table_layouts import Manifests, load_all
 
-_STEP_OVER_FORWARD = 3
+STEP_OVER_FORWARD = 3
 """A training step costs about three forward passes: one forward, two for the gradients."""
 
 
@@ -60,7 +60,7 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
         cost = costs.get(key)
         petamacs = hours = None
         if clips is not None and cost is not None:
-            petamacs = _STEP_OVER_FORWARD * cost["gmacs"] * clips / 1e6
+            petamacs = STEP_OVER_FORWARD * cost["gmacs"] * clips / 1e6
             if tflops is not None:
                 hours = petamacs * 1e15 * 2 / (tflops * 1e12) / 3600
         budgets.append(RowBudget(key, row.dataset, clips, petamacs, hours, aims.get(key, {})))
@@ -78,7 +78,7 @@ def measured_tflops(work: Workspace, device: str) -> float:
     gmacs = report["settings"].get("multiply-adds per video, G")
     for row in report["rows"]:
         if gmacs is not None and (row["what"], row["way"]) == ("training step", "our network"):
-            return float(2 * _STEP_OVER_FORWARD * gmacs / row["ms per video"])
+            return float(2 * STEP_OVER_FORWARD * gmacs / row["ms per video"])
     raise UsageError(
         f"training on {device} has not been timed",
         where=work.relative(path),

@@ -8,15 +8,15 @@ the same work one stage after another, with the same result.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.core.errors import TdnError
+from pipeline.core.errors import TdnError, UsageError
 from pipeline.core.files import json_bytes
 from pipeline.core.machine import accelerator_files, cores
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.resolve_plans import resolve
+from pipeline.lineage.resolve_plans import ALL, resolve
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.settings import settings
 from stages import plan, profile_graph
@@ -35,22 +35,33 @@ from stages.driver.chains import (
 )
 from stages.driver.memory import Meter
 from stages.driver.run_chains import clock, run_chains
-from stages.graph import as_planned, say, up_to_date
+from stages.driver.run_cost import run_cost
+from stages.graph import as_planned, execute, say, up_to_date
 from stages.networks import Catalogue
 
 
 @dataclass(frozen=True)
 class Choice:
     """What a user asks for: how many chains side by side, whether chains may use accelerators,
-    targets (none: everything), whether only to say what would run."""
+    targets (none: everything), whether only to say what would run; the rate that hours are told at
+    (10^12 operations a second), and who is asked before a run of hours."""
 
     jobs: int
     accelerated: bool
     targets: list[str]
     dry_run: bool
+    tflops: float | None = None
+    agrees: Callable[[str], bool] = lambda question: True
 
 
-def choice(work: Workspace, jobs: int, targets: list[str], dry_run: bool) -> Choice:
+def choice(
+    work: Workspace,
+    jobs: int,
+    targets: list[str],
+    dry_run: bool,
+    tflops: float | None,
+    agrees: Callable[[str], bool],
+) -> Choice:
     """A user's words, completed from params.yaml and the profile; `jobs` 0 is no choice."""
     compute = load_profile(work.manifests, work.profile).compute
     accelerated = compute.device == "auto"
@@ -58,7 +69,7 @@ def choice(work: Workspace, jobs: int, targets: list[str], dry_run: bool) -> Cho
     alone = accelerated and not accelerator_files()
     jobs = jobs or settings(work).jobs or (1 if alone else cores())
     # Several workers of a row take the accelerators themselves, when they are free.
-    return Choice(jobs, accelerated and compute.workers == 1, targets, dry_run)
+    return Choice(jobs, accelerated and compute.workers == 1, targets, dry_run, tflops, agrees)
 
 
 def run(work: Workspace, choice: Choice) -> None:
@@ -77,6 +88,7 @@ def run(work: Workspace, choice: Choice) -> None:
     wanted = resolve_targets(work, chains, choice.targets)
     changed = dvc_record.changed(work.root, graph)
     todo = _within(chains, wanted, affected(chains, changed))
+    _ask(work, todo, choice)
     if todo or changed & {"plan"}:
         with Meter() as memory:
             # Before anything runs: an edit made meanwhile must be news to DVC afterwards.
@@ -90,6 +102,25 @@ def run(work: Workspace, choice: Choice) -> None:
         say(f"{', '.join(choice.targets) or work.profile}: up to date.")
     if not choice.targets:
         _close(work)
+
+
+def _ask(work: Workspace, todo: Mapping[str, Chain], choice: Choice) -> None:
+    """Say what the rows cost at the papers' schedules; UsageError where hours are not agreed to."""
+    profile = load_profile(work.manifests, work.profile)
+    full = profile.schedules is None and not profile.generated
+    if full and not up_to_date(work, "cost", ALL):
+        execute(work, "cost", ALL, in_graph=True)  # seconds, and hours are told by it
+    cost = run_cost(work, todo.keys(), choice.tflops)
+    if cost is None or not (cost.hours or cost.unknown or cost.not_here):
+        return
+    for line in cost.lines():
+        say(line)
+    if cost.to_be_asked and not choice.agrees(f"run about {cost.total_h:,.0f} hours?"):
+        raise UsageError(
+            f"a run of about {cost.total_h:,.0f} hours is not begun without a yes",
+            do=f"`tdn repro {' '.join([*choice.targets, '--yes'])}`; fewer rows: name them, or a "
+            "table or data set; `tdn repro --dry-run` lists the stages",
+        )
 
 
 def _run(work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice) -> None:
@@ -147,6 +178,13 @@ def _preview(work: Workspace, choice: Choice) -> None:
             count += not done
             print(f"{address(stage)}{' (done before, to be recorded)' if done else ''}")
     say(f"{count} stages would run or be looked at, in {len(todo)} chains")
+    try:
+        cost = run_cost(work, todo.keys(), choice.tflops)
+    except UsageError as error:
+        say(f"{error.what}: {error.do}, then this shows the hours")
+        return
+    for line in cost.lines() if cost else []:
+        say(line)
 
 
 def _is_written(work: Workspace, name: str, key: str, document: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import TdnError, refused
-from pipeline.core.files import write_atomic
+from pipeline.core.files import read_json, write_atomic
 from pipeline.core.workspace import Workspace
 from stages.driver.chains import StageKey
 from stages.graph import execute, up_to_date
@@ -39,12 +39,13 @@ class Task:
 @dataclass(frozen=True)
 class Done:
     """What became of a chain: its stages that are up to date now, those that ran for it, and, when
-    a stage failed, what was printed and why."""
+    a stage failed, what was printed and why; of a row that could not be run, why."""
 
     finished: tuple[StageKey, ...]
     ran: tuple[StageKey, ...]
     seconds: float
     failure: str = ""
+    not_run: str = ""
 
 
 def run_chain(task: Task) -> Done:
@@ -75,7 +76,16 @@ def run_chain(task: Task) -> Done:
                 task.note.unlink(missing_ok=True)
     if failure:
         failure = printed.getvalue() + failure
-    return Done(tuple(finished), tuple(ran), time.monotonic() - began, failure)
+    not_run = "" if failure else _not_run(work, task.stages)
+    return Done(tuple(finished), tuple(ran), time.monotonic() - began, failure, not_run)
+
+
+def _not_run(work: Workspace, stages: tuple[StageKey, ...]) -> str:
+    """Why a row was not run; empty for one that was, and for other chains."""
+    row = next((key for name, key in stages if name == "score"), None)
+    path = work.root / ".none" if row is None else work.metrics(row)
+    metrics = read_json(path) if path.is_file() else {"status": "ok"}
+    return str(metrics["reason"]) if metrics["status"] == "not-run" else ""
 
 
 def _run_stage(work: Workspace, name: str, key: str, task: Task) -> None:

@@ -77,6 +77,7 @@ class _Run:
         self.bad: set[str] = set()
         self.result = Result()
         self.spent: Counter[str] = Counter()
+        self.not_run: dict[str, list[str]] = {}
         self.began = time.monotonic()
 
     def all(self, record: Record) -> Result:
@@ -94,6 +95,9 @@ class _Run:
                     self.result.unrecorded = set()
                 except TdnError as error:  # another DVC at work, say: there is time until the end
                     say(f"not recorded yet: {error.what}")
+        for reason, titles in self.not_run.items():
+            more = " …" if len(titles) > 3 else ""
+            say(f"not run: {len(titles)} rows ({', '.join(titles[:3])}{more}): {reason}")
         parts = [f"{group} {clock(seconds)}" for group, seconds in self.spent.most_common()]
         say(f"where the time went ({self.pool.slots} side by side): {', '.join(parts)}")
         return self.result
@@ -138,6 +142,9 @@ class _Run:
             what = "failed"
             self.bad.add(name)
             self.result.failed.append(chain.title)
+        if done.not_run:  # a line for all of them, when everything else is done
+            self.not_run.setdefault(done.not_run, []).append(chain.title.removeprefix("row "))
+            return
         say(
             f"{self.line.clear}{number} of {len(self.todo)}: {chain.title} {what} in "
             f"{clock(done.seconds)}, about {clock(left)} left"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tdn_model import export_official, import_official
-from tdn_model.published import KEY_MAPS, CheckpointMismatch
+from tdn_model.published import KEY_MAPS, CheckpointMismatch, OfficialShape, official_shape
 from tests.tdn_model.helpers import MINI, clips, make, mini, randomise_
 from tests.tdn_model.reference_tdn import Reference, official_input
 
@@ -129,6 +129,29 @@ def test_every_unused_missing_and_mismatched_key_is_named(architecture: str) -> 
     assert len(refused.value.mismatched) == 2
     for key in (*missing, "stray", "base_model.fc.extra", "got float (99,), takes float (8,)"):
         assert key in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "segments", "blocks"),
+    [
+        ("tdn_r50", None, (3, 4, 6, 3)),
+        ("tdn_r101", None, (3, 4, 23, 3)),
+        ("tanet_r50", 8, (3, 4, 6, 3)),
+        ("tsm_r50", None, (3, 4, 6, 3)),
+        ("tea_r50", None, (3, 4, 6, 3)),
+    ],
+)
+def test_a_published_file_tells_its_classes_clip_length_and_depth(
+    name: str, segments: int | None, blocks: tuple[int, ...]
+) -> None:
+    shapes = {f"module.{key}": shape for key, (shape, _) in published_list(name).items()}
+    state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    found = official_shape({"epoch": 60, "state_dict": state})
+    assert (found.segments, found.blocks) == (segments, blocks)
+    assert found.classes in (174, 400)
+    assert (
+        official_shape({"state_dict": [1]}) == official_shape({}) == OfficialShape(None, None, ())
+    )
 
 
 def test_a_checkpoint_of_another_network_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipeline.schema.table_layouts import (
     Layout,
     Tolerance,
     check_placement,
+    check_runs,
     load_combinations,
     load_layouts,
 )
@@ -190,6 +192,27 @@ def test_a_row_with_an_unknown_column_names_the_nearest() -> None:
         validate(Layout, {**LAYOUT, "ordering": ["top5"]}, where="here")
     with pytest.raises(ManifestError, match="colums: unknown key"):
         validate(Layout, {**LAYOUT, "colums": {}}, where="here")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "hint"),
+    [
+        ("tables/tdn-iclr2021_1a.yaml", "tdn_r50_8f_ssv1_stdm_mul", "tdn-iclr2021_1a.yaml, rows"),
+        ("combinations.yaml", "stm_r50_16f_ucf101_s2", "combinations.yaml, stm_r50_16f_ucf101"),
+    ],
+)
+def test_a_run_that_no_profile_has_is_an_error(
+    tmp_path: Path, path: str, name: str, hint: str
+) -> None:
+    manifests = tmp_path / "manifests"
+    shutil.copytree(ROOT / "manifests", manifests)
+    check_runs(manifests)
+    file = manifests / path
+    file.write_text(file.read_text("utf-8").replace(name, name + "x", 1), encoding="utf-8")
+    with pytest.raises(ManifestError, match=f"unknown '{name}x'") as caught:
+        check_runs(manifests)
+    assert hint in caught.value.where
+    assert caught.value.do == f"did you mean '{name}'?"
 
 
 def test_a_layout_must_bear_its_tables_name(tmp_path: Path) -> None:
