@@ -8,18 +8,18 @@ import torch
 
 from pipeline.core.errors import UsageError
 from pipeline.core.machine import cores
-from pipeline.schema.profiles import TrainingCompute
+from pipeline.schema.profiles import DeviceCompute
 
 
-def set_up_device(compute: TrainingCompute, local_rank: int = 0) -> torch.device:
+def set_up_device(compute: DeviceCompute, *, workers: int = 1, local_rank: int = 0) -> torch.device:
     """Set threads, determinism and TF32 for this process; returns the device to compute on.
 
     Of several workers on one machine, each has its own accelerator (`local_rank`) or its part of
     the cores. UsageError where the named accelerator is not there.
     """
     threads = compute.threads
-    if compute.workers > 1 and not threads:  # launchers set other numbers
-        threads = max(1, cores() // compute.workers)
+    if workers > 1 and not threads:  # launchers set other numbers
+        threads = max(1, cores() // workers)
     if threads:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -45,7 +45,7 @@ def set_up_device(compute: TrainingCompute, local_rank: int = 0) -> torch.device
     return torch.device("cuda", wanted)
 
 
-def precision(compute: TrainingCompute) -> torch.dtype:
+def precision(compute: DeviceCompute) -> torch.dtype:
     """The data type of forward passes."""
     narrow = {"bfloat16": torch.bfloat16, "float16": torch.float16}
     return narrow.get(compute.precision, torch.float32)

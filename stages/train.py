@@ -135,7 +135,7 @@ def _train_seed(job: Job, number: int, ranks: Ranks, progress: Progress) -> None
     if ranks.same(history.is_file()):
         return
     seed = plan.seed + number
-    device = set_up_device(plan.compute, ranks.local)
+    device = set_up_device(plan.compute, workers=ranks.size, local_rank=ranks.local)
     index = open_index(job.work, plan.data)
     classes = len(index.classes)
     model = build_network(plan.row, plan.network, classes, seed=seed, dropout=plan.recipe.dropout)

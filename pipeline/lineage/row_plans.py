@@ -27,7 +27,14 @@ from pipeline.schema.plan_models import (
     StillsTraining,
     TrainPlan,
 )
-from pipeline.schema.profiles import BackboneSize, Profile, Stills, TrainingCompute
+from pipeline.schema.profiles import (
+    BackboneSize,
+    DeviceCompute,
+    PredictCompute,
+    Profile,
+    Stills,
+    TrainingCompute,
+)
 from pipeline.schema.protocols import EvalViews, Protocol
 from pipeline.schema.recipes import Recipe
 
@@ -98,7 +105,10 @@ def row_plans(
             compute=build_from(TrainingCompute, profile.compute),
         )
         score = build_from(ScorePlan, row, profile, dataset, **scoring)
-    predict = build_from(PredictPlan, row, profile, **shared, split=fold.val, protocols=views)
+    computed = build_from(PredictCompute, profile.compute)
+    predict = build_from(
+        PredictPlan, row, profile, **shared, split=fold.val, protocols=views, compute=computed
+    )
     return {("train", key): train, ("predict", key): predict, ("score", key): score}
 
 
@@ -180,7 +190,7 @@ def _images_plan(profile: Profile, backbone: str, size: BackboneSize, weights: P
         StillsTraining,
         profile.images,
         weight_decay=STILLS_WEIGHT_DECAY,
-        compute=build_from(TrainingCompute, profile.compute, threads=1),
+        compute=build_from(DeviceCompute, profile.compute, threads=1),
         seed=profile.images.seed + profile.seed,
     )
     return PretrainPlan(

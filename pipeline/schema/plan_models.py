@@ -18,7 +18,13 @@ from pipeline.schema.figure_list import OrderedFigures
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.miniature import Miniature
 from pipeline.schema.network_list import Ensemble, Network
-from pipeline.schema.profiles import BackboneSize, Compute, Stills, TrainingCompute
+from pipeline.schema.profiles import (
+    BackboneSize,
+    DeviceCompute,
+    PredictCompute,
+    Stills,
+    TrainingCompute,
+)
 from pipeline.schema.protocols import Aggregate, EvalViews
 from pipeline.schema.recipes import TrainingRecipe
 
@@ -58,7 +64,7 @@ class StillsTraining(Stills):
     """Image pre-training on procedural stills."""
 
     weight_decay: float
-    compute: TrainingCompute
+    compute: DeviceCompute
 
 
 class PretrainPlan(Strict):
@@ -165,7 +171,7 @@ class PredictPlan(Strict):
     protocols: dict[str, EvalViews]
     seed: int
     seeds: int
-    compute: Compute
+    compute: PredictCompute
 
 
 class ScorePlan(Strict):

@@ -46,8 +46,8 @@ def _one(value: int) -> bool:
     return value == 1
 
 
-class TrainingCompute(Strict):
-    """What of the use of a machine changes the last digits of a training."""
+class DeviceCompute(Strict):
+    """What of the use of a machine changes the last digits of a network's answers."""
 
     device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?)$")]
     """`auto` is the accelerator where there is one, else the processor; `cuda:1` the second one."""
@@ -56,6 +56,11 @@ class TrainingCompute(Strict):
     float32 whose products an accelerator rounds to 10 bits; `float16` scales its gradients."""
     threads: Annotated[int, Field(ge=0)]
     """Of torch; 0: as many as torch chooses."""
+
+
+class TrainingCompute(DeviceCompute):
+    """What changes those of a training besides."""
+
     # Part of a plan only where they are set, so that profiles without them keep their plans.
     micro_batch: Annotated[Positive | None, Field(exclude_if=_unset)] = None
     """Clips of a batch (of one worker's share) computed at a time; gradients are summed up."""
@@ -72,11 +77,15 @@ class TrainingCompute(Strict):
     """Batch norms over the whole batch of all workers, not over each worker's micro-batch."""
 
 
-class Compute(TrainingCompute):
-    """The same of a training and of the predictions after it."""
+class PredictCompute(DeviceCompute):
+    """The same for predictions."""
 
     eval_batch: Positive
-    """Views in a batch of predictions."""
+    """Views in a batch."""
+
+
+class Compute(PredictCompute, TrainingCompute):
+    """All that a profile says of it."""
 
 
 class Loader(Strict):

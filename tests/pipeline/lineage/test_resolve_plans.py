@@ -207,6 +207,23 @@ def test_how_clips_are_loaded_changes_no_plan(checkout: Checkout) -> None:
     assert changed(before, plans(checkout)) == set()
 
 
+def test_what_only_trainings_compute_with_reaches_them_alone_and_only_where_it_is_set(
+    checkout: Checkout,
+) -> None:
+    before = plans(checkout)
+    assert set(before["train.tdn_r50_8f_ssv1"]["params"]["compute"]) == {
+        "device", "precision", "threads",
+    }  # fmt: skip
+    settings = "threads: 1\n  micro_batch: 4\n  workers: 2\n  recompute: false"
+    checkout.edit("manifests/profiles/mini.yaml", "threads: 1", settings)
+    after = plans(checkout)
+    stages = {name.partition(".")[0] for name in changed(before, after)}
+    assert stages == {"train", "score"}, "scores carry the identity of a training"
+    compute = after["train.tdn_r50_8f_ssv1"]["params"]["compute"]
+    assert (compute["micro_batch"], compute["workers"]) == (4, 2)
+    assert "recompute" not in compute
+
+
 def test_a_plan_is_read_back_as_it_was_resolved(checkout: Checkout) -> None:
     work = Workspace(checkout.root)
     resolved = plan.resolve_typed(work, Catalogue(checkout.root))
