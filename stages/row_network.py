@@ -90,7 +90,8 @@ def load_start(work: Workspace, plan: TrainPlan, model: nn.Module, number: int) 
             load_imagenet(model, _read(work, start.images, images, "pretrain"))
         if start.kind != "row":
             return
-        trained = _read(work, start.source, weights_file(number), "train")
+        theirs = weights_file(0 if start.imported else number)
+        trained = _read(work, start.source, theirs, "train")
         filled = model.get_submodule("image") if start.two_stream else model
         filled.load_state_dict(_fitting(filled, trained, keep_classifier=start.keep_classifier))
     except (ValueError, AttributeError) as error:

@@ -10,6 +10,7 @@ from pipeline.audit.links import Level, Link, Status
 from pipeline.core.files import is_scratch
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
+from pipeline.lineage.evidence import TRIAL
 
 
 def check(context: Context) -> Iterator[Link]:
@@ -58,6 +59,6 @@ def _unknown(work: Workspace, base: Path, known: set[str], parents: set[str]) ->
 
 def _scratch(name: str) -> bool:
     """What stages leave while they work, and lists and logs for a person that no stage reads."""
-    ours = name.startswith(".") or name.endswith((".lock", ".problems.csv"))
+    ours = TRIAL in name or name.startswith(".") or name.endswith((".lock", ".problems.csv"))
     ours |= name in ("resume", "log.jsonl")
     return ours or is_scratch(name)

@@ -18,6 +18,8 @@ from pipeline.lineage.records import OBSERVED, SCHEMA
 from pipeline.schema.base import validate
 from pipeline.schema.stored import Entry, Record
 
+TRIAL = "@"
+"""In the key of a row that was run with other values than its own: evidence of no number."""
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file raises that was made for it, or that somebody made unreadable."""
 
@@ -68,7 +70,7 @@ class Evidence:
         known: dict[str, tuple[Parts, str]] = {}
         folder = work.reports / "records"
         for path in sorted(folder.glob("*/*.json")):
-            if not path.name.endswith(OBSERVED):
+            if not path.name.endswith(OBSERVED) and TRIAL not in path.name:
                 run = _read(work, path, known)
                 self.runs[run.name] = run
         self._makers: dict[str, str] = {}

@@ -157,6 +157,7 @@ def start_of(row: Experiment, rows: Mapping[str, Experiment], profile: Profile) 
         two_stream=two_stream,
         keep_classifier=source is not None and source.dataset == row.dataset,
         own_images=uses_images and isinstance(profile.images, Stills),
+        imported=source is not None and isinstance(source.start, Checkpoint),
     )
 
 

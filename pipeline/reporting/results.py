@@ -20,6 +20,7 @@ from pipeline.core.benchmark import timing_files
 from pipeline.core.errors import RecordError
 from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import TRIAL
 from pipeline.reporting.cells import IntervalOver, Lineage, Measurement, Source
 from pipeline.schema.table_layouts import Column
 from pipeline.scores import video_scores as scores
@@ -269,7 +270,8 @@ def orphans(work: Workspace, rows: Sequence[str]) -> list[str]:
     """Metrics files that belong to no row of the manifest, as relative paths."""
     folder = work.reports / "metrics"
     known = {work.metrics(row) for row in rows}
-    return [work.relative(path) for path in sorted(folder.glob("*.json")) if path not in known]
+    found = [path for path in sorted(folder.glob("*.json")) if TRIAL not in path.name]
+    return [work.relative(path) for path in found if path not in known]
 
 
 def source(work: Workspace, path: Path) -> Source:

@@ -78,6 +78,14 @@ def read_yaml(path: Path) -> Any:
         ) from None
 
 
+def parse_yaml(text: str) -> Any:
+    """A value as it stands in a YAML file; text that is none stays text."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
 def validate(model: type[M], value: Any, *, where: str) -> M:
     """`value` as a checked `model`; `where` is the file (and key) that the message names."""
     try:

@@ -117,6 +117,8 @@ class StartSpec(Strict):
     """The source is a row on the same data set, so that its classes are the same."""
     own_images: bool = False
     """Every training of the row has an image pre-training of its own; else there is one for all."""
+    imported: bool = Field(default=False, exclude_if=lambda value: not value)
+    """The source's weights are a file's: one set for every training of the row."""
 
 
 class TrainPlan(Strict):

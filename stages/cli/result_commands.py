@@ -10,7 +10,7 @@ import typer
 
 from pipeline.core.errors import UsageError
 from stages.cli.options import Graph, Profile, workspace
-from stages.cli.run_stage import run_stage
+from stages.cli.run_stage import progress_bar, run_stage
 
 PANEL = "Results"
 profile_app = typer.Typer(help="Profiles: the scales at which rows run.", no_args_is_help=True)
@@ -38,13 +38,26 @@ def repro(
         float | None, typer.Option(min=0.001, help="10^12 operations/s of your GPU: for the hours")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask before hours of work")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="one row, other values, beside its own"),
+    ] = None,
     profile: Profile = "mini",
 ) -> None:
     """Bring a profile, or the targets and all they depend on, up to date."""
     from pipeline.schema.profiles import write_seed
+    from stages.driver import trial
     from stages.driver.repro import choice, run
 
     work = workspace(profile)
+    if settings:
+        if len(targets or []) != 1 or dry_run or seed is not None:
+            raise UsageError(
+                "--set is for one row, without --dry-run and --seed",
+                do="`tdn repro ROW --set recipe.epochs=2 --set compute.micro_batch=4`",
+            )
+        trial.run(work, (targets or [""])[0], settings, progress_bar)
+        return
     if seed is not None and dry_run:
         raise UsageError(
             "--seed writes into the profile's manifest, and --dry-run writes nothing",

@@ -15,7 +15,11 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import UsageError
+from pipeline.core.workspace import Workspace
 from stages.import_weights import read_tensors
+from stages.row_network import build_network, load_start
+from stages.tensor_files import save_tensors
+from tests.stages.conftest import train_plan
 
 FILE = "model.pth.tar"
 
@@ -88,3 +92,17 @@ def test_a_plain_pickle_and_a_cut_file_are_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(1)], tmp_path / FILE)
     assert "no state dict" in refusal(tmp_path / FILE).what
     assert "no such file" in refusal(tmp_path / "gone.pth").what
+
+
+def test_every_training_of_a_row_may_start_from_one_imported_set_of_weights(
+    work: Workspace,
+) -> None:
+    plan = train_plan("fine", start={"kind": "row", "source": "given", "imported": True}, seeds=2)
+    given = build_network("given", plan.network, 2, seed=7)
+    save_tensors(work.run("given") / "train" / "weights.pt", given.state_dict())
+    for number in (0, 1):
+        model = build_network("fine", plan.network, 2, seed=number)
+        load_start(work, plan, model, number)
+        assert torch.equal(
+            model.state_dict()["stem.conv.weight"], given.state_dict()["stem.conv.weight"]
+        )

@@ -1,0 +1,84 @@
+"""`tdn repro ROW --set NAME=VALUE`: a row once with other values, its results beside its own.
+
+They are called `ROW@VALUES` wherever the row's are called ROW, have run records that tell every
+value, and belong to no table: DVC, git and the audit leave them alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from pipeline.core.errors import UsageError
+from pipeline.core.files import read_json, write_json
+from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import TRIAL
+from pipeline.schema.base import nearest, parse_yaml, validate
+from pipeline.schema.plan_models import Plan, parse_plan
+from stages import plan as planning
+from stages.graph import execute, read_plan, say, up_to_date
+
+STAGES = ("train", "predict", "score")
+_SAME_EXPERIMENT = ("compute.", "seed=", "seeds=")
+"""Values that leave a result comparable with the row's; any other makes it `smoke`."""
+
+Progress = Callable[[str], AbstractContextManager[Any]]
+
+
+def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> dict[str, Any]:
+    """Train, predict and score `row` with `settings` (`recipe.epochs=2`); its metrics.
+
+    Raises UsageError naming the nearest value for one that the row does not have, and what the
+    stages raise.
+    """
+    planning.run(work, wanted=("train", row))
+    key = f"{row}{TRIAL}{'_'.join(re.sub(r'[^A-Za-z0-9]+', '-', text) for text in settings)}"
+    documents = {stage: read_plan(work, stage, row) for stage in STAGES}
+    plans = {stage: parse_plan(stage, documents[stage]["params"], where="") for stage in STAGES}
+    smoke = any(not text.startswith(_SAME_EXPERIMENT) for text in settings)
+    for text in settings:
+        plans = _changed(plans, text)
+    paths = {stage: work.plan(stage, key) for stage in STAGES}
+    try:
+        for stage, changed in plans.items():
+            update = {"row": key, **({"smoke": True} if smoke else {})}
+            params = changed.model_copy(update=update).model_dump(mode="json")
+            write_json(paths[stage], {"params": params, "code": documents[stage]["code"]})
+        for stage in STAGES:
+            if not up_to_date(work, stage, key):
+                with progress(f"{stage} {key}") as bar:
+                    execute(work, stage, key, progress=bar)
+    finally:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+    metrics: dict[str, Any] = read_json(work.metrics(key))
+    say(f"{key}: {'smoke, ' if metrics['smoke'] else ''}{work.relative(work.metrics(key))}")
+    return metrics
+
+
+def _changed(plans: Mapping[str, Plan], text: str) -> dict[str, Plan]:
+    """The plans with the value that `text` (`NAME=VALUE`, a value as in YAML) sets."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise UsageError(f"--set {text} sets nothing", do="write NAME=VALUE: --set recipe.epochs=2")
+    section, _, leaf = name.rpartition(".")
+    found = dict(plans)
+    for stage, plan in plans.items():
+        holder = getattr(plan, section, None) if section else plan
+        if isinstance(holder, Plan) and leaf in type(holder).model_fields:
+            whole = {**holder.model_dump(), leaf: parse_yaml(value)}
+            changed = validate(type(holder), whole, where=f"--set {text}")
+            found[stage] = plan.model_copy(update={section: changed}) if section else changed
+    if found == dict(plans) and not any(name in set(_names(plan)) for plan in plans.values()):
+        known = sorted({known for plan in plans.values() for known in _names(plan)})
+        raise UsageError(f"--set: the row has no value '{name}'", do=nearest(name, known))
+    return found
+
+
+def _names(plan: Plan) -> Iterator[str]:
+    """What can be set: a plan's own values and those of its sections."""
+    for name in type(plan).model_fields:
+        fields = getattr(type(getattr(plan, name)), "model_fields", None)
+        yield from [name] if fields is None else (f"{name}.{leaf}" for leaf in fields)

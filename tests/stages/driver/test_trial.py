@@ -1,0 +1,67 @@
+"""One row with other values, beside its own results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pipeline.core.errors import ManifestError, UsageError
+from pipeline.core.files import read_json
+from stages.commands import audit_results
+from stages.driver import trial
+from tests.pipeline.audit.conftest import copy, counted_once, pristine, project
+from tests.pipeline.audit.project import Project
+
+__all__ = ["copy", "counted_once", "pristine", "project"]
+pytestmark = pytest.mark.slow
+ROW = "tsn_r50_8f_ssv1"
+
+
+@contextmanager
+def no_bar(title: str) -> Iterator[None]:
+    yield None
+
+
+def test_a_row_with_other_values_has_results_of_its_own_and_disturbs_nothing(
+    project: Project,
+) -> None:
+    work = project.work
+    own = read_json(work.metrics(ROW))
+    settings = ["recipe.epochs=2", "compute.micro_batch=2"]
+    metrics = trial.run(work, ROW, settings, no_bar)
+    key = f"{ROW}@recipe-epochs-2_compute-micro-batch-2"
+    assert metrics["row"] == key and metrics["smoke"] is True
+    assert len(read_json(work.run(key) / "train/history.json")) == 2
+    params = read_json(work.record("train", key))["identity"]["params"]
+    assert (params["recipe"]["epochs"], params["compute"]["micro_batch"]) == (2, 2)
+    assert read_json(work.metrics(ROW)) == own and not work.plan("train", key).exists()
+    again = work.run(key) / "train/weights.pt"
+    before = again.stat().st_mtime_ns
+    trial.run(work, ROW, settings, no_bar)
+    assert again.stat().st_mtime_ns == before, "what is there is not done again"
+    result = audit_results.run(work, level=1)
+    assert [link for link in result.broken if link.status not in audit_results.REMARKS] == []
+    assert project.checkout.git("status", "--porcelain") == ""
+    status = project.checkout.run(
+        "status", module="dvc"
+    )  # the copy has no cache: no more than that
+    assert status.returncode == 0 and "modified" not in status.stdout, status.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        (["recipe.epoch=2"], UsageError, "did you mean 'recipe.epochs'"),
+        (["recipe.epochs"], UsageError, "write NAME=VALUE"),
+        (["recipe.epochs=many"], ManifestError, "epochs"),
+    ],
+)
+def test_a_value_that_the_row_does_not_have_is_named(
+    project: Project, settings: list[str], error: Any, words: str
+) -> None:
+    with pytest.raises(error) as caught:
+        trial.run(project.work, ROW, settings, no_bar)
+    assert words in str(caught.value)
