@@ -103,7 +103,7 @@ def results(
 def tables(
     check: Annotated[
         bool,
-        typer.Option("--check", help="only check that each claim is in one cell, each run known"),
+        typer.Option("--check", help="only check: each claim in one cell, runs known"),
     ] = False,
     profile: Profile = "mini",
     graph: Graph = False,
