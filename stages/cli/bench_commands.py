@@ -18,6 +18,8 @@ BENCHES = {
     "clips": "clip_speed",
     "model": "network_speed",
     "timings": "running_time",
+    "train": "training_speed",
+    "loader": "loader_speed",
 }
 """The module in `stages/bench/` of each."""
 SMALLER = ("side", "width", "frames", "only")
@@ -30,30 +32,36 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    name: Annotated[Literal["decode", "clips", "model", "timings"], typer.Argument(metavar="NAME")],
+    name: Annotated[
+        Literal["decode", "clips", "model", "timings", "train", "loader"],
+        typer.Argument(metavar="NAME"),
+    ],
     rounds: Annotated[int | None, typer.Option(min=1, help="timed rounds")] = None,
-    device: Annotated[str | None, typer.Option(help="model, timings: cpu or cuda")] = None,
+    device: Annotated[str | None, typer.Option(help="model, timings, train: cpu or cuda")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="model, timings: processor threads (default: all)")
+        int | None,
+        typer.Option(min=1, help="model, timings, train: processor threads"),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="model, timings: videos at a time")
+        list[int] | None,
+        typer.Option(min=1, help="videos at a time (not decode, clips)"),
     ] = None,
     side: Annotated[
-        int | None, typer.Option(min=32, help="model, timings: of the frames, in pixels")
+        int | None, typer.Option(min=32, help="model, timings, train: of the frames, in pixels")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="model, timings: channels of the stem")
+        int | None, typer.Option(min=1, help="model, timings, train: channels of the stem")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="timings: only these rows")] = None,
     videos: Annotated[
-        Path | None, typer.Option(help="decode, clips: a folder of videos instead of generated")
+        Path | None,
+        typer.Option(help="decode, clips, loader: a folder of videos"),
     ] = None,
     most: Annotated[
-        int | None, typer.Option(min=1, help="decode, clips: of those videos, per folder")
+        int | None, typer.Option(min=1, help="decode, clips, loader: of those videos, per folder")
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=8, help="decode, clips: frames of a generated video")
+        int | None, typer.Option(min=8, help="decode, clips, loader: frames of a generated video")
     ] = None,
     script_ffmpeg: Annotated[
         Path | None, typer.Option(help="decode: the scripts' ffmpeg (default: the one on PATH)")
@@ -62,7 +70,7 @@ def bench(
         Path | None, typer.Option(help="folder for the report (default: reports/bench)")
     ] = None,
 ) -> None:
-    """Measure speed and memory: decode, clips, model or timings (docs/benchmarks.md)."""
+    """Measure speed and memory: decode, clips, model, timings, train, loader (benchmarks.md)."""
     options: dict[str, Any] = {
         "rounds": rounds, "device": device, "threads": threads, "side": side, "width": width,
         "batch": tuple(batch or ()), "only": tuple(only or ()), "videos": videos, "most": most,

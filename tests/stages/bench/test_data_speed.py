@@ -15,7 +15,7 @@ from pipeline.clips.sampling import rng_for
 from pipeline.clips.transforms import normalise
 from pipeline.core.errors import UsageError
 from pipeline.video.ffmpeg import binary, build, command
-from stages.bench import authors_reader, clip_speed, corpus, decode_speed
+from stages.bench import authors_reader, clip_speed, corpus, decode_speed, loader_speed
 from tests.pipeline.samples import write_clip
 
 
@@ -133,3 +133,11 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "gone"):
         with pytest.raises(UsageError, match="no folder with a video"):
             corpus.own(folder, 3)
+
+
+def test_loaders_are_measured_by_their_number(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_speed, "cores", lambda: 1)
+    report = loader_speed.run(loader_speed.Setting(1, (1,), own), lambda line: None)
+    assert [row["processes"] for row in report.rows] == [0, 1]
+    assert all(row["clips per s"] > 0 for row in report.rows)
+    assert report.rows[0]["MiB per process"] is None and report.rows[1]["MiB per process"] > 50
