@@ -21,9 +21,9 @@ from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.files import atomic_folder, sha256_file, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import ImportPlan
-from stages.row_clips import absent_data, advice, open_index
-from stages.row_network import weights_file
-from stages.tensor_files import UNREADABLE, save_tensors
+from stages.rows.row_clips import absent_data, advice, open_index
+from stages.rows.row_network import weights_file
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 from tdn_model.published import OfficialShape, import_official, official_shape
 
 _NUMPY_NUMBERS: list[Any] = [

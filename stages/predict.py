@@ -15,8 +15,8 @@ from pipeline.schema.plan_models import PredictPlan
 from pipeline.schema.profiles import Loader
 from pipeline.schema.protocols import EvalViews
 from pipeline.scores.predictions import ViewLogits, write_predictions
-from stages.device import precision, set_up_device
-from stages.row_clips import (
+from stages.rows.device import precision, set_up_device
+from stages.rows.row_clips import (
     RowClips,
     absent_data,
     advice,
@@ -26,8 +26,8 @@ from stages.row_clips import (
     normaliser,
     open_index,
 )
-from stages.row_network import build_network, weights_file
-from stages.tensor_files import load_tensors
+from stages.rows.row_network import build_network, weights_file
+from stages.rows.tensor_files import load_tensors
 from tdn_model.inference import inference_copy
 from tdn_model.training import predict_step
 

@@ -26,9 +26,9 @@ from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.mini.stills import CLASSES, stills
 from pipeline.schema.plan_models import PretrainPlan, StillsTraining
 from pipeline.schema.profiles import BackboneSize
-from stages.device import precision, set_up_device
-from stages.row_network import weights_file
-from stages.tensor_files import UNREADABLE, save_tensors
+from stages.rows.device import precision, set_up_device
+from stages.rows.row_network import weights_file
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
 from tdn_model.models.tsn import tsn

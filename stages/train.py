@@ -17,22 +17,27 @@ from pipeline.core.files import atomic_folder, publish, write_atomic, write_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.plan_models import TrainPlan
 from pipeline.schema.profiles import Loader
-from stages.checkpoints import Checkpoints
-from stages.device import set_up_device
-from stages.ray_workers import on_workers
-from stages.row_clips import (
+from stages.rows.device import set_up_device
+from stages.rows.row_clips import (
     absent_data,
     advice,
     open_index,
     train_clips,
     validation_clips,
 )
-from stages.row_network import absent_start, build_network, load_start, weights_file
-from stages.tensor_files import save_tensors
-from stages.training_log import TrainingLog
-from stages.training_run import Training
-from stages.training_setup import fit_batch, name_empty_classes, prepare_network, schedule_of
-from stages.worker_group import Ranks, from_environment, group
+from stages.rows.row_network import absent_start, build_network, load_start, weights_file
+from stages.rows.tensor_files import save_tensors
+from stages.trainer.checkpoints import Checkpoints
+from stages.trainer.ray_workers import on_workers
+from stages.trainer.training_log import TrainingLog
+from stages.trainer.training_run import Training
+from stages.trainer.training_setup import (
+    fit_batch,
+    name_empty_classes,
+    prepare_network,
+    schedule_of,
+)
+from stages.trainer.worker_group import Ranks, from_environment, group
 from tdn_model.optim import parameter_groups, sgd
 
 Progress = Callable[[int, int], None] | None

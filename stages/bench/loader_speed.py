@@ -18,7 +18,7 @@ from pipeline.core.machine import cores
 from pipeline.video.ffmpeg import binary
 from stages.bench.clip_speed import RULE
 from stages.bench.corpus import PLAIN, Corpus, generate, own, write_store
-from stages.row_clips import batches
+from stages.rows.row_clips import batches
 
 
 @dataclass(frozen=True)

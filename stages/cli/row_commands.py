@@ -37,7 +37,7 @@ def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
     With compute.workers of the profile, on as many processes: those that `torchrun` started, else
     workers that this command starts.
     """
-    from stages.worker_group import from_environment
+    from stages.trainer.worker_group import from_environment
 
     if from_environment().first:
         run_stage("train", row, profile, graph)

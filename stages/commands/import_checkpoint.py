@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.core.files import read_json
 from stages.import_weights import convert, read_tensors
-from stages.tensor_files import save_tensors
+from stages.rows.tensor_files import save_tensors
 
 
 def run(

@@ -20,11 +20,11 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import PredictPlan
 from pipeline.store.index import FrameIndex, Video
-from stages.device import set_up_device
 from stages.figure_data.truth import Truth
-from stages.row_clips import absent_data, eval_clips, open_index
-from stages.row_network import build_network
-from stages.tensor_files import load_tensors
+from stages.rows.device import set_up_device
+from stages.rows.row_clips import absent_data, eval_clips, open_index
+from stages.rows.row_network import build_network
+from stages.rows.tensor_files import load_tensors
 from tdn_model.attribution import class_activation, enlarge, grad_cam
 from tdn_model.contract import ClipNetwork
 

@@ -23,7 +23,7 @@ from pipeline.scores.video_scores import Outcomes
 from pipeline.store.index import read_index
 from stages import figures
 from stages.figure_data.truth import Truth
-from stages.row_network import build_network
+from stages.rows.row_network import build_network
 from tests.stages.conftest import LABELS, predict_plan
 
 ROOT = Path(__file__).resolve().parents[2]

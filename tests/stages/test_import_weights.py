@@ -17,8 +17,8 @@ from torch import nn
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from stages.import_weights import read_tensors
-from stages.row_network import build_network, load_start
-from stages.tensor_files import save_tensors
+from stages.rows.row_network import build_network, load_start
+from stages.rows.tensor_files import save_tensors
 from tests.stages.conftest import train_plan
 
 FILE = "model.pth.tar"

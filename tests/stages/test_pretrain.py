@@ -11,8 +11,8 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import PretrainPlan, TrainPlan
 from stages import predict, pretrain, score, train
-from stages.row_network import absent_start
-from stages.training_run import PATIENCE, saturated
+from stages.rows.row_network import absent_start
+from stages.trainer.training_run import PATIENCE, saturated
 from tdn_model.weights.imagenet import torchvision_names
 from tests.stages.conftest import COMPUTE, predict_plan, score_plan, train_plan
 from tests.tdn_model.helpers import make

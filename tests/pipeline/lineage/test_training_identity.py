@@ -73,5 +73,5 @@ def test_a_start_a_clip_and_a_recipe_are_part_of_it(
 
 
 def test_code_is_no_part_of_it(checkout: Checkout, before: dict[str, str]) -> None:
-    edit = ("stages/training_run.py", "PATIENCE = 3", "PATIENCE = 4")
+    edit = ("stages/trainer/training_run.py", "PATIENCE = 3", "PATIENCE = 4")
     assert with_edit(checkout, *edit) == before

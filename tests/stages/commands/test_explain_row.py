@@ -19,8 +19,8 @@ from pipeline.schema.plan_models import PredictPlan
 from pipeline.store.index import read_index
 from stages.commands import explain_row
 from stages.figure_data.clip_maps import Opened, Viewer, read_clip
-from stages.row_clips import eval_clips
-from stages.row_network import build_network
+from stages.rows.row_clips import eval_clips
+from stages.rows.row_network import build_network
 from tests.pipeline import samples
 from tests.stages.conftest import LABELS, predict_plan
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.core.errors import StoreError
-from stages.tensor_files import load_tensors, save_tensors
+from stages.rows.tensor_files import load_tensors, save_tensors
 
 STATE = {"a": torch.arange(1000), "b": torch.ones(2, 3)}
 
@@ -41,7 +41,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(
         path.write_bytes(before)
     code = (
         "import resource, sys, pathlib, torch\n"
-        "from stages.tensor_files import save_tensors\n"
+        "from stages.rows.tensor_files import save_tensors\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: save_tensors(pathlib.Path(sys.argv[1]), {'a': torch.zeros(100_000)})\n"
         "except Exception as error: print(type(error).__name__, error)\n"
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stages.tensor_files.TemporaryDirectory", refuse)
+    monkeypatch.setattr("stages.rows.tensor_files.TemporaryDirectory", refuse)
     with pytest.raises(StoreError, match="cannot be written: Permission denied"):
         save_tensors(tmp_path / "weights.pt", STATE)
 

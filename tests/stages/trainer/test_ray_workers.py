@@ -14,9 +14,9 @@ from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.schema.profiles import Loader
 from stages import train
-from stages.ray_workers import _known, on_workers
 from stages.train import Job, train_seeds
-from stages.worker_group import Ranks
+from stages.trainer.ray_workers import _known, on_workers
+from stages.trainer.worker_group import Ranks
 from tests.checkout import ROOT
 from tests.stages.conftest import train_plan
 
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from pipeline.core.workspace import Workspace
 from stages import train
-from stages.worker_group import from_environment
+from stages.trainer.worker_group import from_environment
 from tests.stages.test_ray_workers import PLAN
 
 if from_environment().first:
@@ -87,6 +87,6 @@ def test_torchruns_number_of_processes_is_part_of_the_result(
 def test_more_workers_than_cores_are_refused_before_anything_waits(
     work: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.ray_workers.Pool.start", lambda self, tasks: None)
+    monkeypatch.setattr("stages.trainer.ray_workers.Pool.start", lambda self, tasks: None)
     with pytest.raises(UsageError, match="2 workers need 2 cores, and Ray has 1"):
         on_workers(2, train_seeds, None, work.run("row"), "cpu", None)

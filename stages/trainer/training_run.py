@@ -21,12 +21,12 @@ from pipeline.clips.clip_dataset import Batch, ClipDataset
 from pipeline.core.errors import DataError
 from pipeline.schema.plan_models import TrainPlan
 from pipeline.schema.profiles import Loader
-from stages.checkpoints import Checkpoints
-from stages.device import precision
-from stages.row_clips import Position, RowClips, batches, in_order, normaliser
-from stages.training_log import TrainingLog
-from stages.training_setup import of_loaders, of_memory
-from stages.worker_group import Ranks, share_gradients
+from stages.rows.device import precision
+from stages.rows.row_clips import Position, RowClips, batches, in_order, normaliser
+from stages.trainer.checkpoints import Checkpoints
+from stages.trainer.training_log import TrainingLog
+from stages.trainer.training_setup import of_loaders, of_memory
+from stages.trainer.worker_group import Ranks, share_gradients
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, set_rate
 from tdn_model.training import predict_step, train_step

@@ -7,8 +7,9 @@ from threading import Event, Thread
 import pytest
 
 from pipeline.core.workspace import Workspace
-from stages import train, training_log
-from stages.training_log import LOG, TrainingLog, follow
+from stages import train
+from stages.trainer import training_log
+from stages.trainer.training_log import LOG, TrainingLog, follow
 from tests.stages.conftest import train_plan
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.core.files import sha256_bytes
-from stages.tensor_files import UNREADABLE, save_tensors
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 
 KEPT = 2
 """Of each training; the older one is for when the newer one is damaged."""

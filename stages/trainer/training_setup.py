@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.core.errors import DataError, TdnError, UsageError
 from pipeline.schema.plan_models import TrainPlan
-from stages.row_clips import RowClips
+from stages.rows.row_clips import RowClips
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule
 from tdn_model.recompute import recompute_blocks_

@@ -11,7 +11,7 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.schema.plan_models import NetworkSpec, TrainPlan
-from stages.tensor_files import load_tensors
+from stages.rows.tensor_files import load_tensors
 from tdn_model.build import build_from
 from tdn_model.contract import ClipNetwork
 from tdn_model.weights.imagenet import load_imagenet

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.core.errors import StoreError
-from stages import checkpoints
-from stages.checkpoints import Checkpoints
+from stages.trainer import checkpoints
+from stages.trainer.checkpoints import Checkpoints
 
 
 def test_the_state_is_that_of_the_step_however_late_it_is_written(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import torch
 
 from pipeline.core.errors import DataError, UsageError
 from pipeline.core.workspace import Workspace
-from stages import train, training_run
-from stages.training_setup import fit_batch, name_empty_classes, of_loaders
+from stages import train
+from stages.trainer import training_run
+from stages.trainer.training_setup import fit_batch, name_empty_classes, of_loaders
 from tests.stages.conftest import train_plan
 
 

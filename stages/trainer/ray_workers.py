@@ -14,8 +14,8 @@ from pipeline.core.errors import DataError, TdnError, UsageError
 from pipeline.core.machine import accelerators
 from pipeline.core.ray_pool import Pool
 from pipeline.core.ray_start import cluster_address
-from stages.training_log import Progress, follow
-from stages.worker_group import LOOPBACK, TIMEOUT_S, Ranks, backend, from_environment
+from stages.trainer.training_log import Progress, follow
+from stages.trainer.worker_group import LOOPBACK, TIMEOUT_S, Ranks, backend, from_environment
 
 ATTEMPTS = 4
 """Starts of the workers: as often a worker may die, and the rest go on from the last checkpoint."""

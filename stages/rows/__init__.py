@@ -1,0 +1,1 @@
+"""What all stages of a row share: device, clips, network, tensor files."""
