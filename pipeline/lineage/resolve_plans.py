@@ -14,6 +14,7 @@ from pipeline.core.errors import ManifestError
 from pipeline.core.files import sha256_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.code_digest import Code, code_digest
+from pipeline.lineage.evidence import TRIAL
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
 from pipeline.lineage.row_plans import Plans, row_plans, start_plans
 from pipeline.lineage.training_identity import training_identity
@@ -103,7 +104,7 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
         where = f"manifests/{profile.experiments_file}, experiments.{key}"
         _check(row, datasets[row.dataset], networks, where)
         recipe = None if row.recipe is None else pick_recipe(row.recipe, recipes, where)
-        _check_recipe(row, recipe, where)
+        _check_recipe(row, recipe, profile, where)
         factory, dataset = networks.models[row.architecture], datasets[row.dataset]
         miniature = miniatures.get(row.dataset)
         plans |= row_plans(
@@ -162,7 +163,7 @@ def write(work: Workspace, plans: Documents) -> int:
         wanted[work.plan(stage, key)] = {"params": plan["params"], "code": plan["code"]}
     changed = 0
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        if path not in wanted:
+        if path not in wanted and TRIAL not in path.name:  # a trial that runs keeps its own
             path.unlink()
             changed += 1
     _write_parts(work, plans)
@@ -219,7 +220,14 @@ def _check(row: Experiment, dataset: Dataset, networks: Networks, where: str) ->
         known_name(f"options of {row.architecture}", option, known, where)
 
 
-def _check_recipe(row: Experiment, recipe: Recipe | None, where: str) -> None:
+def _check_recipe(row: Experiment, recipe: Recipe | None, profile: Profile, where: str) -> None:
+    if recipe is not None and recipe.partial_bn and profile.compute.sync_bn:
+        raise ManifestError(
+            f"recipe: {row.recipe} freezes batch norms, and the profile has sync_bn, which trains "
+            "them all",
+            where=where,
+            do=f"take sync_bn out of {profile.where}, or choose a recipe without partial_bn",
+        )
     if row.input == "flow" and recipe is not None and recipe.colour_jitter:
         raise ManifestError(
             f"recipe: {row.recipe} jitters colours, and optical flow has none",

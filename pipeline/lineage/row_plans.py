@@ -105,7 +105,10 @@ def row_plans(
             compute=build_from(TrainingCompute, profile.compute),
         )
         score = build_from(ScorePlan, row, profile, dataset, **scoring)
-    computed = build_from(PredictCompute, profile.compute)
+    # Float16 is for training, whose gradients are scaled; its weights are float32.
+    narrow = profile.compute.precision == "float16"
+    precision = "float32" if narrow else profile.compute.precision
+    computed = build_from(PredictCompute, profile.compute, precision=precision)
     predict = build_from(
         PredictPlan, row, profile, **shared, split=fold.val, protocols=views, compute=computed
     )

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import scipy  # loads `stats`, which takes a second, when it is used
 
-from pipeline.reporting.cells import Cell, Lineage
+from pipeline.reporting.cells import Cell, Lineage, Status
 from pipeline.scores.statistics import PairedTest, Spread, holm, paired_test
 from pipeline.scores.video_scores import Outcomes, compare
 
@@ -76,7 +76,9 @@ def find_ordering(
     column: str, cells: Sequence[Cell], outcomes: AllOutcomes, spread_of: SpreadOf
 ) -> Ordering | None:
     """The ordering of one column's `cells` (table order); None when nothing can be compared."""
-    measured = [cell for cell in cells if cell.measured is not None]
+    # A number of a part of the test videos is held against none.
+    whole = [cell for cell in cells if cell.status is not Status.PARTIAL]
+    measured = [cell for cell in whole if cell.measured is not None]
     if len(measured) < 2:
         return None
     ranked = [cell for cell in measured if cell.claimed is not None]

@@ -74,10 +74,11 @@ def _answer(
             difference = sign * pair["measured_difference"]
             far = f"{abs(difference):.1f} points {'above' if difference > 0 else 'below'}"
             sure = DECIDED.get(pair["verdict"], "not decided by these videos")
+            low, high = (f"{end:+.1f}".replace("-", "−") for end in ends)
             return (
-                f"{names[last]} is {far} {names[first]} (95 % interval "
-                f"{ends[0]:+.1f} to {ends[1]:+.1f}, over {pair['over']}): {sure}."
-            ).replace("-", "−")
+                f"{names[last]} is {far} {names[first]} (95 % interval {low} to {high}, "
+                f"over {pair['over']}): {sure}."
+            )
     return ""
 
 

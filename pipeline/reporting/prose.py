@@ -159,6 +159,8 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
     missing = [a for a in named if measured[a] is None]
     if missing:
         return {**read, "ours_reason": f"not measured: {missing[0].partition('/')[2]}"}
+    if part := [address for address in named if cells[address]["status"] == "partial"]:
+        return {**read, "ours_reason": f"a part of the videos: {part[0].partition('/')[2]}"}
     counted = all(cells[address]["unit"] in COUNTED for address in named)
     if any(cells[address]["unit"] == TIMED for address in named):
         return {**read, "ours_reason": "times of another machine than the printed ones"}

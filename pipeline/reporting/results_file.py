@@ -17,7 +17,7 @@ from pipeline.reporting.anchors import cell_link
 from pipeline.reporting.build_tables import Table
 from pipeline.reporting.cells import Cell, IntervalOver, Lineage, Source, Status
 from pipeline.reporting.ordering import Ordering, Pair
-from pipeline.reporting.system import SYSTEM_FIELDS, describe_system
+from pipeline.reporting.system import SYSTEM_FIELDS, describe_system, trained_rows
 from pipeline.schema.base import Strict
 from pipeline.schema.table_layouts import Layout
 from pipeline.scores.statistics import LEVEL_PCT
@@ -127,7 +127,7 @@ def collect(work: Workspace) -> ResultsFile:
             "profile": content["profile"],
             "smoke": content["smoke"],
             "root": (read_root(work) or {"root": ""})["root"],
-            "system": describe_system(work),
+            "system": describe_system(work, trained_rows(work)),
             "documents": content["documents"],
             "tables": content["tables"],
             "numbers": numbers,

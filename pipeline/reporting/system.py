@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import TRIAL
+from pipeline.lineage.records import OBSERVED
 
 SYSTEM_FIELDS = (
     "division",
@@ -53,14 +55,13 @@ _NOT_RECORDED = "n/a: not recorded"
 _NO_ACCELERATOR = "n/a: trained on the processor"
 
 
-def describe_system(work: Workspace) -> dict[str, str]:
-    """SYSTEM_FIELDS from what was observed while the profile's rows were trained.
+def describe_system(work: Workspace, rows: Iterable[str]) -> dict[str, str]:
+    """SYSTEM_FIELDS from what was observed while `rows` were trained.
 
     Several machines stand in one field, joined by "; ". What no record holds is `n/a` with the
     reason.
     """
-    folder = work.reports / "records" / "train"
-    observed = [read_json(path) for path in sorted(folder.glob("*.observed.json"))]
+    observed = [_observed(work, row) for row in rows]
     accelerators = _each(", ".join(a["name"] for a in o.get("accelerators", [])) for o in observed)
     counts = _each(str(len(o["accelerators"])) for o in observed if o.get("accelerators"))
     known = {
@@ -84,6 +85,24 @@ def describe_system(work: Workspace) -> dict[str, str]:
         for name in SYSTEM_FIELDS
     }
     return {name: known.get(name) or absent[name] or _NOT_RECORDED for name in SYSTEM_FIELDS}
+
+
+def trained_rows(work: Workspace) -> list[str]:
+    """The rows with results whose networks were trained here: not those of imported weights."""
+    found = []
+    for path in sorted(work.metrics("x").parent.glob("*.json")):
+        record = work.record("train", path.stem)
+        if TRIAL in path.stem or not record.is_file() or read_json(path)["status"] == "not-run":
+            continue
+        if "recipe" in read_json(record)["identity"]["params"]:
+            found.append(path.stem)
+    return found
+
+
+def _observed(work: Workspace, row: str) -> Mapping[str, Any]:
+    path = work.record("train", row).with_suffix(OBSERVED)
+    found: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+    return found
 
 
 def _each(values: Iterable[str]) -> str:

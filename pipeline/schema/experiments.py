@@ -35,7 +35,7 @@ class Checkpoint(Strict):
     checkpoint: Annotated[str, StringConstraints(pattern=r"^data/weights/[^/]+$")]
     architecture: Identifier | None = None
     """Whose names the file's tensors have; null: those of the row's network."""
-    class_names: Annotated[str, StringConstraints(pattern=r"^data/[^.][^:]*$")] | None = None
+    class_names: Annotated[str, StringConstraints(pattern=r"^data(/[^/.:][^/:]*)+$")] | None = None
     """A file with one class a line, in the checkpoint's order; null: in the data set's."""
     page: str = ""
     """Where its authors offer it."""

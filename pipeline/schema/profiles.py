@@ -53,7 +53,8 @@ class DeviceCompute(Strict):
     """`auto` is the accelerator where there is one, else the processor; `cuda:1` the second one."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     """Of forward passes; weights, their gradients and the loss are float32 in training. `tf32` is
-    float32 whose products an accelerator rounds to 10 bits; `float16` scales its gradients."""
+    float32 whose products an accelerator rounds to 10 bits; `float16` scales its gradients, and
+    predictions are then made in float32."""
     threads: Annotated[int, Field(ge=0)]
     """Of torch; 0: as many as torch chooses."""
 
@@ -104,7 +105,7 @@ class DeclaredSubset(Strict):
 
     reason: Annotated[str, Field(min_length=3)]
     """Stands beside every number that comes of it."""
-    videos: str | None = None
+    videos: Annotated[str, Field(pattern=r"^[^/.:][^/:]*(/[^/.:][^/:]*)*$")] | None = None
     """A file in this checkout with one video id a line; null: the videos whose files are here."""
 
     def of(self, root: Path, where: str) -> Subset:

@@ -9,7 +9,7 @@
     unreadable  check              the system refuses to read the file
     missing     check              a list names it, and there is no file
     refused     check              the lists contradict themselves about it, or its name is unsafe
-    skipped     check              it is listed in no split that is decoded
+    skipped     check              it is in no split that is decoded, or not in the declared subset
     unlisted    check              a file that no list names
 
 Every video that has no frames has a reason in words beside its status.

@@ -7,6 +7,7 @@ mounted read-only. `data` and `runs` may be links that the user made.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from pipeline.core.errors import UsageError
@@ -37,6 +38,7 @@ def _link(raw: Path, place: Path) -> None:
             do=f"mount it, or `unset {VARIABLE}`",
         )
     if raw.is_symlink():
+        print(f"data/raw led to {raw.readlink()}, now to {place} ({VARIABLE})", file=sys.stderr)
         raw.unlink()
     elif raw.is_dir() and not any(raw.iterdir()):
         raw.rmdir()

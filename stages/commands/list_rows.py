@@ -88,14 +88,14 @@ def measured_tflops(work: Workspace, device: str) -> float:
 
 def training_clips(recipe: Recipe | None, dataset: Dataset, fold: str) -> int | None:
     """Clips that a training sees in all, none without a recipe; None when the split's official
-    size is not known."""
+    size is not known, 0 where a subset has none of it."""
     if recipe is None:
         return 0
     if recipe.unit == "iterations":
         return recipe.epochs * recipe.batch
     videos = dataset.expected.get(dataset.folds[fold].train)
-    if videos is None:
-        return None
+    if not videos:
+        return videos
     batch = min(recipe.batch, videos)
     return recipe.epochs * (videos // batch) * batch
 

@@ -67,8 +67,10 @@ def choice(
     accelerated = compute.device == "auto"
     # Rows of such a profile use all cores where there is no accelerator.
     alone = accelerated and not accelerator_files()
+    # Several workers of a row take the accelerators themselves, when they are free; its
+    # predictions are made on the first, so that one row runs at a time.
+    alone = alone or (accelerated and compute.workers > 1)
     jobs = jobs or settings(work).jobs or (1 if alone else cores())
-    # Several workers of a row take the accelerators themselves, when they are free.
     return Choice(jobs, accelerated and compute.workers == 1, targets, dry_run, tflops, agrees)
 
 
@@ -110,7 +112,8 @@ def _ask(work: Workspace, todo: Mapping[str, Chain], choice: Choice) -> None:
     full = profile.schedules is None and not profile.generated
     if full and not up_to_date(work, "cost", ALL):
         execute(work, "cost", ALL, in_graph=True)  # seconds, and hours are told by it
-    cost = run_cost(work, todo.keys(), choice.tflops)
+    computing = [name for name, chain in todo.items() if full and _computes(work, chain)]
+    cost = run_cost(work, computing, choice.tflops)
     if cost is None or not (cost.hours or cost.unknown or cost.not_here):
         return
     for line in cost.lines():
@@ -121,6 +124,12 @@ def _ask(work: Workspace, todo: Mapping[str, Chain], choice: Choice) -> None:
             do=f"`tdn repro {' '.join([*choice.targets, '--yes'])}`; fewer rows: name them, or a "
             "table or data set; `tdn repro --dry-run` lists the stages",
         )
+
+
+def _computes(work: Workspace, chain: Chain) -> bool:
+    """Whether a chain is a row's whose network would be trained or tested."""
+    stages = [(name, key) for name, key in chain.stages if name in ("train", "predict")]
+    return any(not up_to_date(work, name, key) for name, key in stages)
 
 
 def _run(work: Workspace, graph: str, todo: Mapping[str, Chain], choice: Choice) -> None:

@@ -92,12 +92,16 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         recipe = None if row.recipe is None else recipes[row.recipe]
         clips = training_clips(recipe, dataset, row.fold)
         videos = dataset.expected.get(dataset.folds[row.fold].val)
+        if recipe is not None and clips == 0:
+            cost.not_here.setdefault(f"a training video of {row.dataset}", []).append(key)
+            continue
         if clips is None or videos is None or key not in gmacs:
             if dataset.layout != "list":  # somebody's own, as a rule small
                 cost.unknown.append(key)
             continue
         views = sum(_views(protocols[name]) for name in row.protocols) * videos
-        total = gmacs[key] * (STEP_OVER_FORWARD * clips + views)
+        trainings = 1 if recipe is None else profile.seeds
+        total = trainings * gmacs[key] * (STEP_OVER_FORWARD * clips + views)
         hours = 2e9 * total / (cost.tflops * 1e12) / 3600
         cost.hours.setdefault(row.dataset, []).append(hours)
     return cost

@@ -16,7 +16,8 @@ from pipeline.core.files import read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import TRIAL
 from pipeline.schema.base import nearest, parse_yaml, validate
-from pipeline.schema.plan_models import Plan, parse_plan
+from pipeline.schema.plan_models import Plan, TrainPlan, parse_plan
+from pipeline.schema.profiles import load_profile
 from stages import plan as planning
 from stages.graph import execute, read_plan, say, up_to_date
 
@@ -40,6 +41,7 @@ def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> d
     smoke = any(not text.startswith(_SAME_EXPERIMENT) for text in settings)
     for text in settings:
         plans = _changed(plans, text)
+    _check_trainings(work, row, plans["train"])
     paths = {stage: work.plan(stage, key) for stage in STAGES}
     try:
         for stage, changed in plans.items():
@@ -56,6 +58,22 @@ def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> d
     metrics: dict[str, Any] = read_json(work.metrics(key))
     say(f"{key}: {'smoke, ' if metrics['smoke'] else ''}{work.relative(work.metrics(key))}")
     return metrics
+
+
+def _check_trainings(work: Workspace, row: str, plan: Plan) -> None:
+    """UsageError where a trial asks for more trainings than its start has."""
+    if not isinstance(plan, TrainPlan) or plan.seeds == 1 or plan.start.kind == "scratch":
+        return
+    if plan.start.kind == "images" and not plan.start.own_images:
+        return  # all trainings start from one
+    own = load_profile(work.manifests, work.profile).seeds
+    if plan.seeds > own:
+        raise UsageError(
+            f"{row} starts from {plan.start.source}, which has {own} training"
+            f"{'' if own == 1 else 's'}: each training of a row has a start of its own",
+            where=f"--set seeds={plan.seeds}",
+            do=f"write `seeds: {plan.seeds}` into manifests/profiles/{work.profile}.yaml",
+        )
 
 
 def _changed(plans: Mapping[str, Plan], text: str) -> dict[str, Plan]:

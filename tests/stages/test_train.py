@@ -142,7 +142,7 @@ def test_how_it_is_computed_changes_no_weight_by_more_than_rounding(
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
 
 
-def test_micro_batches_train_with_the_gradient_of_the_batch(work: Workspace) -> None:
+def test_micro_batches_reach_the_step_of_a_training(work: Workspace) -> None:
     train.run(work, "row", train_plan(dropout=0.0, epochs=1))
     first = weights(work)
     train.run(work, "row", train_plan(dropout=0.0, epochs=1, compute={"micro_batch": 2}))

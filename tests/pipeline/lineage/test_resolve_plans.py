@@ -341,3 +341,34 @@ def test_an_unknown_profile_is_told_with_the_nearest(checkout: Checkout) -> None
     with pytest.raises(UsageError, match="unknown profile 'minni'") as caught:
         plans(checkout, "minni")
     assert "mini" in caught.value.do
+
+
+def test_float16_is_for_training_alone(checkout: Checkout) -> None:
+    before = plans(checkout)
+    checkout.rewrite(
+        "manifests/profiles/mini.yaml", lambda value: value["compute"].update(precision="float16")
+    )
+    after = plans(checkout)
+    row = "tsn_r50_8f_ssv1"
+    assert after[f"train.{row}"]["params"]["compute"]["precision"] == "float16"
+    assert after[f"predict.{row}"] == before[f"predict.{row}"]
+
+
+def test_frozen_batch_norms_and_synchronised_ones_exclude_each_other(checkout: Checkout) -> None:
+    checkout.rewrite(
+        "manifests/profiles/mini.yaml",
+        lambda value: value["compute"].update(sync_bn=True, workers=2),
+    )
+    with pytest.raises(ManifestError, match="freezes batch norms, and the profile has sync_bn"):
+        plans(checkout)
+
+
+def test_a_trial_that_runs_keeps_its_plans(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
+    documents = plan.resolve(work, Catalogue(checkout.root))
+    plan.write(work, documents)
+    trial, gone = (work.plan("train", key) for key in ("row@recipe-epochs-2", "row"))
+    for path in (trial, gone):
+        path.write_text("{}", "utf-8")
+    assert plan.write(work, documents) == 1
+    assert trial.is_file() and not gone.exists()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.reporting.cells import Cell, Lineage, Measurement, make_cell
+from pipeline.reporting.cells import Cell, Lineage, Measurement, Status, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.schema.base import validate
 from pipeline.schema.claims import Claim
@@ -131,3 +131,15 @@ def test_a_difference_within_the_spread_of_trainings_is_undecided() -> None:
     assert (both.pairs[0].verdict, both.pairs[0].over) == ("undecided", "videos and trainings")
     assert both.pairs[0].ci_low < videos.pairs[0].ci_low
     assert both.pairs[0].ci_high > videos.pairs[0].ci_high
+
+
+def test_a_number_of_a_part_of_the_videos_is_held_against_none() -> None:
+    cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0), cell("c", "60.0", 25.0)]
+    part = [*cells[:2], replace(cells[2], status=Status.PARTIAL)]
+    outcomes = {
+        (row, "center"): outcome(right) for row, right in zip("abc", (80, 120, 100), strict=True)
+    }
+    found = find_ordering("top1", part, outcomes, unknown)
+    assert found is not None and found.rows == ("a", "b")
+    assert len(found.pairs) == 1
+    assert find_ordering("top1", part[1:], outcomes, unknown) is None

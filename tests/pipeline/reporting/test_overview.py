@@ -114,3 +114,11 @@ def test_videos_of_all_data_sets_are_added() -> None:
     split = {"name": "val", "listed": 10, "usable": 8, "failed": 2, "partial": 1}
     sets = [{"counts": {"splits": [split, split]}}, {"counts": {"splits": []}}]
     assert data_counts(sets) == {"listed": 20, "usable": 16, "failed": 4, "partial": 2}
+
+
+def test_a_name_with_a_hyphen_keeps_it() -> None:
+    given = table(pair("tsn", "tdn", 3.0, "agrees"))
+    given["rows"][2]["label"] = "TDN-R50"
+    found = headline([given], CELLS)
+    assert found is not None
+    assert found["answer"].startswith("TDN-R50 is 3.0 points below TSN (95 % interval −4.0 to −2.0")

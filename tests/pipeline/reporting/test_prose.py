@@ -154,6 +154,7 @@ def number(claimed: str | None, measured: float | None, unit: str = "percent") -
     claim_id = None if claimed is None else "c"
     return {
         "claim_id": claim_id, "claimed": claimed, "measured": measured, "unit": unit, "smoke": True,
+        "status": "smoke",
     }  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def test_hours_of_work_begin_with_a_yes_alone(
     work: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work.raw("ssv1", generated=False).mkdir(parents=True, exist_ok=True)
-    monkeypatch.setattr(repro, "up_to_date", lambda *_: True)
+    done = {"cost"}
+    monkeypatch.setattr(repro, "up_to_date", lambda work, name, key: name in done)
     asked: list[str] = []
 
     def agrees(question: str) -> bool:
@@ -83,10 +84,34 @@ def test_hours_of_work_begin_with_a_yes_alone(
         return len(asked) > 1
 
     chosen = repro.Choice(1, False, [TRAINED], False, 1.0, agrees)
-    todo = {TRAINED: repro.Chain("row", "rows", ())}
+    todo = {TRAINED: repro.Chain("row", "rows", (("train", TRAINED), ("score", TRAINED)))}
     with pytest.raises(UsageError, match="not begun without a yes") as caught:
         repro._ask(work, todo, chosen)
     assert f"tdn repro {TRAINED} --yes" in caught.value.do
     repro._ask(work, todo, chosen)
     assert asked == [asked[0]] * 2 and "hours?" in asked[0]
     assert "at 1 TFLOP/s" in capsys.readouterr().err
+    done.add("train")  # what is left to score costs no hours
+    repro._ask(work, todo, chosen)
+    assert len(asked) == 2
+
+
+def test_a_subset_without_training_videos_trains_nothing(work: Workspace) -> None:
+    work.raw("ssv1", generated=False).mkdir(parents=True, exist_ok=True)
+    splits = {"train": {"usable": 0}, "validation": {"usable": 12}}
+    write_json(work.sources("ssv1"), {"splits": splits})
+    cost = run_cost(work, [TRAINED], 50.0)
+    work.sources("ssv1").unlink()
+    assert cost is not None and cost.hours == {}
+    assert cost.not_here == {"a training video of ssv1": [TRAINED]}
+
+
+def test_every_training_of_a_row_is_counted(work: Workspace) -> None:
+    work.raw("ssv1", generated=False).mkdir(parents=True, exist_ok=True)
+    path = work.manifests / "profiles" / "paper.yaml"
+    one, text = run_cost(work, [TRAINED], 50.0), path.read_text("utf-8")
+    path.write_text(text.replace("seeds: 1", "seeds: 3"), "utf-8")
+    three = run_cost(work, [TRAINED], 50.0)
+    path.write_text(text, "utf-8")
+    assert one is not None and three is not None
+    assert three.total_h == pytest.approx(3 * one.total_h)

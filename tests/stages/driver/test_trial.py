@@ -65,3 +65,10 @@ def test_a_value_that_the_row_does_not_have_is_named(
     with pytest.raises(error) as caught:
         trial.run(project.work, ROW, settings, no_bar)
     assert words in str(caught.value)
+
+
+def test_more_trainings_than_the_start_has_are_refused_before_any(project: Project) -> None:
+    with pytest.raises(UsageError, match="which has 1 training: each training of a row") as caught:
+        trial.run(project.work, "tconv_r50_8f_ssv1", ["seeds=3"], no_bar)
+    assert caught.value.do == "write `seeds: 3` into manifests/profiles/mini.yaml"
+    assert not project.work.run("tconv_r50_8f_ssv1@seeds-3").exists()

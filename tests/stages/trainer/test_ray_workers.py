@@ -39,8 +39,11 @@ else:
 def killed_once(job: Job, ranks: Ranks) -> None:
     """The training; the first process is killed in the second epoch of its first start."""
     mark = job.work.root / "killed"
+    first = job.work.root / "first"
 
     def progress(done: int, total: int) -> None:
+        if mark.exists() and not first.exists():
+            first.write_text(str(done), "utf-8")
         if done == 4 and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -56,6 +59,7 @@ def test_two_workers_of_torchrun_and_of_ray_end_with_the_same_bytes_killed_or_no
     monkeypatch.setattr(train, "train_seeds", killed_once)
     train.run(work, "ray", PLAN, loader=Loader(checkpoint_minutes=0), identity="a")
     assert (tmp_path / "killed").exists()
+    assert int((tmp_path / "first").read_text("utf-8")) > 1, "it goes on, not from the start"
     script = tmp_path / "script.py"
     script.write_text(TORCHRUN, "utf-8")
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
