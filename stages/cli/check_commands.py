@@ -29,8 +29,27 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (audit, sign, trace, why, selftest):
+    for command in (doctor, audit, sign, trace, why, selftest):
         app.command(rich_help_panel="Checks")(command)
+
+
+def doctor(profile: Profile = "mini", as_json: AsJson = False) -> None:
+    """Look whether this machine has what the pipeline needs, and say what to do where not.
+
+    Exit 1 where something is a problem. Example: `tdn doctor --profile paper`.
+    """
+    from stages.commands import doctor as check
+
+    findings = check.run(workspace(profile))
+    if as_json:
+        print_json(findings)
+    else:
+        for one in findings:
+            typer.echo(f"{one.outcome:8} {one.about:22} {one.what}")
+            if one.do:
+                typer.echo(f"{'':8} {'':22} do: {one.do}")
+    if any(one.outcome == check.PROBLEM for one in findings):
+        raise typer.Exit(1)
 
 
 def audit(
