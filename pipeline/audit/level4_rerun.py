@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status
@@ -15,6 +14,8 @@ from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence, Run, environment
+from pipeline.reporting.results import headline
+from pipeline.scores.reference import bounds, read_results, reference_path
 
 EVERYWHERE = ("costs", "ledger", "generated")
 """Roles of files that are the same on every machine: counted, listed or drawn, never trained."""
@@ -89,7 +90,7 @@ def _run(context: Context, clone: Workspace, run: Run) -> str:
 
 
 def _compare(context: Context, clone: Workspace, again: Evidence, run: Run) -> Iterator[Link]:
-    """Bit for bit on the same kind of machine; else numbers within their recorded intervals."""
+    """Bit for bit on the same kind of machine; else numbers where the reference has them."""
     other = again.runs.get(run.name)
     if other is None:
         yield _link(run, run.path, Status.UNRECORDED, "the clone left no record")
@@ -115,25 +116,32 @@ def _compare(context: Context, clone: Workspace, again: Evidence, run: Run) -> I
 
 
 def _within(context: Context, clone: Workspace, run: Run, path: str) -> Link:
-    """Are the accuracies within the intervals that were recorded?"""
+    """Do the accuracies lie where trainings lie that differ in their seeds alone?
+
+    Intervals over videos do not tell: training again moves a number as well.
+    """
     old, new = read_json(context.place(path)), read_json(clone.root / path)
-    wrong = []
-    for protocol, values in old["protocols"].items():
-        for name, interval in values.items():
-            if not name.endswith("_ci95_pct") or interval is None:
-                continue
-            metric = name.replace("_ci95_pct", "_pct")
-            value = _value(new, protocol, metric)
-            if value is None or not interval[0] <= value <= interval[1]:
-                wrong.append(f"{protocol} {metric} {values[metric]}, again {value}")
-    status = Status.RERUN_MISMATCH if wrong else Status.OK
-    detail = "; ".join(wrong) or "within the recorded intervals, on another kind of machine"
-    return _link(run, path, status, detail)
-
-
-def _value(metrics: dict[str, Any], protocol: str, name: str) -> float | None:
-    value = metrics["protocols"].get(protocol, {}).get(name)
-    return None if value is None else float(value)
+    name = headline(new)
+    known = read_results(reference_path(context.work.root, context.work.profile))
+    said: dict[Status, list[str]] = {}
+    for protocol, scored in new["protocols"].items():
+        kind = new.get("identity", ""), protocol, name
+        values = {one.predictions: one.value_pct for one in known if one.kind == kind}
+        found = bounds({kind: ([*values.values()], scored["n_scored"])}).get(kind)
+        before = old["protocols"].get(protocol, {}).get(name)
+        words = f"{protocol} {name} {before}, again {scored.get(name)}"
+        if found is None:
+            said.setdefault(Status.UNAVAILABLE, []).append(words)
+        elif scored.get(name) is None or not found.holds(scored[name]):
+            far = f"{found.low_pct:.1f} to {found.high_pct:.1f}"
+            said.setdefault(Status.RERUN_MISMATCH, []).append(f"{words}, outside {far}")
+    if wrong := said.get(Status.RERUN_MISMATCH):
+        return _link(run, path, Status.RERUN_MISMATCH, "; ".join(wrong))
+    if unknown := said.get(Status.UNAVAILABLE):
+        detail = "; ".join(unknown)
+        detail += "; no reference tells how far trainings lie apart"
+        return _link(run, path, Status.UNAVAILABLE, detail)
+    return _link(run, path, Status.OK, "within the reference, on another kind of machine")
 
 
 def _differing(before: dict[str, str], after: dict[str, str]) -> str:
@@ -144,5 +152,8 @@ def _differing(before: dict[str, str], after: dict[str, str]) -> str:
 
 
 def _link(run: Run, path: str, status: Status, detail: str) -> Link:
-    do = "look at both records: what differs?" if status is Status.RERUN_MISMATCH else ""
+    do = {
+        Status.RERUN_MISMATCH: "look at both records: what differs?",
+        Status.UNAVAILABLE: "make a reference: `make repro SEED=1`, `tdn reference`, and so on",
+    }.get(status, "")
     return Link(Level.RERUN, f"record:{run.name}", "rerun", path, status, detail=detail, do=do)
