@@ -150,11 +150,21 @@ def _of_another_row(context: Context, seen: dict[str, tuple[Run, Kept]]) -> Iter
     for (run, one), (other, two) in combinations(seen.values(), 2):
         same = any(_alike(a, b) for a in one.values() for b in two.values())
         shared = weights.get(run.key, set()) & weights.get(other.key, set())
-        if same or shared:
+        if (same or shared) and not one_experiment(context, run, other):
             what = "logits" if same else "weights"
             wrong = [f"{run.name} and {other.name} have the same {what}: one has not its own"]
             for either in (run, other):
                 yield _link(context, either, either.outputs[0].path, wrong, "")
+
+
+def one_experiment(context: Context, run: Run, other: Run) -> bool:
+    """Whether two rows are trained by one plan: where a profile has one recipe for several of the
+    papers', rows that differ in the recipe alone are one experiment."""
+    found = []
+    for row in (run, other):
+        train = context.evidence.runs.get(f"train/{row.key}")
+        found.append(None if train is None else {**context.params(train), "row": ""})
+    return found[0] is not None and found[0] == found[1]
 
 
 def _alike(one: predictions.Predictions, two: predictions.Predictions) -> bool:
