@@ -15,13 +15,16 @@ from pipeline.lineage.evidence import Run
 @pytest.mark.parametrize(
     ("other", "same"),
     [
-        ({"row": "b", "recipe": {"lr": 0.1}}, True),
-        ({"row": "b", "recipe": {"lr": 0.2}}, False),
+        ({"lr": 0.1, "decay": "cosine", "milestones": []}, True),
+        ({"lr": 0.1, "decay": "cosine", "milestones": [6, 9]}, True),
+        ({"lr": 0.2, "decay": "cosine", "milestones": []}, False),
+        ({"lr": 0.1, "decay": "milestones", "milestones": [6, 9]}, False),
         (None, False),
     ],
 )
 def test_rows_of_one_plan_are_one_experiment(other: dict[str, Any] | None, same: bool) -> None:
-    plans = {"a": {"row": "a", "recipe": {"lr": 0.1}}, "b": other}
+    recipe = {"lr": 0.1, "decay": "cosine", "milestones": []}
+    plans = {"a": {"row": "a", "recipe": recipe}, "b": other and {"row": "b", "recipe": other}}
     runs = {f"train/{key}": SimpleNamespace(key=key) for key, plan in plans.items() if plan}
     context = SimpleNamespace(
         evidence=SimpleNamespace(runs=runs), params=lambda run: plans[run.key]
