@@ -104,18 +104,20 @@ def _runs(
 
 
 def decode_counts(work: Workspace, dataset: str) -> dict[str, Any]:
-    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`;
+    """What became of the listed videos: `splits` (listed, usable, failed, partial), `statuses`
+    in words, `by_status` in numbers;
     `reason` says why there are no frames.
     """
     path = work.decoded(dataset)
     if not path.is_file():
-        return {"splits": [], "statuses": [], "reason": "not decoded here"}
+        return {"splits": [], "statuses": [], "by_status": {}, "reason": "not decoded here"}
     outcome = read_json(path)
     if outcome["status"] != "ok":
-        return {"splits": [], "statuses": [], "reason": outcome["reason"]}
+        return {"splits": [], "statuses": [], "by_status": {}, "reason": outcome["reason"]}
     splits = [
         {"name": name, "partial": 0, **found, "failed": found["listed"] - found["usable"]}
         for name, found in outcome["splits"].items()
     ]
     statuses = [f"{count} {status}" for status, count in sorted(outcome["counts"].items())]
-    return {"splits": splits, "statuses": statuses, "reason": ""}
+    by_status = dict(outcome["counts"])
+    return {"splits": splits, "statuses": statuses, "by_status": by_status, "reason": ""}

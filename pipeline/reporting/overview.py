@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.reporting.anchors import anchor
 from pipeline.reporting.report_view import axis
+from pipeline.schema.status import FAILED, USABLE
 
 SHOWN = 5
 """Sentences listed of each kind; the others stand further down."""
@@ -27,12 +29,18 @@ def headline(
     the last row with the first; it is '' where the two were not tested on the same videos.
     """
     for table in tables:
+        table_id = f"{table['document']}/{table['table']}"
         names = {row["row"]: _short(row["label"]) for row in table["rows"]}
         for ordering in table["orderings"]:
-            keys = [key for key in table["headline"] if key in ordering["rows"]]
+            places = {key: f"{table_id}/{key}/{ordering['column']}" for key in table["headline"]}
+            keys = [key for key, place in places.items() if _measured(cells.get(place))]
             if len(keys) > 1:
                 return _compared(table, ordering, keys, names, cells)
     return None
+
+
+def _measured(cell: Mapping[str, Any] | None) -> bool:
+    return cell is not None and cell["measured"] is not None and cell["status"] != "partial"
 
 
 def _compared(
@@ -130,7 +138,15 @@ def sentences(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def data_counts(datasets: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Videos of all data sets: listed, decoded (usable), failed, partial."""
-    splits = [split for dataset in datasets for split in dataset["counts"]["splits"]]
-    names = ("listed", "usable", "failed", "partial")
-    return {name: sum(split[name] for split in splits) for name in names}
+    """Videos of all data sets, each once however many splits it is in: wanted, decoded (those in
+    part included), failed, partial."""
+    counts: Counter[str] = Counter()
+    for dataset in datasets:
+        counts.update(dataset["counts"]["by_status"])
+    usable, failed = (sum(counts[name] for name in names) for names in (USABLE, FAILED))
+    return {
+        "wanted": usable + failed,
+        "usable": usable,
+        "failed": failed,
+        "partial": counts["partial"],
+    }

@@ -10,7 +10,7 @@ from pipeline.reporting.overview import data_counts, headline, orders, sentences
 
 
 def cell(value: float, over: str = "videos") -> dict[str, Any]:
-    ends = {"ci_low": value - 2, "ci_high": value + 2}
+    ends = {"ci_low": value - 2, "ci_high": value + 2, "status": "smoke"}
     return {"measured": value, "claimed": "50.0", "interval_over": over, "cell_id": "d/1/x", **ends}
 
 
@@ -81,7 +81,10 @@ def test_intervals_cover_trainings_only_where_every_cell_does() -> None:
 
 
 def test_one_measured_row_is_no_comparison() -> None:
-    assert headline([table(rows=("tdn",))], CELLS) is None
+    assert headline([table()], {"d/1/tdn/top1": cell(60.0)}) is None
+    assert (
+        headline([table()], {**CELLS, "d/1/tsn/top1": {**cell(40.0), "status": "partial"}}) is None
+    )
     assert headline([{**table(), "headline": []}], CELLS) is None
 
 
@@ -110,10 +113,18 @@ def test_sentences_are_counted_and_taken_from_each_document_in_turn() -> None:
     assert found["undecided"] == {"title": "What nothing decides", "count": 0, "shown": []}
 
 
-def test_videos_of_all_data_sets_are_added() -> None:
-    split = {"name": "val", "listed": 10, "usable": 8, "failed": 2, "partial": 1}
-    sets = [{"counts": {"splits": [split, split]}}, {"counts": {"splits": []}}]
-    assert data_counts(sets) == {"listed": 20, "usable": 16, "failed": 4, "partial": 2}
+def test_a_video_counts_once_whatever_its_splits() -> None:
+    statuses = {"ok": 7, "partial": 1, "missing": 1, "error": 1, "unlisted": 3, "skipped": 5}
+    sets = [{"counts": {"by_status": statuses}}, {"counts": {"by_status": {}}}]
+    assert data_counts(sets) == {"wanted": 10, "usable": 8, "failed": 2, "partial": 1}
+
+
+def test_rows_without_printed_numbers_are_compared_too() -> None:
+    bare = {key: {**value, "claimed": None} for key, value in CELLS.items()}
+    given = table(pair("tsn", "tdn", -20.0, "supported"), rows=())
+    found = headline([given], bare)
+    assert found is not None
+    assert found["answer"].endswith(": a difference that the data decide.")
 
 
 def test_a_name_with_a_hyphen_keeps_it() -> None:
