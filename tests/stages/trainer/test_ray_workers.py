@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray.train import WorkerGroupError
 
 from pipeline.core.errors import DataError, UsageError
 from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
-from pipeline.schema.profiles import Loader
 from stages import train
 from stages.train import Job, train_seeds
 from stages.trainer.ray_workers import _known, on_workers
@@ -27,13 +25,27 @@ from pathlib import Path
 from pipeline.core.workspace import Workspace
 from stages import train
 from stages.trainer.worker_group import from_environment
-from tests.stages.test_ray_workers import PLAN
+from tests.stages.trainer.test_ray_workers import PLAN
 
 if from_environment().first:
     train.run(Workspace(Path(sys.argv[1])), "torchrun", PLAN)
 else:
     train.help_train()
 """
+
+RAY = """
+import sys
+from pathlib import Path
+from pipeline.core.workspace import Workspace
+from pipeline.schema.profiles import Loader
+from stages import train
+from tests.stages.trainer.test_ray_workers import PLAN, killed_once
+
+train.train_seeds = killed_once
+work = Workspace(Path(sys.argv[1]))
+train.run(work, "ray", PLAN, loader=Loader(checkpoint_minutes=0), identity="a")
+"""
+"""In a process of its own, as Ray Train changes how a later Ray of the same process listens."""
 
 
 def killed_once(job: Job, ranks: Ranks) -> None:
@@ -54,26 +66,37 @@ def killed_once(job: Job, ranks: Ranks) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_two_workers_of_torchrun_and_of_ray_end_with_the_same_bytes_killed_or_not(
-    work: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: Workspace, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(train, "train_seeds", killed_once)
-    train.run(work, "ray", PLAN, loader=Loader(checkpoint_minutes=0), identity="a")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    alone = [sys.executable, "-W", "ignore", "-c", RAY, tmp_path]
+    subprocess.run(alone, env=environment, check=True, cwd=tmp_path)
     assert (tmp_path / "killed").exists()
     assert int((tmp_path / "first").read_text("utf-8")) > 1, "it goes on, not from the start"
     script = tmp_path / "script.py"
     script.write_text(TORCHRUN, "utf-8")
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([*run, script, tmp_path], env=environment, check=True, cwd=tmp_path)
     for name in ("weights.pt", "history.json"):
         made = [work.run(row) / "train" / name for row in ("ray", "torchrun")]
         assert len({sha256_file(path) for path in made}) == 1, name
 
 
+WRAPPED = """
+from pipeline.core.errors import DataError
+from ray.train import WorkerGroupError
+from stages.trainer.ray_workers import _known
+
+own = DataError("the loss is nan", do="lower it")
+assert _known(WorkerGroupError("text", {0: own}).worker_failures[0]) is own
+"""
+
+
 def test_an_error_of_ours_comes_out_of_what_ray_wraps() -> None:
+    # Elsewhere: whoever imports Ray before the pool does has it listen beyond this machine.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", WRAPPED], env=environment, check=True)
     own = DataError("the loss is nan", do="lower it")
-    wrapped = WorkerGroupError("text", {0: own})
-    assert _known(wrapped.worker_failures[0]) is own
     caused = RuntimeError("other")
     caused.__cause__ = own
     assert _known(caused) is own
