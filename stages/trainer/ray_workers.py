@@ -95,7 +95,7 @@ def _trainer(
         torch_config=TorchConfig(backend=backend(), timeout_s=TIMEOUT_S),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=accelerated),
         # Ray's own notes of the run: nothing here reads them.
-        run_config=RunConfig(  # type: ignore[call-arg]  # of the API that is chosen above
+        run_config=RunConfig(  # type: ignore[call-arg]  # typed as the first API; _ENVIRONMENT chooses the second
             name=name, storage_path=str(storage), worker_runtime_env={"env_vars": environment}
         ),
     )

@@ -99,7 +99,7 @@ class Training:
         if recipe.phase1_epochs:
             share = epoch / self.schedule.epochs
             frozen = share < recipe.phase1_epochs / recipe.epochs
-            self.model.set_phase(1 if frozen else 2)  # type: ignore[operator]  # see prepare
+            self.model.set_phase(1 if frozen else 2)  # type: ignore[operator]  # prepare_network refuses others
         self.model.train()
         if recipe.partial_bn:
             freeze_partial_bn(self.model)
