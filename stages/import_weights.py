@@ -7,6 +7,7 @@ their own. A file that would run code when loaded is refused.
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,12 +166,15 @@ def read_tensors(file: Path) -> dict[str, Any]:
 def _refused(file: Path, reason: str) -> UsageError:
     """What the file is, by what torch says of it; never torch's advice to load it unsafely."""
     if "TorchScript" in reason:
-        plain = f"plain-{file.name}"
+        plain = file.with_name(f"plain-{file.name}")
+        program = (
+            f"import torch; torch.save(torch.jit.load({str(file)!r}, map_location='cpu')"
+            f".state_dict(), {str(plain)!r})"
+        )
         return UsageError(
             "the file is a TorchScript program, not a state dict",
             where=file.name,
-            do=f"python -c \"import torch; torch.save(torch.jit.load('{file.name}', "
-            f"map_location='cpu').state_dict(), '{plain}')\", then import {plain}",
+            do=f"python -c {shlex.quote(program)}; then import {plain}",
         )
     if named := re.search(
         r"Unsupported global: GLOBAL (\S+)|(Unsupported class|Trying to)", reason

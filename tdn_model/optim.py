@@ -93,7 +93,8 @@ def freeze_partial_bn(model: nn.Module) -> None:
     Call after each `model.train()`. A network of several streams knows its own first ones.
     """
     for stream in model.streams_for_partial_bn() if isinstance(model, ClipNetwork) else [model]:
-        norms = [m for m in stream.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)]
+        kinds = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+        norms = [module for module in stream.modules() if isinstance(module, kinds)]
         for norm in norms[1:]:
             norm.eval()
             for parameter in norm.parameters():

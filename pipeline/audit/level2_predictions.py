@@ -164,11 +164,8 @@ def one_experiment(context: Context, run: Run, other: Run) -> bool:
     for row in (run, other):
         train = context.evidence.runs.get(f"train/{row.key}")
         params = {} if train is None else {**context.params(train), "row": ""}
-        recipe = dict(params.get("recipe", {}))
-        if recipe.get("decay") != "milestones":
-            recipe.pop("milestones", None)  # nothing happens at them
-        found.append({**params, "recipe": recipe})
-    return bool(found[0]["recipe"]) and found[0] == found[1]
+        found.append(params)
+    return bool(found[0].get("recipe")) and found[0] == found[1]
 
 
 def _alike(one: predictions.Predictions, two: predictions.Predictions) -> bool:

@@ -115,7 +115,8 @@ def replaced_by(recipe: Recipe, schedules: Schedules) -> dict[str, object]:
     schedule: Schedule = getattr(schedules, recipe.kind)
     values = schedule.model_dump(exclude_none=True)
     share = schedule.epochs / recipe.epochs
-    values["milestones"] = [max(1, round(epoch * share)) for epoch in recipe.milestones]
+    kept = recipe.milestones if schedule.decay == "milestones" else []
+    values["milestones"] = [max(1, round(epoch * share)) for epoch in kept]
     values["unit"] = "epochs"
     if not recipe.phase1_epochs:
         values["phase1_epochs"] = 0  # the row that compares one phase with two

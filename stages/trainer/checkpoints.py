@@ -7,6 +7,7 @@ very bytes that it would have ended with.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,12 +50,18 @@ class Checkpoints:
             self._writing.result()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint, on the processor; None where there is none."""
+        """The newest whole checkpoint, on the processor; None where there is none.
+
+        A damaged one is said and removed, so that it does not count among those kept.
+        """
         for path in reversed(self._files()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except UNREADABLE:
-                continue  # cut short or damaged: the one before
+            except UNREADABLE as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                print(f"{path.name}: a damaged checkpoint ({reason:.100})", file=sys.stderr)
+                path.unlink(missing_ok=True)
+                continue
             if state["identity"] == self._identity:
                 return state
         return None

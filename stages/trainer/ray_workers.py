@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import DataError, TdnError, UsageError
-from pipeline.core.machine import accelerators
 from pipeline.core.ray_pool import Pool
 from pipeline.core.ray_start import cluster_address
 from stages.trainer.training_log import Progress, follow
@@ -36,13 +35,14 @@ def on_workers(
 
     On a private Ray of this machine, on the one that this process is a worker of, or on the cluster
     of RAY_ADDRESS, whose machines must all see `folder`, absolute. What is written to its log is
-    shown meanwhile. Raises the TdnError that a process raised; DataError when processes keep dying.
+    shown meanwhile. Raises what a process raised, where starting again cannot mend it; DataError
+    when processes keep dying.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    accelerated = device != "cpu" and bool(accelerators())
     with Pool(workers) as pool:
         pool.start(workers)
+        accelerated = device.startswith("cuda") or (device == "auto" and pool.accelerators > 0)
         slots, kind = (pool.accelerators, "accelerators") if accelerated else (pool.slots, "cores")
         if slots < workers:
             raise UsageError(
@@ -64,10 +64,10 @@ def on_workers(
                     return
                 except TrainingFailedError as error:
                     failures = getattr(error, "worker_failures", {}).values()
-                    own = [known for e in failures if (known := _known(e)) is not None]
-                    if own:
-                        raise own[0] from None
-                    reason = str(error).strip().splitlines()[-1]
+                    for failure in failures:
+                        if (lasting := _lasting(failure)) is not None:
+                            raise lasting from (None if isinstance(lasting, TdnError) else failure)
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
                 finally:
                     shutil.rmtree(folder / "resume" / name, ignore_errors=True)
         finally:
@@ -105,9 +105,14 @@ def _in_worker(config: dict[str, Any]) -> None:
     config["function"](config["job"], from_environment())
 
 
-def _known(error: BaseException | None) -> TdnError | None:
-    """The error of ours in what Ray Train wraps."""
+def _lasting(error: BaseException | None) -> BaseException | None:
+    """What `function` itself raised, in what Ray Train wraps: the same at every further start.
+
+    A process whose partner died raises RuntimeError or OSError: those may pass.
+    """
     while error is not None and not isinstance(error, TdnError):
-        inner = getattr(error, "_base_exc", None) or error.__cause__
-        error = inner if isinstance(inner, BaseException) else None
+        inner = getattr(error, "_base_exc", None)
+        if isinstance(inner, Exception) and not isinstance(inner, RuntimeError | OSError):
+            return inner
+        error = inner if isinstance(inner, BaseException) else error.__cause__
     return error

@@ -49,8 +49,8 @@ class TrainingLog:
             self._progress(step, self._steps)
 
     def due(self) -> bool:
-        """Whether a line is due; asks nothing of the device."""
-        return time.monotonic() - self._last >= EVERY_S
+        """Whether a line is due, which a quiet log's never is; asks nothing of the device."""
+        return not self._quiet and time.monotonic() - self._last >= EVERY_S
 
     def line(self, step: int, epoch: int, loss: float, rate: float) -> None:
         """Write a line: the mean loss of the epoch so far, and what passed since the last line."""

@@ -64,8 +64,9 @@ def test_a_program_is_turned_into_tensors_by_the_command_that_is_advised(tmp_pat
     torch.jit.save(torch.jit.script(network), str(tmp_path / FILE))
     error = refusal(tmp_path / FILE)
     assert "TorchScript" in error.what
-    command = error.do.partition('python -c "')[2].partition('"')[0]
-    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    command = error.do.partition("; then import ")[0].removeprefix("python -c ")
+    command = f"{sys.executable} -c {command}"
+    subprocess.run(command, shell=True, check=True, capture_output=True)
     found = read_tensors(tmp_path / f"plain-{FILE}")
     assert torch.equal(found["weight"], network.weight)
 

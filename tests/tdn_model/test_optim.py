@@ -134,6 +134,12 @@ def test_partial_bn_freezes_volumes_too() -> None:
     assert [norm.training for norm in net] == [True, False, True]
 
 
+def test_partial_bn_knows_norms_that_workers_share() -> None:
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(*map(nn.BatchNorm2d, (2, 2))))
+    freeze_partial_bn(net.train())
+    assert [norm.training for norm in net] == [True, False]
+
+
 def test_large_clips_are_evaluated_one_by_one_and_small_ones_together() -> None:
     net = Net().eval()
     assert micro_batch(net, torch.empty(4, 8, 5, 3, 224, 224, device="meta")) == 4

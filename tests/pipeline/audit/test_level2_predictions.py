@@ -16,7 +16,6 @@ from pipeline.lineage.evidence import Run
     ("other", "same"),
     [
         ({"lr": 0.1, "decay": "cosine", "milestones": []}, True),
-        ({"lr": 0.1, "decay": "cosine", "milestones": [6, 9]}, True),
         ({"lr": 0.2, "decay": "cosine", "milestones": []}, False),
         ({"lr": 0.1, "decay": "milestones", "milestones": [6, 9]}, False),
         (None, False),

@@ -31,7 +31,9 @@ def test_the_last_two_of_each_training_are_kept(tmp_path: Path) -> None:
         assert kept.load() is None
 
 
-def test_a_damaged_one_falls_back_to_the_one_before(tmp_path: Path) -> None:
+def test_a_damaged_one_is_said_and_falls_back_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Checkpoints(tmp_path, "a", 0) as kept:
         kept.save(1, {"w": torch.zeros(9)})
         kept.save(2, {"w": torch.zeros(9)})
@@ -39,7 +41,10 @@ def test_a_damaged_one_falls_back_to_the_one_before(tmp_path: Path) -> None:
     newest.write_bytes(newest.read_bytes()[:100])
     with Checkpoints(tmp_path, "a", 0) as kept:
         state = kept.load()
-    assert state is not None and state["step"] == 1
+        assert state is not None and state["step"] == 1
+        assert f"{newest.name}: a damaged checkpoint" in capsys.readouterr().err
+        kept.save(3, {"w": torch.zeros(9)})
+    assert [path.name[-4] for path in sorted(tmp_path.glob("*.pt"))] == ["1", "3"]
 
 
 def test_a_full_disk_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
 from stages import train
 from stages.train import Job, train_seeds
-from stages.trainer.ray_workers import _known, on_workers
+from stages.trainer.ray_workers import _lasting, on_workers
 from stages.trainer.worker_group import Ranks
 from tests.checkout import ROOT
 from tests.stages.conftest import train_plan
@@ -85,10 +85,10 @@ def test_two_workers_of_torchrun_and_of_ray_end_with_the_same_bytes_killed_or_no
 WRAPPED = """
 from pipeline.core.errors import DataError
 from ray.train import WorkerGroupError
-from stages.trainer.ray_workers import _known
+from stages.trainer.ray_workers import _lasting
 
 own = DataError("the loss is nan", do="lower it")
-assert _known(WorkerGroupError("text", {0: own}).worker_failures[0]) is own
+assert _lasting(WorkerGroupError("text", {0: own}).worker_failures[0]) is own
 """
 
 
@@ -99,8 +99,16 @@ def test_an_error_of_ours_comes_out_of_what_ray_wraps() -> None:
     own = DataError("the loss is nan", do="lower it")
     caused = RuntimeError("other")
     caused.__cause__ = own
-    assert _known(caused) is own
-    assert _known(RuntimeError("other")) is None
+    assert _lasting(caused) is own
+
+
+def test_a_bug_is_not_tried_again_and_a_lost_partner_is() -> None:
+    bug, lost = Exception("wrapped"), Exception("wrapped")
+    bug._base_exc = KeyError("row")  # type: ignore[attr-defined]  # as Ray Train has it
+    lost._base_exc = RuntimeError("Connection closed by peer")  # type: ignore[attr-defined]
+    assert isinstance(_lasting(bug), KeyError)
+    assert _lasting(lost) is None
+    assert _lasting(RuntimeError("other")) is None
 
 
 def test_torchruns_number_of_processes_is_part_of_the_result(

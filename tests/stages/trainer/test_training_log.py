@@ -39,6 +39,14 @@ def test_a_bar_on_a_terminal_takes_the_place_of_lines(
     assert (tmp_path / LOG).is_file()
 
 
+def test_a_worker_that_logs_nothing_never_asks_the_device_for_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_log, "EVERY_S", 0.0)
+    assert TrainingLog(tmp_path, {}, 9).due()
+    assert not TrainingLog(tmp_path, {}, 9, quiet=True).due()
+
+
 def test_what_other_processes_log_is_shown(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text("of an earlier run\n")
     over, found, shown = Event(), Event(), []
