@@ -170,6 +170,36 @@ def saw(stage: Stage) -> Action:
     return _one(stage, replace(actor, y_px=y))
 
 
+def star_moves(stage: Stage) -> Action:
+    """Of a star and a disc the star moves to the right; amount: way as a fraction of the width."""
+    return _one_of_two(stage, "star")
+
+
+def disc_moves(stage: Stage) -> Action:
+    """Of a star and a disc the disc moves to the right; amount: way as a fraction of the width."""
+    return _one_of_two(stage, "disc")
+
+
+def _one_of_two(stage: Stage, mover: str) -> Action:
+    """A star and a disc, one above the other; `mover` travels slowly, both tremble.
+
+    Each trembles by itself, and more from frame to frame than the mover travels: neighbouring
+    frames do not show which one moves, and no single frame shows that anything does.
+    """
+    rng, height = stage.rng, stage.height_px
+    tremor_px = 0.02 * height
+    places = rng.permutation([0.3, 0.7])
+    actors = []
+    for index, (form, skin) in enumerate((("star", "checks"), ("disc", "plain"))):
+        actor = _actor(stage, (0.15, 0.19), form, skin)
+        x = stage.width_px * rng.uniform(0.35, 0.65) + rng.normal(0, tremor_px, stage.frames)
+        y = height * places[index] + rng.normal(0, tremor_px, stage.frames)
+        if form == mover:
+            x = x + (_ramp(stage) - 0.5) * stage.draw() * stage.width_px
+        actors.append(replace(actor, x_px=x, y_px=y, wears=index))
+    return Action(tuple(actors), stage.flat(1.0))
+
+
 def bounce(stage: Stage) -> Action:
     """An object goes down and up three times; amount: way as a fraction of the height."""
     actor = _actor(stage, form="blob", skin="checks")
@@ -265,6 +295,8 @@ KINDS: dict[str, Callable[[Stage], Action]] = {
     "appear": appear,
     "meet": meet,
     "cover": cover,
+    "star_moves": star_moves,
+    "disc_moves": disc_moves,
     "saw": saw,
     "bounce": bounce,
     "pace": pace,

@@ -18,8 +18,8 @@ Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 Kind = Literal[
-    "appear", "approach", "belt", "bounce", "brighten", "cover", "lift", "meet", "pace", "ripple",
-    "saw", "slide", "turn", "whirl",
+    "appear", "approach", "belt", "bounce", "brighten", "cover", "disc_moves", "lift", "meet",
+    "pace", "ripple", "saw", "slide", "star_moves", "turn", "whirl",
 ]  # fmt: skip
 """Motions that `pipeline.mini.motions` can draw."""
 
