@@ -19,7 +19,7 @@ from pipeline.core.benchmark import TIMINGS
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, manifests_of
 from pipeline.lineage.loaded_code import check_loaded
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_holds, root_path
@@ -102,8 +102,9 @@ def _ledger(work: Workspace, key: str) -> Path:
 
 
 def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
-    files = {f"manifest:{name}": work.manifests / name for name in LAID_OUT_BY}
-    files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
+    manifests = manifests_of(work.manifests, work.profile)
+    files = {f"manifest:{name}": manifests / name for name in LAID_OUT_BY}
+    files |= {"layouts": manifests / "tables", "costs": work.reports / "costs.json"}
     files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     files |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
     files["reference"] = reference_path(work.root, work.profile)

@@ -80,6 +80,21 @@ class Workspace:
         return path.relative_to(self.root).as_posix()
 
 
+OWN = "my"
+"""The folder of a user's own manifests, laid out as `manifests/` and beside it; git ignores it."""
+
+
+def is_own(profile: str) -> bool:
+    """Whether a profile is a user's own: `my`, or `my_` and a name."""
+    return profile.split("_")[0] == OWN
+
+
+def manifests_of(manifests: Path, profile: str) -> Path:
+    """The folder of what a profile has to itself (its scale, rows, tables, graph): `manifests/`, or
+    `my/` beside it for a user's own profile."""
+    return manifests.with_name(OWN) if is_own(profile) else manifests
+
+
 def seed_suffix(number: int) -> str:
     """What file names of a row's training number `number` (from 0) carry."""
     return f".seed{number}" if number else ""

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from pipeline.core.errors import ManifestError, TdnError, UsageError
+from pipeline.core.workspace import OWN
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 """Names of rows, data sets, protocols …: DVC reads a dot as a path and a dash as an option."""
@@ -105,7 +106,7 @@ def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> 
 
     `what` it is, in words: a UsageError names the nearest one when there is none.
     """
-    place = f"manifests/{folder.name}/"
+    place = f"{folder.parent.name}/{folder.name}/"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     one_of(name, known, f"unknown {what} '{name}'", where=place)
     value = load(model, folder / f"{name}.yaml")
@@ -156,10 +157,9 @@ def nearest(word: str, known: list[str]) -> str:
 def _place(path: Path) -> str:
     """A path as messages show it: from the project's top folder on, never the machine's."""
     parts = path.parts
-    for top in ("manifests", "data", "runs", "reports"):
-        if top in parts:
-            return "/".join(parts[parts.index(top) :])
-    return path.name
+    tops = ("manifests", "data", "runs", "reports", OWN)
+    places = [n for n, part in enumerate(parts) if part in tops]
+    return "/".join(parts[places[-1] :]) if places else path.name
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:

@@ -200,6 +200,7 @@ def selftest(
 def _print(result: Result, cell: str | None) -> None:
     """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
     from pipeline.audit.committed import auditor
+    from pipeline.audit.level0_records import OWN_MANIFESTS
     from pipeline.audit.links import counts, limits
     from pipeline.lineage.root import read_root
     from stages.commands import audit_results
@@ -219,6 +220,8 @@ def _print(result: Result, cell: str | None) -> None:
     for link in result.links:
         if link.status == "leftover":
             typer.echo(f"left over: {link.detail}\n  {with_profile(link.do)}")
+        if link.source == OWN_MANIFESTS:
+            typer.echo(link.detail)
     stated = read_root(context.work)
     digest, _ = auditor(context.work.root)
     typer.echo(f"auditor {digest} (the code of this audit)")
