@@ -87,6 +87,11 @@ def parse_yaml(text: str) -> Any:
         return text
 
 
+def yaml_text(value: Any) -> str:
+    """A plain value as YAML, keys in their order."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+
+
 def validate(model: type[M], value: Any, *, where: str) -> M:
     """`value` as a checked `model`; `where` is the file (and key) that the message names."""
     try:

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import OWN, Workspace, is_own
-from pipeline.schema.base import read_yaml
+from pipeline.schema.base import read_yaml, yaml_text
 from pipeline.schema.claims import Claim, ProseClaim
 from pipeline.schema.profiles import load_profile
 from pipeline.sources.own_videos import TRAIN, VAL, Labelled, OwnVideos, read_own_videos
@@ -199,7 +197,7 @@ def _table(tracked: Path, name: str, videos: OwnVideos, rows: dict[str, str]) ->
 
 
 def _yaml(value: dict[str, Any]) -> str:
-    return _HEADING + yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return _HEADING + yaml_text(value)
 
 
 def _csv(entries: list[Labelled]) -> str:

@@ -34,7 +34,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made.git("commit", "-qm", "start")
     for number in range(20):
         label = ("wave hand", "clap")[number % 2]
-        samples.write_clip(folder / "gestures" / label / f"{number}.mp4", 12, tone=number % 4)
+        clip = folder / "gestures" / label / f"{number}.mp4"
+        samples.write_clip(clip, 12 + number // 4, tone=number % 4)
     work = Workspace(made.root, "my")
     new_dataset.run(work, folder / "gestures", None, full=False)
 
