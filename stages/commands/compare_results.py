@@ -17,7 +17,7 @@ from pipeline.audit.differ import plan_changes
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
-from pipeline.reporting.results import load_spreads
+from pipeline.reporting.results import contents, load_spreads
 from pipeline.schema.base import nearest
 from pipeline.scores import video_scores
 from pipeline.scores.reference import reference_path
@@ -212,12 +212,6 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
         tuple(sorted(here.keys() - there.keys())),
         tuple(sorted(there.keys() - here.keys())),
     )
-
-
-def contents(scored: Mapping[str, Any]) -> list[str]:
-    """Digests of the predictions of each training; files of before had one without a list."""
-    found = scored.get("predictions_content") or []
-    return [found] if isinstance(found, str) else list(found)
 
 
 def read_metrics(reports: Path) -> Metrics:
