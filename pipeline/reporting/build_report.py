@@ -9,11 +9,12 @@ from pipeline.core.files import read_json, sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from pipeline.reporting.figures import figures_view
-from pipeline.reporting.html_pages import render_page, style_sheet
+from pipeline.reporting.html_pages import render_page, script, style_sheet
 from pipeline.reporting.overview import data_counts, headline, orders, sentences
 from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.report_view import (
     VERDICT,
+    choices,
     dataset_view,
     run_views,
     status_counts,
@@ -50,6 +51,8 @@ def render(work: Workspace, plan: ReportPlan) -> str:
     return render_page(
         "report",
         style=style_sheet(),
+        script=script(),
+        choices=choices(view for views in documents.values() for view in views),
         verdicts=VERDICT,
         profile=plan.profile,
         title=plan.title,
