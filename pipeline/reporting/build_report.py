@@ -71,6 +71,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         about=content["documents"],
         tolerances=tolerances(content["tables"]),
         datasets=datasets,
+        pages={key for key, run in results.runs.items() if run.metrics is not None},
         figures=figures_view.figures_section(work, scored),
         cells_digest=sha256_file(folder / "cells.json"),
         root=(read_root(work) or {"root": "none"})["root"],

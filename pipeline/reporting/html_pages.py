@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.reporting.anchors import anchor, cell_link, linked, table_link, trace_link
+from pipeline.reporting.anchors import anchor, cell_link, linked, row_page, table_link, trace_link
 from pipeline.reporting.build_tables import number
 
 FOLDER = Path(__file__).parent / "templates"
@@ -51,6 +51,7 @@ ENVIRONMENT.globals |= {
     "symbols": SYMBOLS,
     "anchor": anchor,
     "cell_link": cell_link,
+    "row_page": row_page,
     "table_link": table_link,
     "trace_link": trace_link,
 }

@@ -106,7 +106,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     committed = tmp_path_factory.mktemp("committed") / "mini"
     shutil.copytree(ROOT / "reports" / "mini" / "figures", committed / "figures")
     shutil.copy(ROOT / "reports" / "mini" / "index.html", committed)
-    return {"made": made.reports / "index.html", "committed": committed / "index.html"}
+    return {
+        "made": made.reports / "index.html",
+        "row": made.reports / "trace" / "rows" / "net_full.html",
+        "committed": committed / "index.html",
+    }
 
 
 def seen(page: Path, width_px: int, profile: Path, probe: str = PROBE) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def seen(page: Path, width_px: int, profile: Path, probe: str = PROBE) -> dict[s
 
 
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
-@pytest.mark.parametrize("name", ["made", "committed"])
+@pytest.mark.parametrize("name", ["made", "row", "committed"])
 def test_a_page_fits_its_window_and_asks_nobody(
     pages: dict[str, Path], name: str, width_px: int, tmp_path: Path
 ) -> None:
