@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from stages.cli.run_stage import run_stage
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (rows, models, pretrain, train, watch, predict, score, views, explain):
+    for command in (rows, models, pretrain, train, predict, score, views, explain):
         app.command(rich_help_panel=PANEL)(command)
     app.command("import-checkpoint", rich_help_panel=PANEL)(import_checkpoint)
 
@@ -46,30 +45,6 @@ def train(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:
         from stages.train import help_train
 
         help_train()
-
-
-def watch(
-    once: Annotated[bool, typer.Option("--once", help="print them once and end")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="seconds between two looks")] = 2.0,
-    as_json: AsJson = False,
-    profile: Profile = "mini",
-) -> None:
-    """Show the rows that are being trained: step, loss, clips a second, time left.
-
-    Example: `tdn watch` in a second terminal while `tdn repro` runs; Ctrl-C ends it.
-    """
-    from stages.commands import watch_rows
-
-    work = workspace(profile)
-    if as_json:
-        print_json(watch_rows.running(work))
-    elif once or not sys.stdout.isatty():
-        if found := watch_rows.running(work):
-            print_table(watch_rows.COLUMNS, watch_rows.as_cells(found))
-        else:
-            typer.echo("no row is being trained")
-    else:
-        watch_rows.watch(work, every)
 
 
 def predict(row: RowArg, profile: Profile = "mini", graph: Graph = False) -> None:

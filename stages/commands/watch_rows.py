@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,27 +80,3 @@ def as_cells(found: Sequence[Running]) -> list[tuple[str, ...]]:
 
 
 COLUMNS = ("row", ">seed", ">epoch", ">step", ">loss", ">clips/s", ">waiting for data", ">left")
-
-
-def watch(work: Workspace, every_s: float, more: Callable[[], bool] = lambda: True) -> None:
-    """Show the running rows on a terminal, renewed every so many seconds while `more()`."""
-    from rich.live import Live
-
-    with Live(_table(work), auto_refresh=False, screen=False) as live:
-        while more():
-            live.update(_table(work), refresh=True)
-            time.sleep(every_s)
-
-
-def _table(work: Workspace) -> Any:
-    from rich.table import Table
-
-    found = running(work)
-    table = Table(box=None, pad_edge=False, caption="" if found else "no row is being trained")
-    for name in COLUMNS:
-        table.add_column(
-            name.removeprefix(">"), justify="right" if name.startswith(">") else "left"
-        )
-    for line in as_cells(found):
-        table.add_row(*line)
-    return table

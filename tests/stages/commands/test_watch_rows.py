@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.core.workspace import Workspace
 from stages.cli.main import app
-from stages.commands.watch_rows import SILENT_S, as_cells, running, watch
+from stages.commands.watch_rows import SILENT_S, as_cells, running
 from stages.trainer.training_log import LOG, TrainingLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,9 +52,7 @@ def test_rows_that_log_are_shown_and_finished_or_silent_ones_are_not(work: Works
     ]
 
 
-def test_it_reads_what_a_training_writes(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_reads_what_a_training_writes(work: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(work.root)
     assert "no row is being trained" in CliRunner().invoke(app, ["watch"]).output
     training = TrainingLog(work.run("row"), {"row": "row", "seed": 2}, 9)
@@ -64,6 +62,3 @@ def test_it_reads_what_a_training_writes(
     assert "3/9" in shown.output and "0.7000" in shown.output
     (told,) = json.loads(CliRunner().invoke(app, ["watch", "--json"]).output)
     assert (told["row"], told["seed"], told["steps"]) == ("row", 2, 9)
-    looks = iter([True, False])
-    watch(work, 0.0, lambda: next(looks))
-    assert "3/9" in capsys.readouterr().out
