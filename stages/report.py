@@ -6,6 +6,7 @@ from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.build_report import render
+from pipeline.reporting.dataset_pages import render_datasets
 from pipeline.reporting.row_pages import render_rows
 from pipeline.reporting.trace_pages import render_traces
 from pipeline.schema.plan_models import ReportPlan
@@ -23,7 +24,7 @@ def run(work: Workspace, key: str, plan: ReportPlan) -> None:
             do=f"run `tdn tables --profile {work.profile}`",
         )
     folder = work.reports / "trace"
-    texts = render_traces(work, plan) | render_rows(work, plan)
+    texts = render_traces(work, plan) | render_rows(work, plan) | render_datasets(work, plan)
     pages = {folder / name: text for name, text in texts.items()}
     for path, text in pages.items():
         write_atomic(path, text.encode("utf-8"))

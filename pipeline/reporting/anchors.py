@@ -47,6 +47,11 @@ def row_page(row: str) -> str:
     return f"{TRACE}rows/{row}.html"
 
 
+def dataset_page(name: str) -> str:
+    """The page about a data set."""
+    return f"{TRACE}data/{name}.html"
+
+
 def beside(link: str) -> str:
     """A link as a trace page in `reports/P/trace/` itself writes it."""
     return link.removeprefix(TRACE)

@@ -44,6 +44,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
             decode_counts(work, name),
             _runs(name, plan, results, combined),
         )
+        | {"page": (work.frames(name) / "index.json").is_file()}
         for name, about in plan.datasets.items()
     ]
     verdicts = read_json(folder / "prose.json")["verdicts"]

@@ -12,7 +12,15 @@ from typing import Any
 
 import jinja2
 
-from pipeline.reporting.anchors import anchor, cell_link, linked, row_page, table_link, trace_link
+from pipeline.reporting.anchors import (
+    anchor,
+    cell_link,
+    dataset_page,
+    linked,
+    row_page,
+    table_link,
+    trace_link,
+)
 from pipeline.reporting.build_tables import number
 
 FOLDER = Path(__file__).parent / "templates"
@@ -52,6 +60,7 @@ ENVIRONMENT.globals |= {
     "anchor": anchor,
     "cell_link": cell_link,
     "row_page": row_page,
+    "dataset_page": dataset_page,
     "table_link": table_link,
     "trace_link": trace_link,
 }
