@@ -26,6 +26,18 @@ def _profiles() -> str:
     return "a name in manifests/profiles/"
 
 
+def row_keys(beginning: str) -> list[str]:
+    """Rows of the checkout whose key begins so, in the manifest's order: for shell completion."""
+    found: list[str] = []
+    with suppress(UsageError, OSError):
+        root = find_root(Path.cwd())
+        for path in sorted(
+            p for top in ("manifests", OWN) for p in (root / top).glob("exper*.yaml")
+        ):
+            found += re.findall(r"^  ([a-z]\w*):", path.read_text("utf-8"), re.M)
+    return [key for key in dict.fromkeys(found) if key.startswith(beginning)]
+
+
 Profile = Annotated[
     str, typer.Option("--profile", "-p", help=f"one of: {_profiles()}", envvar="TDN_PROFILE")
 ]
@@ -44,7 +56,12 @@ RetryFailed = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a data set of the profile")]
-RowArg = Annotated[str, typer.Argument(metavar="ROW", help="a key of manifests/experiments*.yaml")]
+RowArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROW", help="a key of manifests/experiments*.yaml", autocompletion=row_keys
+    ),
+]
 
 _WITHOUT_PROFILE = "models|views|import-checkpoint|profile|bench|--"
 """Commands that take no `--profile`."""
