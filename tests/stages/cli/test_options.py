@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,16 @@ def test_a_shell_is_told_the_rows_that_begin_as_typed(
     assert not [key for key in row_keys("") if key.startswith("_")]
     monkeypatch.chdir(tmp_path)
     assert row_keys("") == []
+
+
+def test_a_message_names_the_users_own_manifest_where_that_is_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my/datasets").mkdir(parents=True)
+    (tmp_path / "my/datasets/x.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    text = "mend manifests/datasets/x.yaml or manifests/datasets/y.yaml"
+    assert with_profile(text) == "mend my/datasets/x.yaml or manifests/datasets/y.yaml"
 
 
 def test_dataclasses_are_printed_as_objects(capsys: pytest.CaptureFixture[str]) -> None:
