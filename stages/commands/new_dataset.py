@@ -22,7 +22,7 @@ from pipeline.schema.profiles import load_profile
 from pipeline.sources.own_videos import TRAIN, VAL, Labelled, OwnVideos, read_own_videos
 
 NETWORKS = {"tsn": "TSN", "tsm": "TSM", "tdn": "TDN"}
-_HEADING = "# Written by `tdn new-dataset`; yours to edit. Git ignores this folder.\n"
+_HEADING = "# Written by `tdn new-dataset DIR`; yours to edit. Git ignores this folder.\n"
 
 
 @dataclass(frozen=True)

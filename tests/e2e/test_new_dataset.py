@@ -41,7 +41,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
     def smaller(value: dict[str, Any]) -> None:
         value["backbones"]["resnet50"]["width"] = 4
-        value.update(sizes_px={224: 32, 256: 36})
+        value.update(sizes_px={224: 48, 256: 54})
         value["schedules"]["fine_tuning"]["epochs"] = 1
 
     made.rewrite("my/profiles/my.yaml", smaller)
