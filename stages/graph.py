@@ -19,7 +19,7 @@ from pipeline.core.benchmark import TIMINGS
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
-from pipeline.core.workspace import Workspace, manifests_of
+from pipeline.core.workspace import Workspace, for_stages, manifests_of
 from pipeline.lineage.loaded_code import check_loaded
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_holds, root_path
@@ -260,7 +260,7 @@ def execute(
             entries = [reading.entry for reading in inputs]
             switches["identity"] = sha256_json([document, entries])
         given = {switch: value for switch, value in switches.items() if switch in stage.takes}
-        run(work, key, plan, **given)
+        run(for_stages(work), key, plan, **given)
         observed = observe(work, started, ["tdn", name, key, "--profile", work.profile])
         write_record(
             work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed

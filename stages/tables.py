@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import read_json, write_atomic, write_json
-from pipeline.core.workspace import Workspace, manifests_of
+from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Evidence
 from pipeline.reporting.build_tables import Table, build_tables, frame
@@ -35,7 +35,7 @@ def run(work: Workspace, key: str, plan: TablesPlan) -> None:
     Works with no result at all: every number of ours is then 'not-run'. Names orphaned metrics on
     stdout and removes tables whose layout is gone.
     """
-    manifests = load_all(manifests_of(work.manifests, work.profile))
+    manifests = load_all(work.manifests)
     results = load_results(work, plan.rows)
     combined = add_combinations(work, results, manifests.combinations)
     evidence = root.compute(Evidence(work), _read_by(work, results))
@@ -91,9 +91,8 @@ def _read_by(work: Workspace, results: Results) -> list[str]:
     """Relative paths of the measurements and manifests that the tables are made from."""
     sources = [source for run in results.runs.values() for source in run.sources]
     sources += [s for s in (results.cost_source, results.timing_source) if s is not None]
-    folder = manifests_of(work.manifests, work.profile)
-    layouts = sorted((folder / "tables").glob("*.yaml"))
-    manifests = [folder / name for name in LAID_OUT_BY] + layouts
+    layouts = sorted((work.manifests / "tables").glob("*.yaml"))
+    manifests = [work.manifests / name for name in LAID_OUT_BY] + layouts
     return sorted({source.path for source in sources} | {work.relative(p) for p in manifests})
 
 

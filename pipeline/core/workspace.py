@@ -95,6 +95,19 @@ def manifests_of(manifests: Path, profile: str) -> Path:
     return manifests.with_name(OWN) if is_own(profile) else manifests
 
 
+@dataclass(frozen=True)
+class _OwnWorkspace(Workspace):
+    @property
+    def manifests(self) -> Path:
+        return self.root / OWN
+
+
+def for_stages(work: Workspace) -> Workspace:
+    """The workspace as stages get it, whose `manifests` is what `manifests_of` names: of all
+    manifests they read what a profile has to itself."""
+    return _OwnWorkspace(work.root, work.profile) if is_own(work.profile) else work
+
+
 def seed_suffix(number: int) -> str:
     """What file names of a row's training number `number` (from 0) carry."""
     return f".seed{number}" if number else ""

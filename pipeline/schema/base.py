@@ -16,7 +16,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from pipeline.core.errors import ManifestError, TdnError, UsageError
-from pipeline.core.workspace import OWN
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 """Names of rows, data sets, protocols …: DVC reads a dot as a path and a dash as an option."""
@@ -114,7 +113,7 @@ def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> 
     place = f"{folder.parent.name}/{folder.name}/"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     one_of(name, known, f"unknown {what} '{name}'", where=place)
-    value = load(model, folder / f"{name}.yaml")
+    value = validate(model, read_yaml(folder / f"{name}.yaml"), where=f"{place}{name}.yaml")
     if getattr(value, key) != name:
         raise ManifestError(
             f"{key}: '{getattr(value, key)}' does not match the file name",
@@ -162,9 +161,10 @@ def nearest(word: str, known: list[str]) -> str:
 def _place(path: Path) -> str:
     """A path as messages show it: from the project's top folder on, never the machine's."""
     parts = path.parts
-    tops = ("manifests", "data", "runs", "reports", OWN)
-    places = [n for n, part in enumerate(parts) if part in tops]
-    return "/".join(parts[places[-1] :]) if places else path.name
+    for top in ("manifests", "data", "runs", "reports"):
+        if top in parts:
+            return "/".join(parts[parts.index(top) :])
+    return path.name
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, create_model, model_validator
 
 from pipeline.core.errors import ManifestError
 from pipeline.core.workspace import manifests_of
-from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
+from pipeline.schema.base import Identifier, Strict, known_name, nearest, read_yaml, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -237,8 +237,8 @@ def _suffixes(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def load_rows(manifests: Path, file: str) -> dict[str, Values]:
     """Every row of a file with its bases and lists resolved, and where each value comes from."""
-    read: Any = load(Entries, manifests / file)
     where = f"{manifests.name}/{file}"
+    read: Any = validate(Entries, read_yaml(manifests / file), where=where)
     entries = {}
     for key, entry in read.experiments.items():
         entries[key] = entry.model_dump(exclude_unset=True)

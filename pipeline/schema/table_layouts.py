@@ -216,7 +216,7 @@ def load_layouts(folder: Path) -> tuple[Layout, ...]:
         if path.stem != name:
             raise ManifestError(
                 f"this layout is of {layout.table_id}",
-                where=f"{folder.parent.name}/tables/{path.name}",
+                where=f"manifests/tables/{path.name}",
                 do=f"name the file {name}.yaml",
             )
         layouts.append(layout)
@@ -287,7 +287,7 @@ def load_all(manifests: Path) -> Manifests:
     named += [(f"prose_claims.csv, {c.prose_id}", c.document) for c in loaded.prose.values()]
     named += [(f"tables/{x.document}_{x.table}.yaml", x.document) for x in loaded.layouts]
     for where, document in named:
-        known_name("document", document, loaded.documents, f"{manifests.name}/{where}")
+        known_name("document", document, loaded.documents, f"manifests/{where}")
     return loaded
 
 
