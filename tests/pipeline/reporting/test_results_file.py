@@ -46,8 +46,8 @@ def test_all_tables_are_made_again_from_the_file_alone(work: Workspace, exported
         data, layout = frame(table), table.layout
         texts = {
             "csv": to_csv(data),
-            "md": to_markdown(data, layout, table.orderings, footing),
-            "tex": to_latex(data, layout, table.orderings, footing),
+            "md": to_markdown(data, layout, table.orders, footing),
+            "tex": to_latex(data, layout, table.orders, footing),
         }
         for suffix, text in texts.items():
             path = work.reports / "tables" / layout.document / f"{layout.table}.{suffix}"
