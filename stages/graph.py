@@ -113,7 +113,9 @@ def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
 
 def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
     files = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
-    files |= {f"index:{name}": work.frames(name) / "index.json" for name in plan.datasets}
+    for name in plan.datasets:
+        files[f"index:{name}"] = work.frames(name) / "index.json"
+        files[f"videos:{name}"] = work.frames(name) / "index.parquet"
     for row in plan.rows:
         files[f"metrics:{row}"] = work.metrics(row)
         files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train")}
@@ -221,7 +223,7 @@ STAGES: dict[str, Stage] = {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
-        optional=frozenset({"decoded", "metrics", "index", "scores", "train"}),
+        optional=frozenset({"decoded", "metrics", "index", "videos", "scores", "train"}),
         pure=True,
     ),
 }
