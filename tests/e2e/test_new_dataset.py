@@ -15,7 +15,7 @@ from stages.cli import user_links
 from stages.commands import audit_results, new_dataset
 from stages.driver import dvc_record, repro
 from stages.graph import STAGES
-from tests.checkout import Checkout, copy_to
+from tests.checkout import ROOT, Checkout, copy_to
 from tests.e2e.test_published_checkpoint import run
 from tests.pipeline import samples
 
@@ -29,6 +29,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A committed checkout and twenty clips of two classes beside it, trained for one epoch."""
     folder = tmp_path_factory.mktemp("own")
     made = copy_to(folder / "checkout")
+    (made.root / ".dvc/.gitignore").write_bytes((ROOT / ".dvc/.gitignore").read_bytes())
     made.git("init", "-q")
     made.git("add", "-A")
     made.git("commit", "-qm", "start")
