@@ -112,7 +112,12 @@ def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
 
 def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
     files = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
-    files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
+    for name in plan.datasets:
+        files[f"index:{name}"] = work.frames(name) / "index.json"
+        files[f"videos:{name}"] = work.frames(name) / "index.parquet"
+    for row in plan.rows:
+        files[f"metrics:{row}"] = work.metrics(row)
+        files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train")}
     folders = {name: work.reports / name for name in ("figures", "tables")}
     return {**files, "root": root_path(work), **folders}
 
@@ -217,7 +222,7 @@ STAGES: dict[str, Stage] = {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
-        optional=frozenset({"decoded", "metrics"}),
+        optional=frozenset({"decoded", "metrics", "index", "videos", "scores", "train"}),
         pure=True,
     ),
 }

@@ -6,12 +6,14 @@ from pipeline.core.errors import AbsentData
 from pipeline.core.files import write_atomic
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.build_report import render
+from pipeline.reporting.dataset_pages import render_datasets
+from pipeline.reporting.row_pages import render_rows
 from pipeline.reporting.trace_pages import render_traces
 from pipeline.schema.plan_models import ReportPlan
 
 
 def run(work: Workspace, key: str, plan: ReportPlan) -> None:
-    """Write `reports/P/index.html` and `reports/P/trace/`, which its numbers link to.
+    """Write `reports/P/index.html` and `reports/P/trace/`, which its numbers and rows link to.
 
     Raises AbsentData when the tables were not made.
     """
@@ -22,7 +24,8 @@ def run(work: Workspace, key: str, plan: ReportPlan) -> None:
             do=f"run `tdn tables --profile {work.profile}`",
         )
     folder = work.reports / "trace"
-    pages = {folder / name: text for name, text in render_traces(work, plan).items()}
+    texts = render_traces(work, plan) | render_rows(work, plan) | render_datasets(work, plan)
+    pages = {folder / name: text for name, text in texts.items()}
     for path, text in pages.items():
         write_atomic(path, text.encode("utf-8"))
     for stale in [path for path in folder.rglob("*") if path.is_file() and path not in pages]:

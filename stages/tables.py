@@ -133,8 +133,8 @@ def _write(folder: Path, table: Table, footing: Footing) -> list[Path]:
     layout, data = table.layout, frame(table)
     texts = {
         "csv": to_csv(data),
-        "md": to_markdown(data, layout, table.orderings, footing),
-        "tex": to_latex(data, layout, table.orderings, footing),
+        "md": to_markdown(data, layout, table.orders, footing),
+        "tex": to_latex(data, layout, table.orders, footing),
     }
     paths = {folder / layout.document / f"{layout.table}.{name}": t for name, t in texts.items()}
     for path, text in paths.items():

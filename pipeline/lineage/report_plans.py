@@ -13,18 +13,19 @@ from pipeline.schema.claims import load_claims
 from pipeline.schema.dataset import Dataset
 from pipeline.schema.experiments import Experiment
 from pipeline.schema.figure_list import load_figures
-from pipeline.schema.miniature import Miniature
+from pipeline.schema.miniature import Miniature, strip_brackets
 from pipeline.schema.network_list import load_models
 from pipeline.schema.plan_models import (
-    Bound,
     CostPlan,
     CountedNetwork,
     FigureData,
     FiguresPlan,
+    Generated,
     PredictPlan,
     ReportData,
     ReportPlan,
     ReportRow,
+    ReversedPair,
     TablesPlan,
 )
 from pipeline.schema.profiles import Profile
@@ -110,10 +111,19 @@ def report_plan(
     described = {
         name: ReportData(
             title=dataset.title,
-            miniature=build_from(Bound, miniatures[name]) if name in miniatures else None,
+            miniature=_generated(miniatures[name]) if name in miniatures else None,
             subset=profile.why_subset(name),
         )
         for name, dataset in datasets.items()
     }
     lines = {key: build_from(ReportRow, row) for key, row in rows.items()}
     return build_from(ReportPlan, profile, datasets=described, rows=lines)
+
+
+def _generated(miniature: Miniature) -> Generated:
+    names = ((strip_brackets(p.forward), strip_brackets(p.backward), p) for p in miniature.pairs)
+    pairs = [
+        build_from(ReversedPair, pair, forward=forward, backward=backward)
+        for forward, backward, pair in names
+    ]
+    return build_from(Generated, miniature, pairs=pairs)

@@ -181,8 +181,7 @@ def _write_parts(work: Workspace, plans: Documents) -> None:
     for path in set(folder.glob("*.json")) - wanted.keys() if folder.is_dir() else set():
         path.unlink()
     for path, parts in wanted.items():
-        if not path.is_file():
-            write_json(path, parts)
+        write_json(path, parts)  # a definition that moved keeps its digest, and is elsewhere
 
 
 def _digest_of_listing(raw: Path) -> str | None:

@@ -42,6 +42,16 @@ def trace_link(kind: str, name: str) -> str:
     return f"{TRACE}{_PAGES[kind]}#{anchor(kind, name)}"
 
 
+def row_page(row: str) -> str:
+    """The page about a row."""
+    return f"{TRACE}rows/{row}.html"
+
+
+def dataset_page(name: str) -> str:
+    """The page about a data set."""
+    return f"{TRACE}data/{name}.html"
+
+
 def beside(link: str) -> str:
     """A link as a trace page in `reports/P/trace/` itself writes it."""
     return link.removeprefix(TRACE)

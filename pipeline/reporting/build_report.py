@@ -9,11 +9,12 @@ from pipeline.core.files import read_json, sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
 from pipeline.reporting.figures import figures_view
-from pipeline.reporting.html_pages import render_page, style_sheet
+from pipeline.reporting.html_pages import render_page, script, style_sheet
 from pipeline.reporting.overview import data_counts, headline, orders, sentences
 from pipeline.reporting.prose_view import CellTexts, prose_view
 from pipeline.reporting.report_view import (
     VERDICT,
+    choices,
     dataset_view,
     run_views,
     status_counts,
@@ -43,6 +44,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
             decode_counts(work, name),
             _runs(name, plan, results, combined),
         )
+        | {"page": (work.frames(name) / "index.json").is_file()}
         for name, about in plan.datasets.items()
     ]
     verdicts = read_json(folder / "prose.json")["verdicts"]
@@ -50,6 +52,8 @@ def render(work: Workspace, plan: ReportPlan) -> str:
     return render_page(
         "report",
         style=style_sheet(),
+        script=script(),
+        choices=choices(view for views in documents.values() for view in views),
         verdicts=VERDICT,
         profile=plan.profile,
         title=plan.title,
@@ -68,6 +72,7 @@ def render(work: Workspace, plan: ReportPlan) -> str:
         about=content["documents"],
         tolerances=tolerances(content["tables"]),
         datasets=datasets,
+        pages={key for key, run in results.runs.items() if run.metrics is not None},
         figures=figures_view.figures_section(work, scored),
         cells_digest=sha256_file(folder / "cells.json"),
         root=(read_root(work) or {"root": "none"})["root"],

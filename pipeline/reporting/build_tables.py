@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.reporting.cells import Cell, Measurement, Status, make_cell
 from pipeline.reporting.ordering import Ordering, find_ordering
 from pipeline.reporting.results import Results
+from pipeline.reporting.training_order import TrainingOrder, Trainings, order_of_means
 from pipeline.schema.claims import Claim
 from pipeline.schema.table_layouts import Column, Layout
 
@@ -27,6 +28,13 @@ class Table:
     layout: Layout
     cells: Mapping[tuple[str, str], Cell]
     orderings: tuple[Ordering, ...]
+    means: tuple[TrainingOrder, ...] = ()
+    """The orderings by means over known trainings, of columns where there are any."""
+
+    @property
+    def orders(self) -> tuple[Ordering | TrainingOrder, ...]:
+        """By this run's numbers, and by means."""
+        return self.orderings + self.means
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,6 +93,7 @@ class Table:
                 for key, row in layout.rows.items()
             ],
             "orderings": [asdict(ordering) for ordering in self.orderings],
+            "means": [asdict(order) for order in self.means],
             "cell_notes": list(self.notes),
         }
 
@@ -100,16 +109,26 @@ def build_table(layout: Layout, claims: Mapping[str, Claim], results: Results) -
             if claim is not None or measurement.known:
                 address = (layout.table_id, row_key, name)
                 cells[row_key, name] = make_cell(address, claim, measurement, column)
-    orderings = [
-        find_ordering(
-            name,
-            [cell for (_, of), cell in cells.items() if of == name],
-            results.outcomes,
-            results.spread,
-        )
-        for name in layout.ordering
-    ]
-    return Table(layout, cells, tuple(o for o in orderings if o is not None))
+    orderings, means = [], []
+    for name in layout.ordering:
+        column_cells = [cell for (_, of), cell in cells.items() if of == name]
+        ordering = find_ordering(name, column_cells, results.outcomes, results.spread)
+        if ordering is not None:
+            orderings.append(ordering)
+            order = order_of_means(ordering, column_cells, _known_trainings(column_cells, results))
+            means += [order] * (order is not None)
+    return Table(layout, cells, tuple(orderings), tuple(filter(None, means)))
+
+
+def _known_trainings(cells: Sequence[Cell], results: Results) -> dict[str, Trainings]:
+    """What is known of the trainings behind the cells, by row of the table."""
+    known = {}
+    for cell in cells:
+        about = cell.lineage
+        key = (about.run or "", about.protocol or "", about.metric or "")
+        if key in results.trainings:
+            known[cell.row] = results.trainings[key]
+    return known
 
 
 def _measurement(

@@ -1,7 +1,8 @@
 """Renders the files in `templates/`: every page's HTML (Jinja) and the style sheet.
 
 `report.html.j2` is `index.html`, `figures.html.j2` its section of figures, `trace.html.j2` every
-page below `trace/`; `report.css` is inline in the first and a file beside the others.
+page below `trace/`; `report.css` is inline in the first and a file beside the others, `report.js`
+in the first alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from typing import Any
 
 import jinja2
 
-from pipeline.reporting.anchors import anchor, cell_link, linked, table_link, trace_link
+from pipeline.reporting.anchors import (
+    anchor,
+    cell_link,
+    dataset_page,
+    linked,
+    row_page,
+    table_link,
+    trace_link,
+)
 from pipeline.reporting.build_tables import number
 
 FOLDER = Path(__file__).parent / "templates"
@@ -50,6 +59,8 @@ ENVIRONMENT.globals |= {
     "symbols": SYMBOLS,
     "anchor": anchor,
     "cell_link": cell_link,
+    "row_page": row_page,
+    "dataset_page": dataset_page,
     "table_link": table_link,
     "trace_link": trace_link,
 }
@@ -63,3 +74,8 @@ def render_page(template: str, **values: Any) -> str:
 def style_sheet() -> str:
     """The text of `report.css`."""
     return (FOLDER / "report.css").read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """The text of `report.js`."""
+    return (FOLDER / "report.js").read_text(encoding="utf-8")

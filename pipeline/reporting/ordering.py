@@ -50,6 +50,8 @@ class Pair:
     n_clusters: int
     over: str
     """What interval and p values cover: 'videos' or 'videos and trainings'."""
+    videos_error: float
+    """Standard error of the difference over clusters of videos alone."""
     detectable: float | None
     """The true difference in points that four of five such tests would see, before correction."""
     first_only: int
@@ -135,11 +137,6 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
     claimed = None
     if first.claimed is not None and second.claimed is not None:
         claimed = round(float(first.claimed) - float(second.claimed), 6)
-    verdict = "undecided"
-    if p_holm <= ALPHA and not claimed:
-        verdict = "supported"
-    elif p_holm <= ALPHA and claimed:
-        verdict = "agrees" if claimed * test.difference_pct > 0 else "contradicts"
     return Pair(
         first=first.row,
         second=second.row,
@@ -150,13 +147,23 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         n_videos=n_videos,
         n_clusters=test.n_clusters,
         over="videos and trainings" if test.trainings else "videos",
+        videos_error=round(test.videos_error_pct, 4),
         detectable=round(test.detectable_pct, 2) if np.isfinite(test.detectable_pct) else None,
         first_only=test.first_only,
         second_only=test.second_only,
         p_value=float(f"{test.p_value:.4g}"),
         p_holm=float(f"{p_holm:.4g}"),
-        verdict=verdict,
+        verdict=verdict_of(claimed, test.difference_pct, p_holm),
     )
+
+
+def verdict_of(claimed: float | None, measured: float, p_holm: float) -> str:
+    """What a tested difference says of the printed one, as in `Pair`."""
+    if p_holm > ALPHA:
+        return "undecided"
+    if not claimed:
+        return "supported"
+    return "agrees" if claimed * measured > 0 else "contradicts"
 
 
 def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) -> str:

@@ -25,8 +25,10 @@ def headline(
 ) -> dict[str, Any] | None:
     """The rows that a table's layout names as `headline`, in the first column that is ordered.
 
-    None where no table names any or fewer than two of them are measured here. `answer` compares
-    the last row with the first; it is '' where the two were not tested on the same videos.
+    Their means over trainings where those are known (`of_trainings` says of how many), else this
+    run's numbers. None where no table names any or fewer than two of them are measured here.
+    `answer` compares the last row with the first; it is '' where the two were not tested on the
+    same videos.
     """
     for table in tables:
         table_id = f"{table['document']}/{table['table']}"
@@ -53,6 +55,13 @@ def _compared(
     table_id, column = f"{table['document']}/{table['table']}", ordering["column"]
     found = {key: cells[f"{table_id}/{key}/{column}"] for key in keys}
     first, last = table["headline"][0], table["headline"][-1]
+    pairs, means, of_trainings = ordering["pairs"], means_of(table, column), ""
+    if means is not None:
+        known = {row["row"]: row for row in means["rows"]}
+        of_trainings = means["of_trainings"]
+        found = {key: {**cell, **_mean(known[key])} for key, cell in found.items()}
+        both = f"videos and {of_trainings} trainings of each"
+        pairs = [{**pair, "over": both} for pair in means["pairs"]]
     over = {cell["interval_over"] for cell in found.values()}
     return {
         "table_id": table_id,
@@ -61,8 +70,24 @@ def _compared(
         "column": next(about for about in table["columns"] if about["key"] == column),
         "rows": [{"label": names[key], "cell": cell} for key, cell in found.items()],
         "scale": axis(cell[end] for cell in found.values() for end in ("ci_low", "ci_high")),
-        "answer": _answer(ordering["pairs"], first, last, names),
+        "answer": _answer(pairs, first, last, names),
         "trainings": over == {"videos and trainings"},
+        "of_trainings": of_trainings,
+    }
+
+
+def means_of(table: Mapping[str, Any], column: str) -> Mapping[str, Any] | None:
+    """A column's order by means over trainings; None where too few are known."""
+    return next((means for means in table["means"] if means["column"] == column), None)
+
+
+def _mean(known: Mapping[str, Any]) -> dict[str, Any]:
+    over = {"interval_over": "videos and trainings"}
+    return {
+        "measured": known["mean"],
+        "ci_low": known["ci_low"],
+        "ci_high": known["ci_high"],
+        **over,
     }
 
 
@@ -91,7 +116,8 @@ def _answer(
 
 
 def orders(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each ordered column with tested pairs: how many are as printed, reversed and undecided.
+    """Each ordered column with tested pairs: how many are as printed, reversed and undecided, by
+    means over trainings where those are known.
 
     Of the same rows under two documents the first is kept; shares are in percent of the pairs.
     """
@@ -99,7 +125,8 @@ def orders(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for table in tables:
         labels = {column["key"]: column["label"] for column in table["columns"]}
         for ordering in table["orderings"]:
-            pairs = [pair for pair in ordering["pairs"] if pair["verdict"] != "supported"]
+            means = means_of(table, ordering["column"]) or ordering
+            pairs = [pair for pair in means["pairs"] if pair["verdict"] != "supported"]
             counts = {
                 verdict: sum(pair["verdict"] == verdict for pair in pairs)
                 for verdict in ("agrees", "contradicts", "undecided")
@@ -111,7 +138,9 @@ def orders(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     "caption": table["caption"].rstrip("."),
                     "column": labels[ordering["column"]],
                     "link": anchor(table["document"], table["table"]),
-                    "tau": ordering["tau"],
+                    "tau": means["tau"],
+                    "tau_ends": (means.get("tau_low"), means.get("tau_high")),
+                    "of_trainings": means.get("of_trainings", ""),
                     "rows": len(ordering["rows"]),
                     "counts": counts,
                     "shares": {v: round(100 * n / len(pairs), 2) for v, n in counts.items()},

@@ -88,7 +88,18 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         runs = dict.fromkeys(cell["lineage"]["run"] for cell in shown if cell is not None)
         texts = [row["settings"].get(setting["key"], "") for setting in table["settings"]]
         label = _full_label(row, table)
-        rows.append({**row, "settings": texts, "cells": shown, "runs": runs, "full_label": label})
+        known = [cell for cell in shown if cell is not None]
+        rows.append(
+            {
+                **row,
+                "settings": texts,
+                "cells": shown,
+                "runs": runs,
+                "full_label": label,
+                "statuses": sorted({cell["status"] for cell in known}),
+                "datasets": sorted({cell["lineage"]["dataset"] or "" for cell in known} - {""}),
+            }
+        )
     columns: list[dict[str, Any]] = []
     for number, column in enumerate(table["columns"]):
         own = [row["cells"][number] for row in rows if row["cells"][number] is not None]
@@ -108,6 +119,17 @@ def table_view(table: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]])
         "claimed": any(column["claimed"] for column in columns),
         "counted": any(row["n_failed"] != "" for row in rows),
     }
+
+
+def choices(tables: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """What the tables can be filtered by: field, its title, its values in alphabetical order."""
+    tables = list(tables)
+    rows = [row for table in tables for row in table["rows"]]
+    return [
+        ("document", "Document", sorted({table["document"] for table in tables})),
+        ("dataset", "Data set", sorted({name for row in rows for name in row["datasets"]})),
+        ("status", "Status", sorted({name for row in rows for name in row["statuses"]})),
+    ]
 
 
 def _full_label(row: Mapping[str, Any], table: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import stdev
@@ -22,11 +22,15 @@ from pipeline.core.files import sha256_file
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import TRIAL
 from pipeline.reporting.cells import IntervalOver, Lineage, Measurement, Source
+from pipeline.reporting.training_order import Trainings
 from pipeline.schema.table_layouts import Column
 from pipeline.scores import video_scores as scores
 from pipeline.scores.reference import bounds, read_results, reference_path
 from pipeline.scores.statistics import Interval, Spread, with_trainings
 from pipeline.scores.video_scores import Outcomes
+
+Key = tuple[str, str, str]
+"""Row, protocol and metric."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,10 @@ class Results:
     timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
-    spreads: Mapping[tuple[str, str, str], Spread] = field(default_factory=dict)
-    """How far trainings lie apart by row, protocol and metric, where that is known."""
+    spreads: Mapping[Key, Spread] = field(default_factory=dict)
+    """How far trainings lie apart, where that is known."""
+    trainings: Mapping[Key, Trainings] = field(default_factory=dict)
+    """What the reference distribution knows of a row besides this run."""
 
     def spread(self, lineage: Lineage | Mapping[str, Any]) -> Spread | None:
         """That of the number behind a cell."""
@@ -181,32 +187,58 @@ def _trainings_note(values: Sequence[float], wanted: bool) -> str:
     return f"{len(values)} trainings, standard deviation {stdev(values):.2f}"
 
 
-def load_spreads(
-    metrics: Mapping[str, Mapping[str, Any]], reference: Path
-) -> dict[tuple[str, str, str], Spread]:
+def load_spreads(metrics: Mapping[str, Mapping[str, Any]], reference: Path) -> dict[Key, Spread]:
     """How far trainings of rows lie apart by row, protocol and headline metric.
 
     From the `reference`'s trainings of the same data and parameters, if there are three, which
     differ in image pre-training as well; else from the row's own.
     """
+    found = list(_known_trainings(metrics, reference))
+    own = bounds({key: ([*own.values()], videos) for key, own, _, videos in found})
+    others = bounds({key: ([*theirs.values()], videos) for key, _, theirs, videos in found})
+    means = {
+        key: Spread(one.spread_pct / math.sqrt(one.trainings), one.df) for key, one in own.items()
+    }
+    return {**means, **{key: Spread(one.spread_pct, one.df) for key, one in others.items()}}
+
+
+def load_trainings(
+    metrics: Mapping[str, Mapping[str, Any]], reference: Path
+) -> dict[Key, Trainings]:
+    """All trainings of the rows that the `reference` knows besides this run's own, with it."""
+    found = [known for known in _known_trainings(metrics, reference) if known[2].keys() - known[1]]
+    together = {key: ([*{**own, **theirs}.values()], videos) for key, own, theirs, videos in found}
+    trainings = {}
+    for (row, protocol, name), known in bounds(together).items():
+        scored = metrics[row]["protocols"][protocol]
+        interval = scored.get(name.removesuffix("_pct") + "_ci95_pct")
+        if interval is not None:
+            own = Trainings(known, float(scored[name]), Interval(*interval))
+            trainings[row, protocol, name] = own
+    return trainings
+
+
+def _known_trainings(
+    metrics: Mapping[str, Mapping[str, Any]], reference: Path
+) -> Iterator[tuple[Key, dict[str, float], dict[str, float], int]]:
+    """Each row's number, its own trainings and the reference's by digest of the predictions, and
+    how many videos were scored."""
     known: dict[tuple[str, str, str], dict[str, float]] = {}
     for result in read_results(reference):
         known.setdefault(result.kind, {})[result.predictions] = result.value_pct
-    own: dict[tuple[str, str, str], tuple[list[float], int]] = {}
-    others: dict[tuple[str, str, str], tuple[list[float], int]] = {}
     for row, found in metrics.items():
         name, identity = headline(found), found.get("identity", "")
         for protocol, scored in found["protocols"].items():
-            values = [value for value in scored.get("trainings", []) if value is not None]
-            theirs = [*known.get((identity, protocol, name), {}).values()]
-            own[row, protocol, name] = values, scored["n_scored"]
-            others[row, protocol, name] = theirs, scored["n_scored"]
-    means = {
-        key: Spread(one.spread_pct / math.sqrt(one.trainings), one.df)
-        for key, one in bounds(own).items()
-    }
-    single = {key: Spread(one.spread_pct, one.df) for key, one in bounds(others).items()}
-    return {**means, **single}
+            trainings = zip(contents(scored), scored.get("trainings", []), strict=False)
+            own = {digest: value for digest, value in trainings if value is not None}
+            theirs = known.get((identity, protocol, name), {})
+            yield (row, protocol, name), own, theirs, int(scored["n_scored"])
+
+
+def contents(scored: Mapping[str, Any]) -> list[str]:
+    """Digests of the predictions of each training; files of before had one without a list."""
+    found = scored.get("predictions_content") or []
+    return [found] if isinstance(found, str) else list(found)
 
 
 def load_results(work: Workspace, rows: Sequence[str]) -> Results:
@@ -229,11 +261,13 @@ def load_results(work: Workspace, rows: Sequence[str]) -> Results:
             if (scored := scores.read(path)) is not None:
                 outcomes[row, protocol] = scored
     scored_rows = {row: run.metrics for row, run in runs.items() if run.metrics is not None}
-    spreads = load_spreads(scored_rows, reference_path(work.root, work.profile))
+    reference = reference_path(work.root, work.profile)
+    spreads = load_spreads(scored_rows, reference)
+    trainings = load_trainings(scored_rows, reference)
     path = work.reports / "costs.json"
     costs, cost_source = (_read(work, path), source(work, path)) if path.is_file() else ({}, None)
     timings, timing_source = _timings(work)
-    return Results(runs, costs, cost_source, timings, timing_source, outcomes, spreads)
+    return Results(runs, costs, cost_source, timings, timing_source, outcomes, spreads, trainings)
 
 
 def _check_percentages(metrics: Mapping[str, Any], where: str) -> None:

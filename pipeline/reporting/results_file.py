@@ -18,6 +18,7 @@ from pipeline.reporting.build_tables import Table
 from pipeline.reporting.cells import Cell, IntervalOver, Lineage, Source, Status
 from pipeline.reporting.ordering import Ordering, Pair
 from pipeline.reporting.system import SYSTEM_FIELDS, describe_system, trained_rows
+from pipeline.reporting.training_order import PairOfMeans, RowMean, TrainingOrder
 from pipeline.schema.base import Strict
 from pipeline.schema.table_layouts import Layout
 from pipeline.scores.statistics import LEVEL_PCT
@@ -210,7 +211,17 @@ def _table(about: Mapping[str, Any], numbers: Mapping[str, Number]) -> Table:
         Ordering(**{**ordering, "pairs": tuple(Pair(**pair) for pair in ordering["pairs"])})
         for ordering in about["orderings"]
     ]
-    return Table(layout, cells, tuple(orderings))
+    means = [
+        TrainingOrder(
+            **{
+                **order,
+                "rows": tuple(RowMean(**row) for row in order["rows"]),
+                "pairs": tuple(PairOfMeans(**pair) for pair in order["pairs"]),
+            }
+        )
+        for order in about["means"]
+    ]
+    return Table(layout, cells, tuple(orderings), tuple(means))
 
 
 def _column(column: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.reporting.ordering import Ordering
+from pipeline.reporting.training_order import TrainingOrder
 from pipeline.schema.table_layouts import Layout
 
 UNIT_TEXT = {"percent": "%", "gflops": "G", "views": "", "ms": "ms", "params": ""}
@@ -54,7 +55,10 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def to_markdown(
-    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], about: Footing
+    frame: pd.DataFrame,
+    layout: Layout,
+    orderings: Sequence[Ordering | TrainingOrder],
+    about: Footing,
 ) -> str:
     """A heading, a pipe table (one column for claimed, one for measured and status), notes."""
     head, body = _compact(frame, layout, _escape_markdown)
@@ -74,7 +78,10 @@ def to_markdown(
 
 
 def to_latex(
-    frame: pd.DataFrame, layout: Layout, orderings: Sequence[Ordering], about: Footing
+    frame: pd.DataFrame,
+    layout: Layout,
+    orderings: Sequence[Ordering | TrainingOrder],
+    about: Footing,
 ) -> str:
     """A `table` environment (packages booktabs and amssymb)."""
     head, body = _compact(frame, layout, escape_latex)

@@ -251,18 +251,28 @@ class FiguresPlan(Strict):
     datasets: dict[str, FigureData]
 
 
-class Bound(Strict):
-    """What no function that ignores the order of frames can score above on generated data."""
+class ReversedPair(Strict):
+    """Two classes of generated data of which one is the other played backwards."""
+
+    forward: str
+    backward: str
+    decided_by: str
+
+
+class Generated(Strict):
+    """What the report says of generated data: the bound of functions that ignore the order of
+    frames, and the pairs of classes."""
 
     order_blind_bound_pct: float | None
     order_blind_reason: str
+    pairs: list[ReversedPair] = Field(default_factory=list)
 
 
 class ReportData(Strict):
     """A data set in the report."""
 
     title: str
-    miniature: Bound | None = None
+    miniature: Generated | None = None
     subset: str = Field(default="", exclude_if=lambda value: not value)
 
 

@@ -190,8 +190,8 @@ def paired_test(
     if trainings:
         assert one is not None and other is not None
         total, df = _combined(videos_error, df, one, other)
-        if total > 0:
-            p_value = max(p_value, 2 * float(scipy.stats.t.sf(abs(mean) / total, df)))
+        videos = Spread(videos_error, n_clusters - 1.0)
+        p_value = max(p_value, difference_p(mean, videos, one, other)[1])
     half = _t_quantile(df) * total if n_clusters > 1 else float("nan")
     return PairedTest(
         first_only=int((first > second).sum()),
@@ -214,6 +214,16 @@ def _combined(error_pct: float, df: float, *spreads: Spread) -> tuple[float, flo
     if total == 0:
         return 0.0, df
     return float(np.sqrt(total)), total**2 / sum(sd**4 / own for sd, own in parts if sd)
+
+
+def difference_p(mean_pct: float, *errors: Spread) -> tuple[Interval, float]:
+    """The interval of a difference whose standard errors are independent, and its two-sided p."""
+    total, df = _combined(errors[0].sd_pct, errors[0].df, *errors[1:])
+    half = _t_quantile(df) * total
+    p_value = (
+        2 * float(scipy.stats.t.sf(abs(mean_pct) / total, df)) if total else float(not mean_pct)
+    )
+    return Interval(max(-100.0, mean_pct - half), min(100.0, mean_pct + half)), p_value
 
 
 def sign_flip_p(sums: Floats) -> float:

@@ -27,6 +27,7 @@ from stages.cli import (
     result_commands,
     row_commands,
     verdict_commands,
+    watch_command,
 )
 from stages.cli.options import with_profile
 
@@ -55,13 +56,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
+    add_completion=True,
 )
 for module in (
     result_commands,
     data_commands,
     row_commands,
     verdict_commands,
+    watch_command,
     check_commands,
     compare_command,
     bench_commands,

@@ -25,6 +25,15 @@ def _profiles() -> str:
     return "a name in manifests/profiles/"
 
 
+def row_keys(beginning: str) -> list[str]:
+    """Rows of the checkout whose key begins so, in the manifest's order: for shell completion."""
+    found: list[str] = []
+    with suppress(UsageError, OSError):
+        for path in sorted((find_root(Path.cwd()) / "manifests").glob("experiments*.yaml")):
+            found += re.findall(r"^  ([a-z]\w*):", path.read_text("utf-8"), re.M)
+    return [key for key in dict.fromkeys(found) if key.startswith(beginning)]
+
+
 Profile = Annotated[
     str, typer.Option("--profile", "-p", help=f"one of: {_profiles()}", envvar="TDN_PROFILE")
 ]
@@ -43,7 +52,12 @@ RetryFailed = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 DatasetArg = Annotated[str, typer.Argument(metavar="DATASET", help="a data set of the profile")]
-RowArg = Annotated[str, typer.Argument(metavar="ROW", help="a key of manifests/experiments*.yaml")]
+RowArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROW", help="a key of manifests/experiments*.yaml", autocompletion=row_keys
+    ),
+]
 
 _WITHOUT_PROFILE = "models|views|import-checkpoint|profile|bench|--"
 """Commands that take no `--profile`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.core.errors import UsageError
+from pipeline.core.files import write_atomic
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import progress_bar, run_stage
 
@@ -135,9 +137,30 @@ def figures(profile: Profile = "mini", graph: Graph = False) -> None:
     run_stage("figures", "all", profile, graph)
 
 
-def report(profile: Profile = "mini", graph: Graph = False) -> None:
-    """Write the HTML report."""
-    run_stage("report", "all", profile, graph)
+def report(
+    profile: Profile = "mini",
+    graph: Graph = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OTHER",
+            help="a reports folder, another checkout, or a revision: write a page of both instead",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="the page of --compare")] = Path("compare.html"),
+) -> None:
+    """Write the HTML report, or one page that sets all results beside another set of them.
+
+    Example: `tdn report --compare HEAD~1`; `tdn report --compare reports/long`.
+    """
+    if compare is None:
+        run_stage("report", "all", profile, graph)
+        return
+    from stages.commands.compare_results import as_page, compare_reports
+
+    found = compare_reports(workspace(profile), compare)
+    write_atomic(output, as_page(found, profile, compare).encode())
+    typer.echo(f"{output}: {found.summary()['results']} results of both")
 
 
 @profile_app.command("list")

@@ -173,6 +173,6 @@ def tables_again(results: ResultsFile) -> dict[str, str]:
         data, layout, about = frame(table), table.layout, replace(footing, notes=table.notes)
         name = f"{layout.document}/{layout.table}"
         found[f"{name}.csv"] = to_csv(data)
-        found[f"{name}.md"] = to_markdown(data, layout, table.orderings, about)
-        found[f"{name}.tex"] = to_latex(data, layout, table.orderings, about)
+        found[f"{name}.md"] = to_markdown(data, layout, table.orders, about)
+        found[f"{name}.tex"] = to_latex(data, layout, table.orders, about)
     return found

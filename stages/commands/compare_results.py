@@ -17,7 +17,9 @@ from pipeline.audit.differ import plan_changes
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence
-from pipeline.reporting.results import load_spreads
+from pipeline.reporting.html_pages import render_page, style_sheet
+from pipeline.reporting.report_view import Scale
+from pipeline.reporting.results import contents, load_spreads
 from pipeline.schema.base import nearest
 from pipeline.scores import video_scores
 from pipeline.scores.reference import reference_path
@@ -159,9 +161,17 @@ class ResultPair:
     metric: str
     here: float
     there: float
-    inside: bool
-    """Whether the other's value lies within this one's printed interval."""
+    low: float
+    high: float
+    """This one's interval over videos."""
     same_predictions: bool
+    same_experiment: bool
+    """Whether data, recipe, network and protocols are the same, whatever seed and code were."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the other's value lies within this one's interval."""
+        return self.low <= self.there <= self.high
 
 
 @dataclass(frozen=True)
@@ -203,8 +213,10 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
                     name,
                     mine[name],
                     theirs[name],
-                    low <= theirs[name] <= high,
+                    low,
+                    high,
                     digests[0] == digests[1] != [],
+                    here[row].get("identity") == there[row].get("identity") is not None,
                 )
             )
     return ReportComparison(
@@ -214,10 +226,23 @@ def compare_reports(work: Workspace, other: str) -> ReportComparison:
     )
 
 
-def contents(scored: Mapping[str, Any]) -> list[str]:
-    """Digests of the predictions of each training; files of before had one without a list."""
-    found = scored.get("predictions_content") or []
-    return [found] if isinstance(found, str) else list(found)
+def as_page(reports: ReportComparison, here: str, there: str) -> str:
+    """The comparison as one page of HTML that needs no other file."""
+    pairs = sorted(reports.pairs, key=lambda pair: -abs(pair.here - pair.there))
+    titles = {True: "The same experiment", False: "Rows whose data or parameters differ"}
+    return render_page(
+        "compare",
+        style=style_sheet(),
+        here=here,
+        there=there,
+        summary=reports.summary(),
+        scale=Scale(0.0, 100.0),
+        groups={
+            title: [pair for pair in pairs if pair.same_experiment is same]
+            for same, title in titles.items()
+        },
+        only={here: reports.only_here, there: reports.only_there},
+    )
 
 
 def read_metrics(reports: Path) -> Metrics:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.core.errors import AbsentData, TdnError, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Evidence, environment
-from pipeline.reporting.results import headline
+from pipeline.reporting.results import contents, headline
 from pipeline.schema.base import nearest
 from pipeline.scores.reference import (
     LEAST_TRAININGS,
@@ -21,7 +21,7 @@ from pipeline.scores.reference import (
     reference_path,
     write_results,
 )
-from stages.commands.compare_results import contents, read_metrics
+from stages.commands.compare_results import read_metrics
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,9 +77,10 @@ def test_it_agrees_with_the_audit_on_random_bytes(
     """Any byte of any file of the chain; the kinds of files by turns, for most are frames."""
     chance = random.Random(20210)
     kinds: dict[str, list[str]] = {}
-    for place in sorted(placed.files()):
-        if place.startswith(CHAIN) and not BESIDE.search(place):
-            kinds.setdefault("/".join(place.split("/")[:3]), []).append(place)
+    for place, path in sorted(placed.files().items()):
+        if place.startswith(CHAIN) and not BESIDE.search(place) and path.stat().st_size:
+            depth = 1 if place.startswith("manifests/") else 3
+            kinds.setdefault("/".join(place.split("/")[:depth]), []).append(place)
     assert len(kinds) > 10
     seen = {0: 0, 1: 0}
     for number in range(FLIPS):
@@ -119,7 +121,7 @@ def test_tampering_is_found_and_named(
     finally:
         placed.restore(pristine)
     assert status == 1, text
-    assert case.get("names", place).partition("/0000")[0] in text
+    assert Path(case.get("names", place).partition("/0000")[0]).name in text
 
 
 @pytest.mark.slow

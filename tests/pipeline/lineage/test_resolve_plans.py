@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,20 @@ def test_what_no_stage_can_run_reaches_nothing(checkout: Checkout) -> None:
     assert changed(before, plans(checkout)) == set()
 
 
-def test_a_moved_module_reaches_nothing(checkout: Checkout) -> None:
+def test_a_moved_module_reaches_nothing_and_is_found_where_it_is(checkout: Checkout) -> None:
+    work = Workspace(checkout.root)
     before = plans(checkout)
+    plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     old, new = "pipeline/clips/crops.py", "pipeline/clips/cropping.py"
     (checkout.root / old).rename(checkout.root / new)
     for path in [*checkout.root.glob("pipeline/**/*.py"), *checkout.root.glob("stages/**/*.py")]:
         text = path.read_text("utf-8")
         path.write_text(text.replace("pipeline.clips.crops", "pipeline.clips.cropping"), "utf-8")
     assert changed(before, plans(checkout)) == set()
+    assert plan.write(work, plan.resolve(work, Catalogue(checkout.root))) == 0
+    planned = [json.loads(path.read_text()) for path in (work.data / "code").glob("*.json")]
+    files = {file for parts in planned for file in parts}
+    assert new in files and old not in files
 
 
 @pytest.mark.parametrize("name", ["report.css", "report.html.j2", "trace.html.j2"])

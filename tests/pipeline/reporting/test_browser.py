@@ -48,6 +48,40 @@ addEventListener("load", () => {
 });
 </script>
 """
+USE = """
+<script>
+addEventListener("load", () => {
+  const form = document.getElementById("filters");
+  const set = values => {
+    form.reset();
+    for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
+    form.dispatchEvent(new Event("input"));
+  };
+  const tables = () => [...document.querySelectorAll("section.printed:not([hidden])")];
+  const rows = () => tables().map(section => [...section.querySelectorAll("tr[data-statuses]")]
+    .filter(row => !row.hidden).map(row => row.cells[0].firstChild.textContent.trim()));
+  const found = { before: form.hidden, all: rows(), said: {} };
+  set({ text: "none_at" }); found.text = rows();
+  set({ text: "conflict" }); found.title = rows();
+  set({ status: "claim-conflict" }); found.status = rows();
+  set({ dataset: "toy", status: "not-run" }); found.nothing = rows();
+  found.said = form.querySelector("output").value;
+  set({}); found.again = rows();
+  const table = tables()[0].querySelector("table");
+  const heading = [...table.tHead.rows[0].cells].find(th => /measured/.test(th.textContent));
+  const name = row => row.cells[0].firstChild.textContent.trim();
+  const column = () => [...table.tBodies[0].rows].map(name);
+  found.orders = [1, 2, 3].map(() => {
+    heading.querySelector("button").click();
+    return [heading.getAttribute("aria-sort"), column()];
+  });
+  found.copies = Object.fromEntries(Object.entries(tdn.formats).map(([name, format]) =>
+    [name, format(tdn.grid(table))]));
+  parent.postMessage(JSON.stringify(found), "*");
+});
+</script>
+"""
+"""Uses the filters, a column's sorting and the three formats, and says what was in sight."""
 HOST = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>host</title></head><body>
 <script>addEventListener("message", e => {
@@ -72,14 +106,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     committed = tmp_path_factory.mktemp("committed") / "mini"
     shutil.copytree(ROOT / "reports" / "mini" / "figures", committed / "figures")
     shutil.copy(ROOT / "reports" / "mini" / "index.html", committed)
-    return {"made": made.reports / "index.html", "committed": committed / "index.html"}
+    return {
+        "made": made.reports / "index.html",
+        "row": made.reports / "trace" / "rows" / "net_full.html",
+        "committed": committed / "index.html",
+    }
 
 
-def seen(page: Path, width_px: int, profile: Path) -> dict[str, Any]:
-    """What a browser of that width finds on a page."""
+def seen(page: Path, width_px: int, profile: Path, probe: str = PROBE) -> dict[str, Any]:
+    """What a script finds on a page in a browser of that width."""
     probed = page.with_name("probed.html")
     text = page.read_text("utf-8")
-    probed.write_text(text.replace("<head>", f"<head>{PROBE}", 1), encoding="utf-8")
+    probed.write_text(text.replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
     host = page.with_name("host.html")
     host.write_text(HOST.replace("WIDTH", str(width_px)), encoding="utf-8")
     assert BROWSER is not None
@@ -94,7 +132,7 @@ def seen(page: Path, width_px: int, profile: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
-@pytest.mark.parametrize("name", ["made", "committed"])
+@pytest.mark.parametrize("name", ["made", "row", "committed"])
 def test_a_page_fits_its_window_and_asks_nobody(
     pages: dict[str, Path], name: str, width_px: int, tmp_path: Path
 ) -> None:
@@ -126,3 +164,26 @@ def test_the_first_page_is_light_and_starts_with_the_answer(pages: dict[str, Pat
     text = pages["committed"].read_text("utf-8")
     assert len(text.encode()) <= 1_500_000
     assert text.index('class="overview"') < text.index("<nav")
+
+
+def test_tables_are_filtered_sorted_and_copied(pages: dict[str, Path], tmp_path: Path) -> None:
+    found = seen(pages["made"], 1280, tmp_path, USE)
+    first, second = found["all"]
+    assert not found["before"]
+    assert first[0] == "none_at_all" and len(first) > 3 and second == ["full"]
+    assert found["text"] == [["none_at_all"]]
+    assert found["title"] == [second], "a table whose title has the word shows all its rows"
+    assert found["status"] == [["full"]]
+    assert found["nothing"] == [] and found["said"] == "0 of 2 tables, 0 rows"
+    assert found["again"] == found["all"]
+    (down, falling), (up, rising), (none, printed) = found["orders"]
+    assert (down, up, none) == ("descending", "ascending", None)
+    measured = ["none_at_all", "F⊙H", "F⊙H"]
+    assert rising[:3] == measured and falling[:3] == measured[::-1] and printed == first
+    csv, markdown, latex = (found["copies"][name] for name in ("CSV", "Markdown", "LaTeX"))
+    assert csv.splitlines()[0].endswith(",failed videos,partial videos")
+    assert csv.splitlines()[1].startswith("none_at_all,,,45.2,45.00,")
+    assert "never,,,50.0,not-run," in csv
+    assert markdown.splitlines()[2].startswith("| none\\_at\\_all |  |  | 45.2 |")
+    assert "none\\_at\\_all &  &  & 45.2 &" in latex and "$\\checkmark$" in latex
+    assert len({line.count("&") for line in latex.splitlines() if line.endswith(" \\\\")}) == 1

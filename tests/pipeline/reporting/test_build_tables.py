@@ -352,7 +352,8 @@ def test_a_percentage_that_is_none_is_refused(tmp_path: Path, value: float) -> N
 
 
 def metrics_of(identity: str, trainings: Sequence[float]) -> dict[str, Any]:
-    protocols = {"center": {"trainings": list(trainings), "n_scored": 300}}
+    known = {"trainings": list(trainings), "predictions_content": [f"own {v}" for v in trainings]}
+    protocols = {"center": {**known, "n_scored": 300}}
     return {"metric": "top1", "identity": identity, "protocols": protocols}
 
 

@@ -35,6 +35,7 @@ def table(*pairs: dict[str, Any], rows: tuple[str, ...] = ("tsn", "tdn")) -> dic
         "columns": [{"key": "top1", "label": "Top1", "decimals": 2}],
         "rows": [{"row": key, "label": label} for key, label in labels.items()],
         "orderings": [{"column": "top1", "rows": list(rows), "pairs": list(pairs), "tau": None}],
+        "means": [],
     }
 
 

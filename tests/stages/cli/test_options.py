@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from stages.cli.options import print_json, print_table, with_profile, workspace
+from stages.cli.options import print_json, print_table, row_keys, with_profile, workspace
+from tests.checkout import ROOT
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,18 @@ def test_advice_names_the_profile_in_use_where_a_command_takes_one() -> None:
     ):
         assert with_profile(alone) == alone
     workspace("mini")
+
+
+def test_a_shell_is_told_the_rows_that_begin_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    found = row_keys("tdn_r50_8f_ssv1_std")
+    assert "tdn_r50_8f_ssv1_stdm_only" in found
+    assert all(key.startswith("tdn_r50_8f_ssv1_std") for key in found)
+    assert not [key for key in row_keys("") if key.startswith("_")]
+    monkeypatch.chdir(tmp_path)
+    assert row_keys("") == []
 
 
 def test_dataclasses_are_printed_as_objects(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -134,3 +135,19 @@ def test_the_command_prints_both_kinds(work: Workspace, monkeypatch: pytest.Monk
     assert '"second_only"' in as_json.output
     alone = CliRunner().invoke(app, ["compare", "net_full"])
     assert isinstance(alone.exception, UsageError)
+
+
+def test_a_page_shows_both_and_tells_experiments_apart(
+    scored: Workspace, work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved(work, "net_full", 20.0)
+    metrics = read_json(work.metrics("net_mid"))
+    write_json(work.metrics("net_mid"), {**metrics, "identity": "another"})
+    (scored.root / "dvc.yaml").touch()
+    monkeypatch.chdir(scored.root)
+    done = CliRunner().invoke(app, ["report", "--compare", str(work.root), "--output", "both.html"])
+    assert "both.html: 3 results of both" in done.output
+    page = (scored.root / "both.html").read_text("utf-8")
+    same, other = page.partition("Rows whose data or parameters differ")[::2]
+    assert "net_full" in same and "outside the interval" in same and "net_mid" in other
+    assert "−20.00" in page and not re.search(r"https?://|<script|<link", page)
