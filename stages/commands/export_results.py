@@ -31,7 +31,7 @@ def run(
     if schema:
         return json_bytes(results_file.schema()).decode()
     if form not in FORMS:
-        raise UsageError(f"cannot print results as '{form}'", do=nearest(form, FORMS))
+        raise UsageError(f"cannot print results as '{form}'", do=nearest(form, list(FORMS)))
     if not (work.reports / "tables" / "cells.json").is_file():
         raise AbsentData(
             "there are no tables to print",
