@@ -29,6 +29,7 @@ lint: install
 
 types: install
 	@$(BIN)/mypy
+	@$(BIN)/mypy reports/verify.py
 
 install: $(STAMP)
 

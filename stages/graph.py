@@ -19,7 +19,7 @@ from pipeline.core.benchmark import TIMINGS
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, sha256_json
 from pipeline.core.locks import exclusive
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, for_stages, manifests_of
 from pipeline.lineage.loaded_code import check_loaded
 from pipeline.lineage.records import is_up_to_date, observe, read_inputs, write_record
 from pipeline.lineage.root import root_holds, root_path
@@ -102,8 +102,9 @@ def _ledger(work: Workspace, key: str) -> Path:
 
 
 def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
-    files = {f"manifest:{name}": work.manifests / name for name in LAID_OUT_BY}
-    files |= {"layouts": work.manifests / "tables", "costs": work.reports / "costs.json"}
+    manifests = manifests_of(work.manifests, work.profile)
+    files = {f"manifest:{name}": manifests / name for name in LAID_OUT_BY}
+    files |= {"layouts": manifests / "tables", "costs": work.reports / "costs.json"}
     files |= {f"metrics:{row}": work.metrics(row) for row in plan.rows}
     files |= {f"scores:{row}": work.run(row) / "scores" for row in plan.rows}
     files["reference"] = reference_path(work.root, work.profile)
@@ -112,7 +113,9 @@ def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
 
 def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
     files = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
-    files |= {f"index:{name}": work.frames(name) / "index.json" for name in plan.datasets}
+    for name in plan.datasets:
+        files[f"index:{name}"] = work.frames(name) / "index.json"
+        files[f"videos:{name}"] = work.frames(name) / "index.parquet"
     for row in plan.rows:
         files[f"metrics:{row}"] = work.metrics(row)
         files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train")}
@@ -220,7 +223,7 @@ STAGES: dict[str, Stage] = {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
-        optional=frozenset({"decoded", "metrics", "index", "scores", "train"}),
+        optional=frozenset({"decoded", "metrics", "index", "videos", "scores", "train"}),
         pure=True,
     ),
 }
@@ -259,7 +262,7 @@ def execute(
             entries = [reading.entry for reading in inputs]
             switches["identity"] = sha256_json([document, entries])
         given = {switch: value for switch, value in switches.items() if switch in stage.takes}
-        run(work, key, plan, **given)
+        run(for_stages(work), key, plan, **given)
         observed = observe(work, started, ["tdn", name, key, "--profile", work.profile])
         write_record(
             work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed

@@ -14,12 +14,18 @@ from pathlib import Path
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import OWN, Workspace, is_own, manifests_of
 from pipeline.schema.experiments import load_experiments, starts
-from pipeline.schema.profiles import Profile, load_profile
+from pipeline.schema.profiles import Profile, load_profile, profile_names
 
 DEFAULT = "mini"
 VALUES = "graph.yaml"
+_OWN_DEPS = (
+    r"^( +- )manifests/(claims\.csv|combinations\.yaml|documents\.yaml|prose_claims\.csv|tables|"
+    r"profiles/\$\{profile\}\.yaml|\$\{experiments_file\})"
+)
+"""Lines that name what a profile has to itself."""
+_DATASETS = "      - manifests/datasets\n"
 _SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = "# Derived from {sources}:\n# edit those, then run `tdn profile use {name}`.\n"
 
@@ -30,7 +36,7 @@ def graph_path(work: Workspace) -> Path:
 
 
 def _folder(work: Workspace) -> Path:
-    return work.manifests / "profiles" / work.profile
+    return manifests_of(work.manifests, work.profile) / "profiles" / work.profile
 
 
 def derived(work: Workspace) -> dict[Path, str]:
@@ -44,7 +50,7 @@ def derived(work: Workspace) -> dict[Path, str]:
 
 def _values(work: Workspace, profile: Profile) -> str:
     """What the graph runs over, as YAML with a line per row."""
-    sources = f"{profile.where} and manifests/{profile.experiments_file}"
+    sources = f"{profile.where} and {profile.rows_where}"
     rows = load_experiments(work.manifests, profile)
     lines = [
         f"profile: {profile.profile}",
@@ -66,8 +72,13 @@ def _graph(text: str, profile: Profile) -> str:
     body = text[text.index("vars:") :].replace(f"manifests/profiles/{DEFAULT}/{VALUES}", VALUES, 1)
     if not profile.generated:
         body = re.sub(r"^.*# generated only\n", "", body, flags=re.M)
+    if is_own(profile.profile):
+        body = re.sub(_OWN_DEPS, rf"\1{OWN}/\2", body, flags=re.M)
+        body = re.sub(
+            r"^( +- )(manifests/datasets)\n", rf"\g<0>\1{OWN}/datasets\n", body, flags=re.M
+        )
     # Only stages have a working directory; all else is relative to the graph's own folder.
-    body = re.sub(r"^  - ((?:manifests|reports)/)", r"  - ../../../\1", body, flags=re.M)
+    body = re.sub(rf"^  - ((?:manifests|reports|{OWN})/)", r"  - ../../../\1", body, flags=re.M)
     body = re.sub(r"^(\s+)(cmd: )", r"\1wdir: ../../..\n\1\2", body, flags=re.M)
     return _HEADER.format(sources="the root's dvc.yaml", name=profile.profile) + body
 
@@ -112,7 +123,7 @@ def drop(work: Workspace) -> None:
 def listing(work: Workspace) -> list[tuple[str, bool, str]]:
     """(name, switched on, title) of every profile."""
     listed = []
-    for path in sorted((work.manifests / "profiles").glob("*.yaml")):
-        title = load_profile(work.manifests, path.stem).title
-        listed.append((path.stem, is_used(Workspace(work.root, path.stem)), title))
+    for name in profile_names(work.manifests):
+        title = load_profile(work.manifests, name).title
+        listed.append((name, is_used(Workspace(work.root, name)), title))
     return listed

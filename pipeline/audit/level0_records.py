@@ -18,10 +18,12 @@ from pipeline.audit.dvc_lock import LockedStage, find_stage
 from pipeline.audit.links import Level, Link, Status, checked, some
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import json_bytes, sha256_file
+from pipeline.core.workspace import OWN, is_own
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Artefact, Run, environment
 from pipeline.reporting.prose import COUNTED
 
+OWN_MANIFESTS = "own manifests"
 _COMPARED = ("verified", "within-tolerance", "differs")
 
 
@@ -40,6 +42,7 @@ def check(
         yield from materials.leftovers(context)
     yield from materials.unrecorded(context)
     yield from _definitions(context)
+    yield from _own(context)
     yield from _code(context)
     yield from _environments(context)
     for cell in context.measured():
@@ -198,6 +201,20 @@ def _code(context: Context) -> Iterator[Link]:
         yield Link(
             Level.LOCK, "manifests", "committed", path, Status.DIRTY_CODE, detail=detail, do=do
         )
+
+
+def _own(context: Context) -> Iterator[Link]:
+    """The user's own manifests that the results rest on: named, and held against no commit."""
+    folder, profile = context.work.root / OWN, context.work.profile
+    plans = {} if isinstance(context.plans, TdnError) else context.plans
+    keys = [key for stage, _, key in (name.partition("/") for name in plans) if stage == "check"]
+    paths = [folder / "datasets" / f"{key}.yaml" for key in keys]
+    if is_own(profile):
+        paths += [folder / "profiles" / f"{profile}.yaml", *(folder / "tables").glob("*.yaml")]
+        paths += [*folder.glob("*.csv"), *folder.glob("*.yaml")]
+    if named := sorted(context.work.relative(path) for path in paths if path.is_file()):
+        detail = f"your own manifests, in no commit: {', '.join(named)}"
+        yield Link(Level.LOCK, OWN_MANIFESTS, "are", OWN, detail=detail)
 
 
 def _plain(label: str) -> str:

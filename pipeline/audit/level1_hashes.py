@@ -19,9 +19,10 @@ from pipeline.audit.links import Level, Link, Status, checked
 from pipeline.core.digest_cache import DigestCache
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import files_below, sha256_json
+from pipeline.core.workspace import OWN
 from pipeline.lineage.evidence import Artefact
 
-_SMALL = ("reports/", "manifests/")
+_SMALL = ("reports/", "manifests/", f"{OWN}/")
 
 
 def check(context: Context) -> Iterator[Link]:

@@ -54,11 +54,18 @@ def _metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cell(context: Context, cell: Mapping[str, Any]) -> Iterator[str]:
-    """Another number than the one place that a cell was read from has."""
+    """Another number, count or interval than the one place that a cell was read from has."""
     about = cell["lineage"]
     if about["rule"] or not about["dataset"] or len(about["sources"]) != 1:
         return
     path = context.place(about["sources"][0]["path"])
-    found = read_json(path)["protocols"][about["protocol"]][about["metric"]]
-    if found != cell["measured"]:
-        yield f"{cell['cell_id']} is {cell['measured']}, {path.name} has {found}"
+    scored = read_json(path)["protocols"][about["protocol"]]
+    names = ("n_expected", "n_scored", "n_failed", "n_partial")
+    pairs = {name: (cell[name], scored[name]) for name in names}
+    pairs["value"] = (cell["measured"], scored[about["metric"]])
+    if cell["interval_over"] == "videos":
+        interval = scored[about["metric"].replace("_pct", "_ci95_pct")]
+        pairs["interval"] = ([cell["ci_low"], cell["ci_high"]], interval)
+    for name, (own, found) in pairs.items():
+        if own != found:
+            yield f"{cell['cell_id']} has {name} {own}, {path.name} has {found}"

@@ -24,7 +24,7 @@ from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import stage_command
 from pipeline.core.files import files_below, read_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import OWN, Workspace
 from pipeline.lineage.evidence import Run
 
 TOLERANCE = 1e-6
@@ -42,7 +42,8 @@ def check(context: Context) -> Iterator[Link]:
     wanted = {run.name for run in context.runs() if run.stage in context.tools.pure}
     order = [name for name in context.evidence.in_order(wanted) if runs[name].plan]
     with shadow_of(context.work) as shadow:
-        link_in(context.work.root / "manifests", shadow.root / "manifests")
+        for folder in ("manifests", OWN):
+            link_in(context.work.root / folder, shadow.root / folder)
         link_in(context.work.reports / "records", shadow.reports / "records")
         done: set[str] = set()
         if context.cached:  # counts of networks that the same code has made

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.shadow import link_in
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import OWN, Workspace
 from pipeline.lineage.evidence import Evidence, Run, environment
 from pipeline.reporting.results import headline
 from pipeline.scores.reference import bounds, read_results, reference_path
@@ -65,10 +66,8 @@ def _clone(context: Context, clone: Workspace) -> None:
             if raw.is_dir():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(raw, target_is_directory=True)
-    weights = context.work.root / "data" / "weights"
-    if weights.is_dir():
-        (clone.root / "data").mkdir(exist_ok=True)
-        (clone.root / "data" / "weights").symlink_to(weights, target_is_directory=True)
+    for given in ("data/weights", OWN):  # the user's files, in no commit
+        link_in(context.work.root / given, clone.root / given)
 
 
 def _run(context: Context, clone: Workspace, run: Run) -> str:

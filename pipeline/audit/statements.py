@@ -18,6 +18,7 @@ from pipeline.audit.differ import changes, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import TdnError
 from pipeline.core.files import read_strict_json
+from pipeline.core.workspace import manifests_of
 from pipeline.lineage.evidence import UNREADABLE
 from pipeline.reporting.prose import judge, printed_cells
 from pipeline.schema.base import validate
@@ -60,12 +61,13 @@ def check(context: Context) -> Iterator[Link]:
     """One link per sentence and one per figure; none where there are no tables or no figures."""
     if not context.tables:
         return
+    path = manifests_of(context.work.manifests, context.work.profile) / CLAIMS
     try:
-        claims = load_prose(context.work.manifests / CLAIMS)
+        claims = load_prose(path)
     except _UNREADABLE as error:
-        path, do = context.work.relative(context.work.manifests / CLAIMS), "restore it from git"
+        place, do = context.work.relative(path), "restore it from git"
         detail = _unread(error)
-        yield Link(Level.LOCK, "prose", "says", path, Status.UNREADABLE, detail=detail, do=do)
+        yield Link(Level.LOCK, "prose", "says", place, Status.UNREADABLE, detail=detail, do=do)
     else:
         yield from _sentences(context, claims)
     if context.place(_path(context, _FIGURES)).is_file():

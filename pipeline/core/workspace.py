@@ -80,6 +80,34 @@ class Workspace:
         return path.relative_to(self.root).as_posix()
 
 
+OWN = "my"
+"""The folder of a user's own manifests, laid out as `manifests/` and beside it; git ignores it."""
+
+
+def is_own(profile: str) -> bool:
+    """Whether a profile is a user's own: `my`, or `my_` and a name."""
+    return profile.split("_")[0] == OWN
+
+
+def manifests_of(manifests: Path, profile: str) -> Path:
+    """The folder of what a profile has to itself (its scale, rows, tables, graph): `manifests/`, or
+    `my/` beside it for a user's own profile."""
+    return manifests.with_name(OWN) if is_own(profile) else manifests
+
+
+@dataclass(frozen=True)
+class _OwnWorkspace(Workspace):
+    @property
+    def manifests(self) -> Path:
+        return self.root / OWN
+
+
+def for_stages(work: Workspace) -> Workspace:
+    """The workspace as stages get it, whose `manifests` is what `manifests_of` names: of all
+    manifests they read what a profile has to itself."""
+    return _OwnWorkspace(work.root, work.profile) if is_own(work.profile) else work
+
+
 def seed_suffix(number: int) -> str:
     """What file names of a row's training number `number` (from 0) carry."""
     return f".seed{number}" if number else ""

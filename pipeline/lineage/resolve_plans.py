@@ -12,7 +12,7 @@ from typing import Protocol as Structure
 
 from pipeline.core.errors import ManifestError
 from pipeline.core.files import sha256_json, write_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, manifests_of
 from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.evidence import TRIAL
 from pipeline.lineage.report_plans import cost_plan, figures_plan, report_plan, tables_plan
@@ -101,7 +101,7 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
     plans = _dataset_plans(work, profile, datasets, miniatures, subsets)
     recipes, protocols = load_recipes(manifests), load_protocols(manifests)
     for key, row in rows.items():
-        where = f"manifests/{profile.experiments_file}, experiments.{key}"
+        where = f"{profile.rows_where}, experiments.{key}"
         _check(row, datasets[row.dataset], networks, where)
         recipe = None if row.recipe is None else pick_recipe(row.recipe, recipes, where)
         _check_recipe(row, recipe, profile, where)
@@ -115,8 +115,9 @@ def resolve_typed(work: Workspace, networks: Networks) -> Plans:
         identity = {"identity": training_identity(plans, key)}
         plans["score", key] = plans["score", key].model_copy(update=identity)
     num_classes = {name: dataset.num_classes for name, dataset in official.items()}
-    plans["cost", ALL] = cost_plan(manifests, rows, num_classes)
-    plans["tables", ALL] = tables_plan(manifests, profile, rows)
+    own = manifests_of(manifests, work.profile)  # whose tables, and networks beside the rows
+    plans["cost", ALL] = cost_plan(own, rows, num_classes)
+    plans["tables", ALL] = tables_plan(own, profile, rows)
     plans["figures", ALL] = figures_plan(manifests, profile, plans, datasets, miniatures)
     plans["report", ALL] = report_plan(profile, rows, datasets, miniatures)
     return plans

@@ -61,7 +61,7 @@ def row_plans(
     A row without a recipe takes its weights from a file below `root`.
     """
     row = rows[key]
-    where = f"manifests/{profile.experiments_file}, experiments.{key}"
+    where = f"{profile.rows_where}, experiments.{key}"
     views = {name: eval_views(name, protocols, profile, where) for name in row.protocols}
     data = build_from(RowData, row, profile, dataset, name=row.dataset)
     size, fold = profile.backbones[row.backbone], dataset.folds[row.fold]

@@ -1,11 +1,10 @@
-"""One page per data set: its videos by split and class, those that failed and why, six frames.
+"""One page per data set: its videos by split and class, those that failed and why.
 
-`trace/data/NAME.html`. Frames are shown of generated data alone: licences of others forbid it.
+`trace/data/NAME.html`. No frame is shown: the licences of most data sets forbid it.
 """
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,6 @@ from pipeline.store.index import FrameIndex, Video, read_index
 
 SHOWN = 200
 """Failed videos that are listed."""
-FRAMES = 6
 
 
 def render_datasets(work: Workspace, plan: ReportPlan) -> dict[str, str]:
@@ -31,7 +29,6 @@ def render_datasets(work: Workspace, plan: ReportPlan) -> dict[str, str]:
             index = read_index(work.frames(name))
         except AbsentData:
             continue
-        generated = about.miniature is not None
         incomplete = [v for v in index.videos if v.status in FAILED or v.status == "partial"]
         pages[beside(dataset_page(name))] = render_page(
             "dataset",
@@ -39,14 +36,13 @@ def render_datasets(work: Workspace, plan: ReportPlan) -> dict[str, str]:
             profile=plan.profile,
             name=name,
             title=about.title,
-            generated=generated,
+            generated=about.miniature is not None,
             subset=about.subset,
             policy=index.about["policy"],
             splits=_splits(index.videos),
             classes=_classes(index),
             incomplete=[{"video": v, "splits": ", ".join(v.splits)} for v in incomplete[:SHOWN]],
             n_incomplete=len(incomplete),
-            frames=_frames(index) if generated else [],
             rows={
                 row: work.metrics(row).is_file()
                 for row, planned in plan.rows.items()
@@ -82,20 +78,3 @@ def _classes(index: FrameIndex) -> list[tuple[str, list[int]]]:
         (name, [counts[label, split] for split in splits])
         for label, name in enumerate(index.classes)
     ]
-
-
-def _frames(index: FrameIndex) -> list[dict[str, str]]:
-    """The middle frames of a few videos of different classes, inline."""
-    first: dict[int, Video] = {}
-    for video in index.videos:
-        if video.usable and video.labels:
-            first.setdefault(video.labels[0], video)
-    labels = sorted(first)
-    step = max(1, len(labels) // FRAMES)
-    found, store = [], index.store()
-    for label in labels[::step][:FRAMES]:
-        video = first[label]
-        (jpeg,) = store.jpegs(video.video_id, [video.n_frames // 2])
-        source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-        found.append({"source": source, "video": video.video_id, "class": index.classes[label]})
-    return found

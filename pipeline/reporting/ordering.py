@@ -190,7 +190,9 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
-        sentences.append(f"Of {len(pairs)} {noun} on the same videos: {', '.join(parts)}.")
+        alone = all(pair.over == "videos" for pair in pairs)
+        videos = "the same videos, one training each" if alone else "the same videos"
+        sentences.append(f"Of {len(pairs)} {noun} on {videos}: {', '.join(parts)}.")
         if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
             sentences.append(
                 f"Single tests of this size mostly see differences from {median(sizes):.1f} points."

@@ -2,9 +2,9 @@
 
 A sentence's `rule` is evaluated on the printed numbers and its `ours` on measured ones. Measured
 accuracies carry noise, so an ordering of ours counts as holding (failing) when it does in at least
-97.5 % (at most 2.5 %) of draws: bootstrap draws over clusters of videos, to which draws of the
-training are added where it is known how far trainings lie apart. Between, the data leave it
-undecided.
+97.5 % (at most 2.5 %) of draws: bootstrap draws over clusters of videos and draws of the training.
+Between, the data leave it undecided; and so they do where it is not known how far trainings of the
+rows lie apart, whatever the videos say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import ManifestError
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, parse
 from pipeline.schema.claims import Claim, ProseClaim
@@ -28,6 +29,8 @@ Share = Callable[[ProseClaim, Rule], tuple[float | None, str]]
 all that was sampled can be drawn again."""
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SURE_PCT = 97.5
+BOTH = "videos and trainings"
+"""What must be drawn again for a verdict."""
 TIMED = "ms"
 COUNTED = ("gflops", "params", "views")
 """Units of numbers that are the same on every draw of videos."""
@@ -107,7 +110,8 @@ def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
     """The verdict on one sentence; ManifestError for a rule that names no cell.
 
-    `addresses` are the cells with a printed number, which the sentence's own rule may name.
+    `addresses` are the cells with a printed number, which the sentence's own rule may name. What
+    `ours` names may be in a table that this profile does not show.
     """
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     printed: tuple[str, ...] = ()
@@ -119,7 +123,10 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
         paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
     ours: dict[str, Any] = {}
     if claim.ours:
-        ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
+        try:
+            ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
+        except ManifestError:  # `check_rules` refuses what no table of any profile has
+            ours = {"ours_reason": "this profile has no such rows"}
     return Verdict(
         **claim.model_dump(exclude={"ours"}),
         paper=paper,
@@ -171,11 +178,14 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
         reason = f"true in {draws_pct:.0f} % of draws over {over}"
     else:
         return {**read, "ours_reason": "a point estimate alone: not all of it can be drawn again"}
-    if "near(" in claim.rule and "near(" not in claim.ours:
+    ours = decide(bool(rule.evaluate(measured.__getitem__)), draws_pct)
+    if not counted and over != BOTH:
+        ours, reason = UNDECIDED, f"{reason}, of one training each: how far others lie is not known"
+    elif "near(" in claim.rule and "near(" not in claim.ours:
         reason += "; the direction alone, not the printed number"
     return {
         **read,
-        "ours": decide(bool(rule.evaluate(measured.__getitem__)), draws_pct),
+        "ours": ours,
         "ours_reason": reason,
         "draws_pct": draws_pct,
         "draws_over": over,
@@ -193,7 +203,7 @@ def share_of_draws(cells: Cells, results: Results) -> Share:
             return None, ""
         known = all(results.spread(cell["lineage"]) is not None for cell in sampled)
         truths = rule.evaluate(lambda a: draws.get(a, cells[a]["measured"]))
-        over = "videos and trainings" if known else "videos"
+        over = BOTH if known else "videos"
         return round(100 * float(np.mean(truths)), 4), over
 
     return share

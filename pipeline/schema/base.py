@@ -86,6 +86,11 @@ def parse_yaml(text: str) -> Any:
         return text
 
 
+def yaml_text(value: Any) -> str:
+    """A plain value as YAML, keys in their order."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+
+
 def validate(model: type[M], value: Any, *, where: str) -> M:
     """`value` as a checked `model`; `where` is the file (and key) that the message names."""
     try:
@@ -105,10 +110,10 @@ def load_named(model: type[M], folder: Path, name: str, what: str, key: str) -> 
 
     `what` it is, in words: a UsageError names the nearest one when there is none.
     """
-    place = f"manifests/{folder.name}/"
+    place = f"{folder.parent.name}/{folder.name}/"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     one_of(name, known, f"unknown {what} '{name}'", where=place)
-    value = load(model, folder / f"{name}.yaml")
+    value = validate(model, read_yaml(folder / f"{name}.yaml"), where=f"{place}{name}.yaml")
     if getattr(value, key) != name:
         raise ManifestError(
             f"{key}: '{getattr(value, key)}' does not match the file name",

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.core.errors import ManifestError
+from pipeline.core.workspace import OWN
 from pipeline.schema.base import Identifier, Strict, load_named
 
 Layout = Literal["ssv1", "ssv2", "kinetics", "ucf101", "hmdb51", "weizmann", "list"]
@@ -165,5 +167,15 @@ def declared_subset(dataset: Dataset) -> Subset | None:
 
 
 def load_dataset(manifests: Path, name: str) -> Dataset:
-    """The data set called `name`; a UsageError naming the nearest one when there is none."""
-    return load_named(Dataset, manifests / "datasets", name, "data set", "name")
+    """The data set called `name`, tracked or the user's own; a UsageError naming the nearest one
+    when there is none, a ManifestError when there are two."""
+    tracked, own = (folder / "datasets" for folder in (manifests, manifests.with_name(OWN)))
+    if not (own / f"{name}.yaml").is_file():
+        return load_named(Dataset, tracked, name, "data set", "name")
+    if (tracked / f"{name}.yaml").is_file():
+        raise ManifestError(
+            f"there are two data sets '{name}', yours and a tracked one",
+            where=f"{OWN}/datasets/{name}.yaml",
+            do="give yours another name (in the file, its name and the rows that use it)",
+        )
+    return load_named(Dataset, own, name, "data set", "name")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.workspace import manifests_of
 from pipeline.schema.base import one_of
 from pipeline.schema.experiments import Experiment, Values, load_experiments, load_rows
 from pipeline.schema.profiles import Profile, load_profile
@@ -28,10 +29,10 @@ def describe_row(manifests: Path, profile_name: str, key: str) -> list[RowValue]
     """Every value of a row; UsageError naming the nearest row when the profile has none such."""
     profile = load_profile(manifests, profile_name)
     rows = load_experiments(manifests, profile)
-    place = f"manifests/{profile.experiments_file}"
+    place = profile.rows_where
     one_of(key, rows, f"profile {profile_name} has no row '{key}'", where=place)
     row = rows[key]
-    written = load_rows(manifests, profile.experiments_file)[key]
+    written = load_rows(manifests_of(manifests, profile_name), profile.experiments_file)[key]
     values = _row_values(row, written)
     if row.recipe is not None:
         recipe = pick_recipe(row.recipe, load_recipes(manifests), f"{place}, experiments.{key}")

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, create_model, model_validator
 
 from pipeline.core.errors import ManifestError
-from pipeline.schema.base import Identifier, Strict, known_name, load, nearest, validate
+from pipeline.core.workspace import manifests_of
+from pipeline.schema.base import Identifier, Strict, known_name, nearest, read_yaml, validate
 from pipeline.schema.profiles import Profile
 
 Scalar = bool | int | float | str
@@ -236,8 +237,8 @@ def _suffixes(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def load_rows(manifests: Path, file: str) -> dict[str, Values]:
     """Every row of a file with its bases and lists resolved, and where each value comes from."""
-    read: Any = load(Entries, manifests / file)
-    where = f"manifests/{file}"
+    where = f"{manifests.name}/{file}"
+    read: Any = validate(Entries, read_yaml(manifests / file), where=where)
     entries = {}
     for key, entry in read.experiments.items():
         entries[key] = entry.model_dump(exclude_unset=True)
@@ -251,10 +252,11 @@ def load_rows(manifests: Path, file: str) -> dict[str, Values]:
 
 def load_experiments(manifests: Path, profile: Profile) -> dict[str, Experiment]:
     """The rows that a profile runs, in the order written; every reference is checked."""
-    place = f"manifests/{profile.experiments_file}"
+    place = profile.rows_where
+    folder = manifests_of(manifests, profile.profile)
     every = {
         key: validate(Experiment, row.values, where=f"{place}, experiments.{key}")
-        for key, row in load_rows(manifests, profile.experiments_file).items()
+        for key, row in load_rows(folder, profile.experiments_file).items()
     }
     rows = _chosen(every, profile)
     for key, row in rows.items():

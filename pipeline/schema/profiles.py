@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import ManifestError
+from pipeline.core.errors import ManifestError, UsageError
 from pipeline.core.files import write_atomic
+from pipeline.core.workspace import OWN, is_own, manifests_of
 from pipeline.schema.base import Identifier, Strict, load_named, one_of
 from pipeline.schema.dataset import Subset
 from pipeline.schema.flow_policy import FlowPolicy
@@ -181,7 +182,16 @@ class Profile(Strict):
     @property
     def where(self) -> str:
         """The profile's manifest, as messages name it."""
-        return f"manifests/profiles/{self.profile}.yaml"
+        return f"{self._folder}/profiles/{self.profile}.yaml"
+
+    @property
+    def rows_where(self) -> str:
+        """The file of its rows, as messages name it."""
+        return f"{self._folder}/{self.experiments_file}"
+
+    @property
+    def _folder(self) -> str:
+        return manifests_of(Path("manifests"), self.profile).name
 
     def why_subset(self, dataset: str) -> str:
         """Why a part of a data set is here; empty where all of it is meant to be."""
@@ -207,7 +217,20 @@ class Profile(Strict):
 
 def load_profile(manifests: Path, name: str) -> Profile:
     """The profile called `name`; a UsageError naming the nearest one when there is none."""
-    return load_named(Profile, manifests / "profiles", name, "profile", "profile")
+    folder = manifests_of(manifests, name) / "profiles"
+    if is_own(name) and not folder.is_dir():
+        raise UsageError(
+            f"there is no profile {name} of your own yet",
+            where=f"{OWN}/profiles/",
+            do=f"`tdn new-dataset DIR --profile {name}` makes it for your videos in DIR",
+        )
+    return load_named(Profile, folder, name, "profile", "profile")
+
+
+def profile_names(manifests: Path) -> list[str]:
+    """Every profile, the user's own last."""
+    folders = (manifests / "profiles", manifests.with_name(OWN) / "profiles")
+    return [path.stem for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
 
 def write_seed(manifests: Path, name: str, seed: int) -> str:
@@ -218,7 +241,7 @@ def write_seed(manifests: Path, name: str, seed: int) -> str:
     known = load_profile(manifests, name)
     if known.seed == seed:
         return ""
-    path = manifests / "profiles" / f"{name}.yaml"
+    path = manifests_of(manifests, name) / "profiles" / f"{name}.yaml"
     before = path.read_bytes()
     after, count = re.subn(rb"(?m)^seed:[ ]*\d+", f"seed: {seed}".encode(), before)
     if count != 1:
@@ -228,8 +251,8 @@ def write_seed(manifests: Path, name: str, seed: int) -> str:
             do=f"write one line `seed: {seed}` into it",
         )
     write_atomic(path, after)
-    undo = f"`git checkout {known.where}` takes it back"
-    return f"{known.where}: seed {known.seed} -> {seed} ({undo})"
+    undo = "" if is_own(name) else f" (`git checkout {known.where}` takes it back)"
+    return f"{known.where}: seed {known.seed} -> {seed}{undo}"
 
 
 def known_dataset(manifests: Path, profile: str, name: str) -> None:

@@ -29,7 +29,7 @@ NumberArg = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (doctor, audit, sign, trace, why, selftest):
+    for command in (doctor, audit, check_submission, sign, trace, why, selftest):
         app.command(rich_help_panel="Checks")(command)
 
 
@@ -183,6 +183,31 @@ def why(
     typer.echo("raw files are not read here: `tdn check DATASET` sees a change of them")
 
 
+def check_submission(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="somebody's reports/PROFILE")],
+    as_json: AsJson = False,
+    profile: Profile = "mini",
+) -> None:
+    """Judge somebody's reports without data or weights: VALID, or INVALID with every reason.
+
+    Exit 0: valid, 1: invalid, 2: it could not be judged. This checkout's manifests and code say
+    what is asked for. Example: `tdn check-submission theirs/reports/mini`.
+    """
+    from stages.commands import check_submission as check
+
+    found = check.run(workspace(profile), folder)
+    if as_json:
+        print_json({"valid": found.valid, "submission": found})
+    else:
+        for kind, lines in (("remark", found.remarks), ("reason", found.reasons)):
+            for line in lines:
+                typer.echo(f"{kind}: {line}")
+        verdict = "VALID" if found.valid else f"INVALID, {len(found.reasons)} reasons"
+        typer.echo(f"profile {found.profile}, {found.rows} rows with results: {verdict}")
+    if not found.valid:
+        raise typer.Exit(1)
+
+
 def selftest(
     faults: Annotated[
         bool, typer.Option("--faults", help="let every call of a chain fail in every way")
@@ -190,16 +215,20 @@ def selftest(
     states: Annotated[
         int, typer.Option(min=0, help="so many random edits, runs, kills and forgeries")
     ] = 0,
+    flips: Annotated[
+        int, typer.Option(min=0, help="so many random bytes: audit and reports/verify.py agree")
+    ] = 0,
 ) -> None:
     """Try on tiny data what faults leave behind on this machine; without options, a sample."""
     from stages.commands import selftest as tests
 
-    tests.run(workspace("mini").root, faults=faults, states=states)
+    tests.run(workspace("mini").root, faults=faults, states=states, flips=flips)
 
 
 def _print(result: Result, cell: str | None) -> None:
     """The walk of one cell, or the totals of everything; then what is broken, then the limits."""
     from pipeline.audit.committed import auditor
+    from pipeline.audit.level0_records import OWN_MANIFESTS
     from pipeline.audit.links import counts, limits
     from pipeline.lineage.root import read_root
     from stages.commands import audit_results
@@ -219,6 +248,8 @@ def _print(result: Result, cell: str | None) -> None:
     for link in result.links:
         if link.status == "leftover":
             typer.echo(f"left over: {link.detail}\n  {with_profile(link.do)}")
+        if link.source == OWN_MANIFESTS:
+            typer.echo(link.detail)
     stated = read_root(context.work)
     digest, _ = auditor(context.work.root)
     typer.echo(f"auditor {digest} (the code of this audit)")

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     for command in (mini, check, decode, flow):
         app.command(rich_help_panel=PANEL)(command)
+    app.command("new-dataset", rich_help_panel=PANEL)(new_dataset)
     app.add_typer(store_app, name="store", rich_help_panel=PANEL)
     app.command("export-lists", rich_help_panel=PANEL)(export_lists)
 
@@ -94,6 +95,34 @@ def flow(
 ) -> None:
     """Compute the optical flow between a data set's stored frames, into a store of its own."""
     run_stage("flow", dataset, profile, graph, workers=workers, retry_failed=retry_failed)
+
+
+def new_dataset(
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="DIR/CLASS/VIDEO, or a list: path label a line")
+    ],
+    name: Annotated[str | None, typer.Option(help="of the data set; default: the folder's")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="the papers' networks and schedules, from ImageNet")
+    ] = False,
+    profile: Annotated[str, typer.Option("--profile", "-p", help="my, or my_NAME")] = "my",
+) -> None:
+    """Make a data set, rows, a table and a profile of your own videos, in the untracked my/.
+
+    Example: `tdn new-dataset ~/gestures`, then `tdn repro --profile my`.
+    """
+    from stages.commands import new_dataset
+
+    made = new_dataset.run(workspace(profile), place, name, full=full)
+    counts = ", ".join(f"{len(videos)} {split}" for split, videos in made.videos.splits.items())
+    typer.echo(f"my/datasets/{made.name}.yaml: {len(made.videos.classes)} classes, {counts}")
+    typer.echo(f"my/profiles/{profile}.yaml: {', '.join(made.rows)}")
+    if made.videos.is_split_here:
+        typer.echo(
+            "a fifth of each class validates; videos of one person or recording belong on one "
+            f"side: see my/raw/{made.name}/train.csv and val.csv"
+        )
+    typer.echo(f"next: `tdn repro --profile {profile}`")
 
 
 def _store(profile: str, dataset: str, flow: bool = False) -> FrameIndex:

@@ -13,15 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.core.errors import UsageError
-from pipeline.core.workspace import Workspace, find_root
+from pipeline.core.workspace import OWN, Workspace, find_root
 from stages.cli import user_links
 
 
 def _profiles() -> str:
     """The profiles of the checkout that the command line is called in."""
     with suppress(UsageError):
-        folder = find_root(Path.cwd()) / "manifests" / "profiles"
-        return ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        root = find_root(Path.cwd())
+        paths = [p for top in ("manifests", OWN) for p in (root / top / "profiles").glob("*.yaml")]
+        return ", ".join(sorted(path.stem for path in paths))
     return "a name in manifests/profiles/"
 
 
@@ -29,7 +30,10 @@ def row_keys(beginning: str) -> list[str]:
     """Rows of the checkout whose key begins so, in the manifest's order: for shell completion."""
     found: list[str] = []
     with suppress(UsageError, OSError):
-        for path in sorted((find_root(Path.cwd()) / "manifests").glob("experiments*.yaml")):
+        root = find_root(Path.cwd())
+        for path in sorted(
+            p for top in ("manifests", OWN) for p in (root / top).glob("exper*.yaml")
+        ):
             found += re.findall(r"^  ([a-z]\w*):", path.read_text("utf-8"), re.M)
     return [key for key in dict.fromkeys(found) if key.startswith(beginning)]
 
@@ -74,10 +78,12 @@ def workspace(profile: str) -> Workspace:
 
 
 def with_profile(text: str) -> str:
-    """Advice whose commands name the profile in use, so that they work as they are pasted.
+    """Advice whose commands name the profile in use, so that they work as they are pasted, and
+    whose manifests are the user's own where these are meant.
 
     Changes commands in backticks that take a profile and name none.
     """
+    text = re.sub(r"manifests/(\w+/\w+\.yaml)", _own_place, text)
     if not _used or _used[0] == "mini" or "PROFILE" in text:
         return text
     name = _used[0]
@@ -85,6 +91,11 @@ def with_profile(text: str) -> str:
     return re.sub(
         rf"`(tdn (?!{_WITHOUT_PROFILE})(?:(?!--profile)[^`])+)`", rf"`\1 --profile {name}`", text
     )
+
+
+def _own_place(place: re.Match[str]) -> str:
+    """A manifest in a message: `my/…` where it is there, since messages do not know."""
+    return f"{OWN}/{place[1]}" if Path(OWN, place[1]).is_file() else place[0]
 
 
 def print_json(value: Any) -> None:

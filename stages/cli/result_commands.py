@@ -94,12 +94,22 @@ def results(
     schema: Annotated[
         bool, typer.Option("--schema", help="print the JSON Schema of the file in its place")
     ] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="json, csv, model-index or eval-results")
+    ] = "json",
+    row: Annotated[str, typer.Option(help="the row that a model card is about")] = "",
+    hub: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="its data set on the Hugging Face Hub")
+    ] = "",
     profile: Profile = "mini",
 ) -> None:
-    """Print all results of a profile as JSON: every number with what it covers and its sources."""
+    """Print all results of a profile as JSON: every number with what it covers and its sources.
+
+    Also as CSV, or one row's for a model card. Example: `tdn results --format csv`.
+    """
     from stages.commands.export_results import run
 
-    typer.echo(run(workspace(profile), schema=schema), nl=False)
+    typer.echo(run(workspace(profile), form=form, row=row, hub=hub, schema=schema), nl=False)
 
 
 def tables(

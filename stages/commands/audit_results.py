@@ -22,7 +22,7 @@ from pipeline.audit.why import Reason
 from pipeline.audit.why import why as reasons
 from pipeline.core.errors import UsageError
 from pipeline.core.files import canonical_json, read_strict_json, write_atomic, write_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, for_stages
 from pipeline.lineage.evidence import UNREADABLE
 from pipeline.lineage.resolve_plans import resolve
 from pipeline.lineage.root import read_root_file, root_path, signed_path
@@ -286,4 +286,5 @@ def _files(work: Workspace, stage: str, key: str, params: Mapping[str, Any]) -> 
 def _again(work: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:
     switches = {"workers": 0} if "workers" in STAGES[stage].takes else {}
     plan = parse_plan(stage, params, where=work.relative(work.record(stage, key)))
-    importlib.import_module(stage_module(stage, plan)).run(work, key, plan, **switches)
+    run = importlib.import_module(stage_module(stage, plan)).run
+    run(for_stages(work), key, plan, **switches)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, manifests_of
 from pipeline.schema.dataset import Dataset, load_dataset
 from pipeline.schema.experiments import load_experiments
 from pipeline.schema.profiles import load_profile
@@ -51,7 +51,7 @@ def run(work: Workspace, tflops: float | None) -> list[RowBudget]:
     costs = read_json(costs_path)
     rows = load_experiments(work.manifests, load_profile(work.manifests, work.profile))
     recipes = load_recipes(work.manifests)
-    aims = _aims(load_all(work.manifests))
+    aims = _aims(load_all(manifests_of(work.manifests, work.profile)))
     budgets = []
     for key, row in rows.items():
         dataset = load_dataset(work.manifests, row.dataset)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from pipeline.core.errors import UsageError
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, manifests_of
 from pipeline.lineage.resolve_plans import ALL
 from pipeline.schema.base import nearest
 from pipeline.schema.experiments import load_experiments, starts
@@ -137,9 +137,10 @@ def resolve_targets(work: Workspace, chains: Mapping[str, Chain], targets: list[
 
 def _tables(work: Workspace, chains: Mapping[str, Chain]) -> dict[str, set[str]]:
     """The rows of this profile that each table shows."""
-    combinations = load_combinations(work.manifests / "combinations.yaml")
+    manifests = manifests_of(work.manifests, work.profile)
+    combinations = load_combinations(manifests / "combinations.yaml")
     found: dict[str, set[str]] = {}
-    for layout in load_layouts(work.manifests / "tables"):
+    for layout in load_layouts(manifests / "tables"):
         todo = [run for row in layout.rows.values() for run in row.named_runs]
         rows = found[layout.table_id] = set()
         while todo:

@@ -314,7 +314,9 @@ def test_the_true_object_is_where_it_was_drawn_forwards_and_backwards() -> None:
     assert forwards is not None
     assert backwards is not None
     assert np.array_equal(backwards, forwards[::-1])
-    actor = draw_scene(ordered, plan).action.actors[0]
+    star, disc = draw_scene(ordered, plan).action.actors
+    actor, other = (star, disc) if np.ptp(star.x_px) > np.ptp(disc.x_px) else (disc, star)
+    assert not forwards[0, round(other.y_px[0]), round(other.x_px[0])], "one at rest is no truth"
     for t in (0, len(frames) - 1):
         ys, xs = np.nonzero(forwards[t])
         assert abs(xs.mean() - actor.x_px[t]) < 4

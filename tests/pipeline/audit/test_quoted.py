@@ -26,6 +26,7 @@ TABLE = {
         {"row": "tdn", "label": "TDN", "cells": ["top1"]},
     ],
     "orderings": [{"in_words": "Kendall's tau 0.33", "pairs": [{"difference": -18.9123}]}],
+    "means": [{"rows": [{"row": "tsn", "mean": 44.21, "sd": 1.87}], "in_words": "tau 0.52"}],
 }
 CELLS = {"d/t/tsn/top1": cell(48.7013, "19.7"), "d/t/tdn/top1": cell(81.4935, "51.3")}
 
@@ -37,6 +38,8 @@ CELLS = {"d/t/tsn/top1": cell(48.7013, "19.7"), "d/t/tdn/top1": cell(81.4935, "5
         ("| TSN | 19.7 | 48.7 |\n| TDN | 51.3 | 81.49 |", 0),
         ("| TSN | 19.7 | 49.70 |", 1),
         ("| TSN | 51.3 | 81.49 |", 2),
+        ("| TSN | 44.2 | 1.9 |", 0),
+        ("| TDN | 44.2 |", 1),
         ("| TSN | | 48.71 |", 1),
         ("TDN is 18.91 above, tau 0.33", 1),
         ("TSN minus TDN: -18.91, tau 0.33", 0),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import ManifestError
+from pipeline.core.workspace import Workspace
 from pipeline.reporting.build_tables import build_tables
 from pipeline.reporting.prose import (
     Verdict,
@@ -29,6 +30,7 @@ from pipeline.scores.statistics import Spread
 from pipeline.scores.video_scores import Outcomes
 from stages import tables
 from tests.pipeline.reporting import fakes
+from tests.pipeline.reporting.test_training_order import reference
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "manifests"
 SEEDS = {
@@ -60,7 +62,13 @@ def test_every_sentence_is_in_its_text(document: str) -> None:
 
 def test_every_rule_parses_and_the_contradictions_are_known() -> None:
     given = load_all(MANIFESTS)
-    check_rules(given.prose, given.claims, list(given.claims))
+    every = [
+        f"{layout.table_id}/{row}/{column}"
+        for layout in given.layouts
+        for row in layout.rows
+        for column in layout.columns
+    ]
+    check_rules(given.prose, given.claims, every)
     found = judge_prose(given.prose, unrun_cells(), lambda claim, rule: (None, ""))
     fails = {v.prose_id.partition("/")[2] for v in found if v.paper == "fails"}
     assert fails == {
@@ -101,7 +109,13 @@ def verdicts(root: Path, **results: bool) -> dict[str, dict[str, Any]]:
 def test_sentences_are_judged_on_both_sides(tmp_path: Path) -> None:
     found = verdicts(tmp_path)
     better, wrong, close = found["doc/better"], found["doc/wrong"], found["doc/close"]
-    assert (better["paper"], better["ours"], better["smoke"]) == ("holds", "holds", True)
+    assert (better["paper"], better["ours"], better["smoke"]) == ("holds", "undecided", True)
+    assert "of one training each" in better["ours_reason"]
+    reference(tmp_path, {"net_none": [44.0, 45.0, 46.0], "net_full": [62.0, 63.0, 64.0]})
+    fakes.make_tables(Workspace(tmp_path))
+    again = json.loads((tmp_path / "reports/mini/tables/prose.json").read_text("utf-8"))
+    ours = {v["prose_id"]: (v["ours"], v["draws_over"]) for v in again["verdicts"]}
+    assert ours["doc/better"] == ("holds", "videos and trainings")
     assert (wrong["paper"], wrong["ours"]) == ("fails", "undecided")
     assert "1/full/top1 51.3" in wrong["paper_reason"]
     assert (close["paper"], close["ours"]) == ("undecided", "undecided")
@@ -177,13 +191,19 @@ def judged(ours: str, rule: str = "", draws_pct: float | None = 100.0) -> Verdic
         ours=ours,
         note="",
     )
-    return judge(claim, printed_cells(cells), cells, lambda claim, rule: (draws_pct, "videos"))
+    over = "videos and trainings"
+    return judge(claim, printed_cells(cells), cells, lambda claim, rule: (draws_pct, over))
 
 
 def test_a_time_printed_for_another_machine_decides_nothing() -> None:
     found = judged("1000 / '1/a/time' >= 25", "1000 / '1/a/time' >= 25")
     assert (found.paper, found.ours) == ("holds", "undecided")
     assert found.ours_reason == "times of another machine than the printed ones"
+
+
+def test_rows_that_a_profile_does_not_have_leave_a_sentence_open() -> None:
+    found = judged("'extra/a/acc' > '1/b/acc'")
+    assert (found.ours, found.ours_reason) == ("undecided", "this profile has no such rows")
 
 
 def test_a_point_estimate_alone_decides_nothing() -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.root import read_root
-from pipeline.reporting.build_tables import frame
-from pipeline.reporting.results_file import collect, read_results, schema, tables_of
+from pipeline.reporting.results_file import collect, read_results, schema
 from pipeline.reporting.system import SYSTEM_FIELDS
-from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
 from stages.commands import export_results
-from stages.tables import SMOKE_REMARK
+from stages.commands.check_submission import tables_again
 from tests.checkout import ROOT
 from tests.pipeline.reporting import fakes
 
@@ -39,21 +40,10 @@ def exported(work: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_tables_are_made_again_from_the_file_alone(work: Workspace, exported: Path) -> None:
     results = read_results(exported)
-    remark = SMOKE_REMARK if results.smoke else ""
-    rebuilt = 0
-    for table in tables_of(results):
-        footing = replace(Footing(remark, results.root), notes=table.notes)
-        data, layout = frame(table), table.layout
-        texts = {
-            "csv": to_csv(data),
-            "md": to_markdown(data, layout, table.orders, footing),
-            "tex": to_latex(data, layout, table.orders, footing),
-        }
-        for suffix, text in texts.items():
-            path = work.reports / "tables" / layout.document / f"{layout.table}.{suffix}"
-            assert path.read_text("utf-8") == text, path.name
-            rebuilt += 1
-    assert rebuilt == len([*(work.reports / "tables").glob("*/*.*")]) > 0
+    texts = tables_again(results)
+    for name, text in texts.items():
+        assert (work.reports / "tables" / name).read_text("utf-8") == text, name
+    assert len(texts) == len([*(work.reports / "tables").glob("*/*.*")]) > 0
 
 
 def test_the_file_fits_the_published_schema(exported: Path) -> None:
@@ -107,3 +97,93 @@ def test_the_system_has_all_fields_and_a_reason_for_each_that_is_not_known(
     assert tuple(found) == SYSTEM_FIELDS and len(SYSTEM_FIELDS) == 35
     assert all(value != "" for value in found.values())
     assert found["cooling"] == "n/a: not recorded"
+
+
+def test_a_spreadsheet_has_a_line_for_every_number(work: Workspace) -> None:
+    text = export_results.run(work, form="csv")
+    lines = {
+        "/".join(line[n] for n in ("document", "table", "row", "column")): line
+        for line in csv.DictReader(io.StringIO(text, newline=""))
+    }
+    numbers = collect(work).numbers
+    assert lines.keys() == numbers.keys()
+    for name, number in numbers.items():
+        line = lines[name]
+        assert line["value"] == ("" if number.value is None else str(number.value))
+        if number.interval is not None and number.videos is not None:
+            assert float(line["interval_low"]) == number.interval.low
+            assert int(line["videos_scored"]) == number.videos.scored
+
+
+TEXT = {"type": "string", "minLength": 1}
+MODEL_INDEX = {
+    "type": "object",
+    "required": ["name", "results"],
+    "properties": {
+        "name": TEXT,
+        "results": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["task", "dataset", "metrics"],
+                "properties": {
+                    "task": {"required": ["type"], "properties": {"type": TEXT}},
+                    "dataset": {"required": ["type", "name"], "additionalProperties": TEXT},
+                    "metrics": {
+                        "minItems": 1,
+                        "items": {
+                            "required": ["type", "value"],
+                            "properties": {"type": TEXT, "value": {"type": "number"}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+EVAL_RESULTS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["dataset", "value"],
+        "additionalProperties": False,
+        "properties": {
+            "dataset": {
+                "required": ["id", "task_id"],
+                "properties": {"id": {"pattern": "^[^/]+/[^/]+$"}, "task_id": TEXT},
+            },
+            "value": {"type": "number"},
+            "notes": TEXT,
+        },
+    },
+}
+"""What the Hub requires (huggingface/hub-docs: modelcard.md, eval_results.yaml)."""
+
+
+def test_model_cards_fit_what_the_hub_requires(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path, smoke=False)
+    fakes.make_tables(work, smoke=False)
+    card = yaml.safe_load(export_results.run(work, form="model-index", row="net_full"))
+    jsonschema.validate(card["model-index"], {"type": "array", "items": MODEL_INDEX})
+    given = {"row": "net_full", "hub": "somebody/toys"}
+    entries = yaml.safe_load(export_results.run(work, form="eval-results", **given))
+    jsonschema.validate(entries, EVAL_RESULTS)
+    values = {n.value for n in collect(work).numbers.values() if n.run == "net_full"}
+    (result,) = card["model-index"][0]["results"]
+    assert {result["metrics"][0]["value"]} == {entry["value"] for entry in entries} <= values
+    assert "300 of 300 videos" in entries[0]["notes"]
+
+
+def test_what_cannot_be_exported_is_refused(work: Workspace) -> None:
+    for given, words in (
+        ({"form": "xml"}, "cannot print"),
+        ({"form": "model-index", "row": "net_ful"}, "no results of a row"),
+        ({"form": "eval-results", "row": "net_full"}, "no data set of the Hub"),
+        ({"form": "eval-results", "row": "net_full", "hub": "a/b"}, "miniature of toy"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            export_results.run(work, **given)
+    card = json.loads(export_results.run(work, form="model-index", row="net_full"))
+    assert "miniature" in card["model-index"][0]["results"][0]["dataset"]["name"]

@@ -47,6 +47,16 @@ def test_a_shell_is_told_the_rows_that_begin_as_typed(
     assert row_keys("") == []
 
 
+def test_a_message_names_the_users_own_manifest_where_that_is_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my/datasets").mkdir(parents=True)
+    (tmp_path / "my/datasets/x.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    text = "mend manifests/datasets/x.yaml or manifests/datasets/y.yaml"
+    assert with_profile(text) == "mend my/datasets/x.yaml or manifests/datasets/y.yaml"
+
+
 def test_dataclasses_are_printed_as_objects(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"lines": [Line("ä", 1.5), Line("b", None)]})
     assert json.loads(capsys.readouterr().out) == {

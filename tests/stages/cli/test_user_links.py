@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,20 @@ def test_linked_data_and_runs_are_ignored_by_git_and_recorded_by_dvc(tmp_path: P
     assert (disk / "runs/weights").read_text() == "1\n"
     untracked = call("git", "status", "--porcelain", "--untracked-files=all").split()
     assert not {"data", "runs", ".dvc/config.local"} & set(untracked)
+
+
+def test_where_there_are_own_manifests_dvc_leaves_git_alone_and_keeps_its_settings(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "my/profiles").mkdir(parents=True)
+    local = tmp_path / ".dvc/config.local"
+    local.parent.mkdir()
+    local.write_text("['remote \"lab\"']\n    url = /somewhere\n", "utf-8")
+    arrange(tmp_path)
+    config = ConfigParser()
+    config.read(local)
+    assert config["core"]["no_scm"] == "true"
+    assert config["'remote \"lab\"'"]["url"] == "/somewhere"
+    before = local.read_bytes()
+    arrange(tmp_path)
+    assert local.read_bytes() == before
