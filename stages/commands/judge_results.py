@@ -191,6 +191,7 @@ def _why_not(result: Result, others: Sequence[Result], known: Iterable[Result]) 
     """Why nothing can be said of a result; '' when something can."""
     if len(others) >= LEAST_TRAININGS:
         return ""
-    if not others and any(one.row == result.row for one in known):
+    same_row = [one for one in known if one.row == result.row]
+    if same_row and all(one.kind != result.kind for one in same_row):
         return "the reference is of other data or parameters"
     return f"trainings in the reference: {len(others)} of {LEAST_TRAININGS} that are needed"
