@@ -57,13 +57,11 @@ def _committed(context: Context, name: str) -> tuple[dict[str, Any], dict[str, A
 def unlike(block: str, table: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
     """The numbers with decimals in a block that its table does not have."""
     means = [mean for order in table.get("means", ()) for mean in order["rows"]]
-    rows = {
-        str(row["label"]): [
-            *(cells[name] for name in _ids(table, row) if name in cells),
-            *(mean for mean in means if mean["row"] == row["row"]),
-        ]
-        for row in table["rows"]
-    }
+    rows: dict[str, list[Any]] = {}
+    for row in table["rows"]:
+        own = rows.setdefault(str(row["label"]), [])
+        own += [cells[name] for name in _ids(table, row) if name in cells]
+        own += [mean for mean in means if mean["row"] == row["row"]]
     everything = [[table, *rows.values()]]
     wrong = []
     for line in block.splitlines():

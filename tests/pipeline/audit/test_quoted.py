@@ -51,9 +51,9 @@ def test_a_number_with_decimals_is_the_tables(block: str, wrong: int) -> None:
 
 
 @pytest.mark.parametrize("profile", ["mini", "local"])
-def test_readme_quotes_the_committed_tables(profile: str) -> None:
+def test_readme_and_docs_quote_the_committed_tables(profile: str) -> None:
     work = Workspace(ROOT, profile)
     tools = Tools(plans=lambda _: {}, files=lambda *_: None, lock=ROOT / "dvc.lock")
     links = list(quoted.check(Context(work, tools, Evidence(work))))
-    assert len(links) == 2
-    assert [(link.status, link.detail) for link in links] == [(Status.OK, "")] * 2
+    assert len(links) >= 2
+    assert {(link.status, link.detail) for link in links} == {(Status.OK, "")}
