@@ -141,6 +141,7 @@ def orders(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     "tau": means["tau"],
                     "tau_ends": (means.get("tau_low"), means.get("tau_high")),
                     "of_trainings": means.get("of_trainings", ""),
+                    "alone": all(pair.get("over") == "videos" for pair in pairs),
                     "rows": len(ordering["rows"]),
                     "counts": counts,
                     "shares": {v: round(100 * n / len(pairs), 2) for v, n in counts.items()},
