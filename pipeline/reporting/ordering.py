@@ -50,8 +50,8 @@ class Pair:
     n_clusters: int
     over: str
     """What interval and p values cover: 'videos' or 'videos and trainings'."""
-    videos_error: float
-    """Standard error of the difference over clusters of videos alone."""
+    videos_error: float | None
+    """Standard error of the difference over clusters of videos alone; None of a single cluster."""
     detectable: float | None
     """The true difference in points that four of five such tests would see, before correction."""
     first_only: int
@@ -147,7 +147,9 @@ def _pair(first: Cell, second: Cell, test: PairedTest, p_holm: float, n_videos: 
         n_videos=n_videos,
         n_clusters=test.n_clusters,
         over="videos and trainings" if test.trainings else "videos",
-        videos_error=round(test.videos_error_pct, 4),
+        videos_error=round(test.videos_error_pct, 4)
+        if np.isfinite(test.videos_error_pct)
+        else None,
         detectable=round(test.detectable_pct, 2) if np.isfinite(test.detectable_pct) else None,
         first_only=test.first_only,
         second_only=test.second_only,
@@ -191,8 +193,8 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
         alone = all(pair.over == "videos" for pair in pairs)
-        videos = "the same videos, one training each" if alone else "the same videos"
-        sentences.append(f"Of {len(pairs)} {noun} on {videos}: {', '.join(parts)}.")
+        only = ", trainings left out," if alone else ""
+        sentences.append(f"Of {len(pairs)} {noun} on the same videos{only} {', '.join(parts)}.")
         if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
             sentences.append(
                 f"Single tests of this size mostly see differences from {median(sizes):.1f} points."

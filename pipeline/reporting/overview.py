@@ -56,8 +56,8 @@ def _compared(
     found = {key: cells[f"{table_id}/{key}/{column}"] for key in keys}
     first, last = table["headline"][0], table["headline"][-1]
     pairs, means, of_trainings = ordering["pairs"], means_of(table, column), ""
-    if means is not None:
-        known = {row["row"]: row for row in means["rows"]}
+    known = {} if means is None else {row["row"]: row for row in means["rows"]}
+    if means is not None and known.keys() >= found.keys():
         of_trainings = means["of_trainings"]
         found = {key: {**cell, **_mean(known[key])} for key, cell in found.items()}
         both = f"videos and {of_trainings} trainings of each"

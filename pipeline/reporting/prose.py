@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.errors import ManifestError
 from pipeline.reporting.results import Results
-from pipeline.reporting.rules import Rule, parse
+from pipeline.reporting.rules import Rule, UnknownCell, parse
 from pipeline.schema.claims import Claim, ProseClaim
 from pipeline.scores.statistics import N_RESAMPLES, SEED, Floats, resampled_means
 from pipeline.scores.video_scores import compare
@@ -125,7 +124,7 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
     if claim.ours:
         try:
             ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
-        except ManifestError:  # `check_rules` refuses what no table of any profile has
+        except UnknownCell:  # `check_rules` refuses what no table of any profile has
             ours = {"ours_reason": "this profile has no such rows"}
     return Verdict(
         **claim.model_dump(exclude={"ours"}),
@@ -180,7 +179,7 @@ def _ours(claim: ProseClaim, rule: Rule, cells: Cells, share: Share) -> dict[str
         return {**read, "ours_reason": "a point estimate alone: not all of it can be drawn again"}
     ours = decide(bool(rule.evaluate(measured.__getitem__)), draws_pct)
     if not counted and over != BOTH:
-        ours, reason = UNDECIDED, f"{reason}, of one training each: how far others lie is not known"
+        ours, reason = UNDECIDED, f"{reason}; how far trainings lie apart is not known"
     elif "near(" in claim.rule and "near(" not in claim.ours:
         reason += "; the direction alone, not the printed number"
     return {

@@ -69,13 +69,15 @@ def _tests(
     index = work.frames(about.dataset) / "index.json"
     if not index.is_file():
         return
-    classes = list(read_json(index)["classes"])
+    classes = list(read_json(index).get("classes", ()))  # none of an absent data set
     miniature = plan.datasets[about.dataset].miniature
     for (key, protocol), outcomes in results.outcomes.items():
         if key == row and outcomes.predicted.size:
+            scored = (results.runs[row].metrics or {})["protocols"].get(protocol, {})
             pairs = [] if miniature is None else miniature.pairs
             yield {
                 "protocol": protocol,
+                "trainings": len(scored.get("trainings", [0])),
                 "classes": _classes(outcomes, classes),
                 "pairs": [
                     {**pair.model_dump(), **_shares(count_pair(outcomes, *places))}
@@ -93,7 +95,7 @@ def _shares(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def _classes(outcomes: Outcomes, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Each tested class: videos, percent right, and what it is taken for most often."""
+    """Each tested class in the first training: videos, percent right, what it is taken for most."""
     found = []
     for label in np.unique(outcomes.labels):
         inside = outcomes.labels == label
@@ -103,7 +105,7 @@ def _classes(outcomes: Outcomes, names: Sequence[str]) -> list[dict[str, Any]]:
             {
                 "name": names[label],
                 "videos": int(inside.sum()),
-                "right": 100 * float(outcomes.correct1[inside].mean()),
+                "right": 100 * float((answers == label).mean()),
                 "taken_for": names[int(wrong.argmax())] if wrong.any() else "",
                 "times": int(wrong.max()),
             }

@@ -89,12 +89,16 @@ def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> 
         ) from None
     for address in named:
         if address not in rule.addresses:
-            raise ManifestError(
+            raise UnknownCell(
                 f"the rule names '{address}', which no table has",
                 where=where,
                 do="write 'table/row/column' as in manifests/claims.csv",
             )
     return rule
+
+
+class UnknownCell(ManifestError):
+    """A rule names a cell that is not among the known ones."""
 
 
 class _NotARule(Exception):

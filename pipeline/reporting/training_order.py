@@ -85,11 +85,14 @@ def order_of_means(
 ) -> TrainingOrder | None:
     """The order of a column's cells whose order in this run is `ordering`.
 
-    `known`: by row of the table. None unless each row of the ordering or of its pairs is in it.
+    `known`: by row of the table. None unless each row of the ordering or of its pairs is in it, and
+    the videos are of several clusters.
     """
     names = {*ordering.rows, *(row for pair in ordering.pairs for row in (pair.first, pair.second))}
     ordered = [cell for cell in cells if cell.row in names]
     if not ordered or not names <= known.keys():
+        return None
+    if any(pair.videos_error is None for pair in ordering.pairs):
         return None
     tested = [_difference(pair, known) for pair in ordering.pairs]
     adjusted = holm([p_value for _, _, p_value in tested])
@@ -118,7 +121,7 @@ def order_of_means(
 def _difference(pair: Pair, known: Mapping[str, Trainings]) -> tuple[float, Interval, float]:
     first, second = known[pair.first], known[pair.second]
     difference = first.known.mean_pct - second.known.mean_pct
-    videos = Spread(pair.videos_error, pair.n_clusters - 1)
+    videos = Spread(pair.videos_error or 0.0, pair.n_clusters - 1)
     return difference, *difference_p(difference, videos, first.of_mean, second.of_mean)
 
 

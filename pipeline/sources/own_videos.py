@@ -106,7 +106,7 @@ def _columns(path: Path) -> list[tuple[int, list[str]]]:
 def _tree(folder: Path) -> dict[str, list[Labelled]]:
     """Videos by split, '' for a tree that is not split."""
     below = {path.name for path in folder.iterdir() if path.is_dir()}
-    parts = {s: [name for name in names if name in below] for s, names in SPLITS.items()}
+    parts = {s: [name for name in names if name in below][:1] for s, names in SPLITS.items()}
     is_split = all(parts.values())
     names = sorted(Inventory(folder, ".", else_folders_at=2 + is_split).names)
     flat = [name for name in names if name.count("/") < 1 + is_split]

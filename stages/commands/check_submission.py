@@ -20,7 +20,7 @@ from pipeline.audit.run_levels import audit, find
 from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import TdnError, UsageError
 from pipeline.core.files import read_strict_json
-from pipeline.core.workspace import Workspace, seed_suffix
+from pipeline.core.workspace import OWN, Workspace, seed_suffix
 from pipeline.lineage.evidence import UNREADABLE, Evidence
 from pipeline.reporting.build_tables import frame
 from pipeline.reporting.results_file import ResultsFile, collect, tables_of
@@ -31,7 +31,7 @@ from stages.commands import audit_results, judge_results
 from stages.tables import SMOKE_REMARK
 
 RESULTS = "results.json"
-_CODE = ("manifests", "pipeline", "stages", "tdn_model", "dvc.yaml", "params.yaml")
+_CODE = ("manifests", OWN, "pipeline", "stages", "tdn_model", "dvc.yaml", "params.yaml")
 _MACHINE = ("os", "cpu", "cores", "python", "packages")
 _DAMAGED = (*UNREADABLE, TdnError)
 

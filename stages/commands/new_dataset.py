@@ -105,6 +105,13 @@ def _write(work: Workspace, name: str, videos: OwnVideos, files: dict[Path, str]
     """Write it all, the profile last, or nothing: without a profile no command sees the others."""
     links = {_raw(work, name) / "videos": videos.folder}
     links[work.raw(name, generated=False)] = _raw(work, name)
+    for link, target in links.items():
+        if link.is_symlink() and link.readlink() != target:
+            raise UsageError(
+                f"{work.relative(link)} leads to other videos already",
+                where=str(link.readlink()),
+                do=f"give another name with --name NAME, or remove {work.relative(link)}",
+            )
     new = [path for path in (*links, *files) if not (path.is_symlink() or path.exists())]
     try:
         for link, target in links.items():

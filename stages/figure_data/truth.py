@@ -21,16 +21,19 @@ _LEAST_LEVELS = 6
 """Of 255: an object may have nearly the background's colour somewhere, and rounding is 1."""
 
 
-_TREMOR_PX = 4.0
-"""Range of an object's path, smoothed over some frames, below which it only trembles."""
+_TREMOR = 0.08
+"""Range of an object's path, smoothed over some frames, below which it only trembles: a fraction
+of the height."""
 _SMOOTHED = np.full(5, 0.2)
 
 
-def _at_rest(actor: Actor) -> bool:
+def _at_rest(actor: Actor, height_px: int) -> bool:
     """Whether an object only trembles in its place."""
     others = (actor.scale, actor.angle, actor.opacity, actor.phase)
     paths = (np.convolve(path, _SMOOTHED, "valid") for path in (actor.x_px, actor.y_px))
-    return not any(map(np.ptp, others)) and all(np.ptp(path) < _TREMOR_PX for path in paths)
+    return not any(map(np.ptp, others)) and all(
+        np.ptp(path) < _TREMOR * height_px for path in paths
+    )
 
 
 class Truth:
@@ -60,7 +63,7 @@ class Truth:
         plan, clip = self._scenes[video_id]
         full = replace(draw_scene(self._miniature, plan), noise=0.0)
         actors = full.action.actors
-        moving = [not _at_rest(actor) for actor in actors]
+        moving = [not _at_rest(actor, self._miniature.height_px) for actor in actors]
         hidden = [
             replace(actor, opacity=np.zeros_like(actor.opacity))
             if moves or not any(moving)

@@ -35,6 +35,10 @@
   form.hidden = !sections.length;
   form.addEventListener("input", filter);
   form.addEventListener("reset", () => setTimeout(filter));
+  addEventListener("hashchange", () => {
+    const target = document.getElementById(location.hash.slice(1));
+    if (target && target.closest("[hidden]")) form.reset();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
 
   // --- sorting: by a column's numbers, where it has any; a third click gives the paper's order
@@ -86,9 +90,11 @@
     });
     return [table.tHead.rows[0], ...all("tbody tr", table).filter((row) => !row.hidden)].map(line);
   };
-  const latex = (text) => text.replace(/\\/g, "\\textbackslash{}").replace(/[&%$#_{}]/g, "\\$&")
-    .replace(/⊙/g, "$\\odot$").replace(/✓/g, "$\\checkmark$").replace(/×/g, "$\\times$")
-    .replace(/–/g, "--");
+  const symbols = {
+    "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$",
+    "⊙": "$\\odot$", "✓": "$\\checkmark$", "×": "$\\times$", "–": "--",
+  };
+  const latex = (text) => text.replace(/[\\~^<>⊙✓×–&%$#_{}]/g, (one) => symbols[one] || `\\${one}`);
   const formats = {
     CSV: (rows) => rows.map((row) => row.map((text) =>
       /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text).join(",")).join("\n") + "\n",

@@ -92,7 +92,7 @@ ABSENT = {
     forge.invent_a_percentage_without_runs: (METRICS, "99.0 is no share of 28 videos"),
     forge.keep_the_interval_of_a_forged_metric: (METRICS, "is outside its interval"),
     forge.leave_out_failed_videos_without_runs: (METRICS, "are not all"),
-    forge.forge_a_cell_without_runs: ("reports/mini/tables/cells.json", "top1 is 99.0"),
+    forge.forge_a_cell_without_runs: ("reports/mini/tables/cells.json", "top1 has value 99.0"),
 }
 DRAWN = {
     forge.forge_a_figures_number: (FIGURES, "numbers.final_loss"),

@@ -23,7 +23,8 @@ CLASSES = ["open", "close", "lift", "lower", "push", "<turn>"]
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     work = fakes.full(tmp_path_factory.mktemp("project"))
     reference(work.root, {"net_full": [62.0, 64.0]})
-    write_json(work.frames("toy") / "index.json", {"classes": CLASSES})
+    absent = {"status": "absent", "reason": "no frames in this test"}
+    write_json(work.frames("toy") / "index.json", {"classes": CLASSES, **absent})
     history = [{"epoch": n, "loss": 2.0 - n / 2, "top1_pct": 20.0 * n} for n in range(4)]
     write_json(work.run("net_full") / "train" / "history.json", history)
     fakes.make_tables(work)

@@ -89,3 +89,14 @@ def test_a_reference_that_holds_this_run_alone_says_nothing_more(tmp_path: Path)
     one = Result("net_none", "center", "top1_pct", 0, "cpu", "2", identity, 300, digest, 45.0)
     write_results(path, [one])
     assert load_trainings(metrics, path) == {}
+
+
+def test_videos_of_one_cluster_leave_the_order_to_the_run_and_the_file_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipeline.scores.video_scores.cluster_codes", lambda names: np.zeros(len(names), int)
+    )
+    table = tables(tmp_path, {row: [value, value + 1.0] for row, value in RUN.items()})
+    assert {pair["videos_error"] for pair in table["orderings"][0]["pairs"]} == {None}
+    assert table["means"] == []
