@@ -102,12 +102,17 @@ def test_an_error_of_ours_comes_out_of_what_ray_wraps() -> None:
     assert _lasting(caused) is own
 
 
+class Wrapped(Exception):
+    """What a worker raised, as Ray Train wraps it."""
+
+    def __init__(self, inner: Exception) -> None:
+        super().__init__("wrapped")
+        self._base_exc = inner
+
+
 def test_a_bug_is_not_tried_again_and_a_lost_partner_is() -> None:
-    bug, lost = Exception("wrapped"), Exception("wrapped")
-    bug._base_exc = KeyError("row")  # type: ignore[attr-defined]  # as Ray Train has it
-    lost._base_exc = RuntimeError("Connection closed by peer")  # type: ignore[attr-defined]
-    assert isinstance(_lasting(bug), KeyError)
-    assert _lasting(lost) is None
+    assert isinstance(_lasting(Wrapped(KeyError("row"))), KeyError)
+    assert _lasting(Wrapped(RuntimeError("Connection closed by peer"))) is None
     assert _lasting(RuntimeError("other")) is None
 
 
