@@ -1,4 +1,4 @@
-"""`tdn verdict` and `tdn reference`."""
+"""`tdn verdict`, `tdn reference` and `tdn variance`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from stages.cli.options import AsJson, Profile, print_json, print_table, workspa
 
 if TYPE_CHECKING:
     from stages.commands.judge_results import Judged, Verdict
+    from stages.commands.seed_grid import Line
 
 OUTSIDE_EXIT = 2
 """More results outside than chance explains; that of a broken audit."""
@@ -20,7 +21,7 @@ UNKNOWN_EXIT = 3
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (verdict, reference):
+    for command in (verdict, reference, variance):
         app.command(rich_help_panel="Checks")(command)
 
 
@@ -95,3 +96,45 @@ def reference(
         f"reports/reference/{profile}.csv: {added} results added, {replaced} replaced, {total} in "
         f"all; `make repro PROFILE={profile}` brings the tables up to date"
     )
+
+
+def variance(
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ROW]...", help="train these from every pair of seeds first"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="of the start, and as many of the row")] = 5,
+    jobs: Annotated[int, typer.Option(min=0, help="trainings side by side; 0: the cores")] = 0,
+    as_json: AsJson = False,
+    profile: Profile = "mini",
+) -> None:
+    """Say how much of a row's spread its start's seed explains, how much its own, in points.
+
+    Example: `tdn variance tsn_r50_8f_ssv1` makes 25 trainings; `tdn variance` shows what is known.
+    """
+    from pipeline.core.machine import cores
+    from stages.commands import seed_grid
+
+    found = seed_grid.run(workspace(profile), rows or (), seeds, jobs or cores())
+    if as_json:
+        print_json(found)
+        return
+    heads = (">trainings", ">mean", ">start", ">row", ">both", ">one training", ">videos")
+    print_table(
+        ("row", "protocol", *heads),
+        [(line.row, line.protocol, *_parts(line)) for line in found],
+    )
+
+
+def _parts(line: Line) -> tuple[str, ...]:
+    """The columns after the protocol: standard deviations, dashes where the grid is not full."""
+    parts = line.parts
+    known = (
+        ("–",) * 5
+        if parts is None
+        else tuple(
+            f"{value:.1f}"
+            for value in (parts.mean_pct, parts.start, parts.row, parts.both, parts.total)
+        )
+    )
+    return (str(line.trainings), *known, f"{line.videos_sd_pct:.1f}")
