@@ -10,6 +10,9 @@ import typer
 from stages.cli.options import AsJson, Profile, print_json, print_table, workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.core.workspace import Workspace
     from stages.commands.judge_results import Judged, Verdict
     from stages.commands.seed_grid import Line
 
@@ -32,6 +35,12 @@ def verdict(
     file: Annotated[
         Path | None, typer.Option("--reference", help="another file than the profile's own")
     ] = None,
+    error_rates: Annotated[
+        bool,
+        typer.Option(
+            "--error-rates", help="how often it errs: the reference's own runs, and spoiled rows"
+        ),
+    ] = False,
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
@@ -41,6 +50,9 @@ def verdict(
     """
     from stages.commands import judge_results
 
+    if error_rates:
+        _print_error_rates(workspace(profile), file, as_json)
+        return
     found = judge_results.judge(workspace(profile), rows or (), file)
     if as_json:
         print_json({"judged": found.judged, "allowed": found.allowed, "holds": found.holds})
@@ -64,6 +76,38 @@ def _print(found: Verdict) -> None:
             f"{example.why_not}"
         )
     typer.echo(found.summary)
+
+
+def _print_error_rates(work: Workspace, file: Path | None, as_json: bool) -> None:
+    from stages.commands import judge_results
+
+    honest = judge_results.honest_runs(work, file)
+    trials = judge_results.trial_runs(work, file)
+    if as_json:
+        print_json({"honest": honest, "trials": trials})
+        return
+    inside = sum(len(one.within) for one in honest.values())
+    judged = inside + sum(len(one.outside) for one in honest.values())
+    hold = sum(one.holds is True for one in honest.values())
+    typer.echo(
+        f"honest trainings, each judged by the others of its row: {inside} of {judged} within; "
+        f"{hold} of {len(honest)} runs (one seed of all rows) hold"
+    )
+    if not trials:
+        return
+    heads = (">trainings", ">mean effect", ">found", ">of 5 points or more", ">found")
+    lines = [(setting or "seeds alone", *_effects(them)) for setting, them in trials.items()]
+    print_table(("rows with", *heads), sorted(lines))
+
+
+def _effects(trials: Sequence[Judged]) -> tuple[str, ...]:
+    """How many trials, how far they are from their rows' means, and how many are outside."""
+    effects = [one.result.value_pct - one.bounds.mean_pct for one in trials if one.bounds]
+    large = [one for one, effect in zip(trials, effects, strict=True) if abs(effect) >= 5]
+    mean = sum(effects) / len(effects)
+    counts = (sum(one.outside for one in group) for group in (trials, large))
+    found, found_large = map(str, counts)
+    return str(len(trials)), f"{mean:+.1f}", found, str(len(large)), found_large
 
 
 def _line(one: Judged) -> tuple[str, ...]:
