@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.workspace import Workspace
     from stages.commands.judge_results import Judged, Verdict
-    from stages.commands.seed_grid import Line
+    from stages.driver.seed_grid import Line
 
 OUTSIDE_EXIT = 2
 """More results outside than chance explains; that of a broken audit."""
@@ -157,7 +157,7 @@ def variance(
     Example: `tdn variance tsn_r50_8f_ssv1` makes 25 trainings; `tdn variance` shows what is known.
     """
     from pipeline.core.machine import cores
-    from stages.commands import seed_grid
+    from stages.driver import seed_grid
 
     found = seed_grid.run(workspace(profile), rows or (), seeds, jobs or cores())
     if as_json:

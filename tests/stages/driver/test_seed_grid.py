@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.errors import AbsentData, TdnError
 from pipeline.scores.components import grid_path, read_cells
-from stages.commands import seed_grid
+from stages.driver import seed_grid
 from tests.pipeline.audit.conftest import copy, counted_once, pristine, project
 from tests.pipeline.audit.project import Project
 
