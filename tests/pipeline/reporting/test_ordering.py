@@ -136,7 +136,9 @@ def test_a_difference_within_the_spread_of_trainings_is_undecided() -> None:
 def test_pairs_whose_trainings_are_not_known_are_counted() -> None:
     known = {"a": Spread(3.0, 4.0), "b": Spread(3.0, 4.0)}
     cells = [cell("a", "40.0", 50.0), cell("b", "41.0", 55.0), cell("c", "42.0", 60.0)]
-    outcomes = {(row, "center"): outcome(right) for row, right in zip("abc", (200, 220, 240))}
+    outcomes = {
+        (row, "center"): outcome(right) for row, right in zip("abc", (200, 220, 240), strict=True)
+    }
     found = find_ordering("top1", cells, outcomes, lambda of: known.get(of.run or ""))
     assert found is not None
     assert "3 pairs on the same videos, trainings left out for 2 of them, " in found.in_words
