@@ -2,7 +2,7 @@
 
 Every step is a command of its own with a limit, the most wanted first: what breaks or takes too
 long is stopped and told, and the next one runs. Reports are written as they are made. Neither Ray
-nor DVC nor ffmpeg is needed: rows of profile `gpu` are run stage by stage.
+nor DVC is needed: rows of profile `gpu` are run stage by stage.
 """
 
 from __future__ import annotations
