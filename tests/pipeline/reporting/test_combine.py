@@ -85,6 +85,22 @@ def test_splits_are_averaged_with_an_interval_over_their_videos(tmp_path: Path) 
     assert high - low > 0.8 * min(widths)
 
 
+def test_a_mean_over_splits_is_compared_with_other_rows(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    mean = combine(work, members=["net_mid", "net_full"], rule="mean_of_folds")
+    top1_pct = mean["protocols"]["center"]["top1_pct"]
+    tables = json.loads((work.reports / "tables" / "cells.json").read_text("utf-8"))
+    (ordering,) = tables["tables"][0]["orderings"]
+    pairs = [p for p in ordering["pairs"] if "blank" in (p["first"], p["second"])]
+    assert pairs
+    for pair in pairs:
+        other = pair["second"] if pair["first"] == "blank" else pair["first"]
+        difference = top1_pct - tables["cells"][f"doc/1/{other}/top1"]["measured"]
+        sign = 1 if pair["first"] == "blank" else -1
+        assert pair["measured_difference"] == pytest.approx(sign * difference, abs=1e-3)
+        assert pair["n_videos"] == fakes.VIDEOS
+
+
 def test_a_member_that_was_not_run_is_named(tmp_path: Path) -> None:
     work = fakes.full(tmp_path)
     assert combine(work, members=["net_mid", "net_never"], rule="softmax_mean") == {}
