@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace, seed_suffix
-from pipeline.reporting.results import Results, RunResult
+from pipeline.reporting.results import Results, RunResult, headline
+from pipeline.reporting.training_order import Trainings
 from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
+from pipeline.scores.reference import Result, bounds, read_results, reference_path
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import Floats, cluster_codes, share_interval
+from pipeline.scores.statistics import Floats, Interval, Spread, cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -50,7 +53,34 @@ def add_combinations(
         combined[key] = _combine(work, results, key, rule)
         sources = tuple(s for member in rule.members for s in results.runs[member].sources)
         results.runs[key] = RunResult(combined[key], sources, tuple(rule.members), rule.rule)
+    _add_trainings(results, combined, reference_path(work.root, work.profile))
     return combined
+
+
+def _add_trainings(results: Results, combined: Mapping[str, Any], reference: Path) -> None:
+    """Add what the reference knows of means over folds: those of its trainings from one seed, on
+    one machine."""
+    known: dict[tuple[str, str, str], dict[tuple[int, str, str], Result]] = {}
+    for one in read_results(reference):
+        known.setdefault(one.kind, {})[one.seed, one.cpu, one.torch] = one
+    together = {}
+    for key, metrics in combined.items():
+        if metrics["rule"] != "mean_of_folds":
+            continue
+        folds = [results.runs[member].metrics or {} for member in metrics["members"]]
+        name = headline(metrics)
+        for protocol, scored in metrics["protocols"].items():
+            kinds = [(str(fold.get("identity")), protocol, name) for fold in folds]
+            trainings = [known.get(kind, {}) for kind in kinds]
+            of_all = set.intersection(*(set(one) for one in trainings))
+            means = [float(np.mean([one[at].value_pct for one in trainings])) for at in of_all]
+            together[key, protocol, name] = (means, int(scored["n_scored"]))
+    for place, found in bounds(together).items():
+        key, protocol, name = place
+        scored = combined[key]["protocols"][protocol]
+        results.spreads[place] = Spread(found.spread_pct, found.df)
+        if interval := scored.get(name.removesuffix("_pct") + "_ci95_pct"):
+            results.trainings[place] = Trainings(found, float(scored[name]), Interval(*interval))
 
 
 def _missing_member(results: Results, rule: Combination) -> str:

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from pipeline.core.errors import DataError, ManifestError
+from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
 from pipeline.scores import predictions
+from pipeline.scores.reference import Result, reference_path, write_results
 from tests.pipeline.reporting import fakes
 
 
@@ -165,3 +167,26 @@ def test_trainings_of_one_number_are_combined_and_their_mean_is_shown(tmp_path: 
         fakes.predict(work, row, accuracy, number=1)
         fakes.score_row(work, row)
     assert min(single, both) > 0 and both < single - 3
+
+
+def test_a_mean_over_splits_has_the_spread_of_its_members_trainings(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    mean: dict[str, Any] = {"members": ["net_mid", "net_full"], "rule": "mean_of_folds"}
+    before = combine(work, **mean)["protocols"]["center"]["top1_pct"]
+    assert cell(work)["interval_over"] == "videos"
+    lines = []
+    for member, values in (("net_mid", (30, 40, 50, 90)), ("net_full", (40, 50, 60))):
+        metrics = json.loads(work.metrics(member).read_text("utf-8"))
+        metrics["identity"] = member
+        write_json(work.metrics(member), metrics)
+        lines += [
+            Result(member, "center", "top1_pct", n, "cpu", "2", member, 300, f"{member} {n}", v)
+            for n, v in enumerate(map(float, values), start=1)
+        ]
+    write_results(reference_path(work.root, work.profile), lines)
+    combine(work, **mean)
+    after = cell(work)
+    assert (after["measured"], after["interval_over"]) == (before, "videos and trainings")
+    # The common seeds 1 to 3 gave 35, 45 and 55, ten points apart: t with two degrees of freedom.
+    half = (after["ci_high"] - after["ci_low"]) / 2
+    assert half > 25
