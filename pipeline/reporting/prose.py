@@ -102,7 +102,7 @@ def check_rules(
 
 
 def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
-    where = f"manifests/prose_claims.csv, {claim.prose_id}"
+    where = f"prose_claims.csv, {claim.prose_id}"
     return parse(text, claim.document, addresses, where=where)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
+from pipeline.core.workspace import for_stages
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import progress_bar, run_stage
 
@@ -125,7 +126,7 @@ def tables(
         from pipeline.schema.table_layouts import check_runs
         from stages.tables import check as count_claims
 
-        work = workspace(profile)
+        work = for_stages(workspace(profile))
         typer.echo(f"{count_claims(work)} claims, each in exactly one cell")
         check_runs(work.manifests)
         return

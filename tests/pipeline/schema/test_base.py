@@ -98,7 +98,8 @@ def test_a_number_that_yaml_takes_for_text_says_what_to_write(
 @pytest.mark.parametrize(
     ("word", "reading"),
     [
-        ("yes", "a truth value (true)"), ("Off", "a truth value (false)"),         ("null", "nothing"), ("~", "nothing"), ("1.5", "a number"),
+        ("yes", "a truth value (true)"), ("Off", "a truth value (false)"),
+        ("null", "nothing"), ("~", "nothing"), ("1.5", "a number"),
         ("2024-01-31", "a date (2024-01-31)"),
     ],
 )  # fmt: skip
@@ -122,7 +123,8 @@ def test_a_wrong_type_that_is_not_yaml_s_doing_has_no_such_advice(tmp_path: Path
     [
         ("010", "takes 010 for the number 8: write 8, or '010' for text"),
         ("12:30", "takes 12:30 for the number 750"), ("1:30.5", "for the number 90.5"),
-        (".nan", "no finite number"), (".inf", "no finite number"), ("1.0e+400", "no finite number"),
+        (".nan", "no finite number"), (".inf", "no finite number"),
+        ("1.0e+400", "no finite number"),
         ("2024-13-45", "month"), ("!!float x", "float"), ("!!bool x", "x"),
         ("!!timestamp x", "cannot be read"), ("{? [x] : 1}", "unhashable"), ("9" * 5000, "digits"),
         ('"\\ud800"', "surrogates"), ('"\\U00110000"', "range"), ("[" * 500, "recursion"),
