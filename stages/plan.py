@@ -20,9 +20,9 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
     if wanted is None:
         profile_graph.check(work)
     if is_own(work.profile) and (wanted is None or wanted[0] == "tables"):
-        from stages import tables
+        from pipeline.reporting.prose import check_manifests
 
-        tables.check(for_stages(work))
+        check_manifests(for_stages(work).manifests)
     plans = resolve(work, Catalogue(work.root))
     if wanted is not None and wanted not in plans:
         stage, key = wanted
