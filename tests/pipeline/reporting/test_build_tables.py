@@ -357,23 +357,27 @@ def metrics_of(identity: str, trainings: Sequence[float]) -> dict[str, Any]:
     return {"metric": "top1", "identity": identity, "protocols": protocols}
 
 
-def test_the_spread_is_the_references_else_that_of_a_rows_own_trainings(tmp_path: Path) -> None:
+def test_the_spread_is_that_of_all_known_trainings(tmp_path: Path) -> None:
+    own = (50.0, 50.5, 51.0, 51.5)
     rows = {
-        "both": metrics_of("i", [50.0, 50.5, 51.0, 51.5]),
-        "own": metrics_of("j", [50.0, 50.5, 51.0, 51.5]),
-        "one": metrics_of("k", [50.0]),
+        "both": metrics_of("i", own[:1]),
+        "own": metrics_of("j", own),
+        "one": metrics_of("k", own[:1]),
+        "two": metrics_of("l", own[:2]),
     }
     path = tmp_path / "mini.csv"
     one = Result("both", "center", "top1_pct", 0, "cpu", "2", "i", 300, "", 0.0)
-    values = (40.0, 50.0, 60.0)
-    write_results(
-        path,
-        [replace(one, seed=n, predictions=str(n), value_pct=v) for n, v in enumerate(values)],
-    )
+    values = (40.0, 60.0, own[0])
+    digests = ("1", "2", f"own {own[0]}")  # the last is this run's
+    lines = [
+        replace(one, seed=seed, predictions=digest, value_pct=value)
+        for seed, (digest, value) in enumerate(zip(digests, values, strict=True))
+    ]
+    write_results(path, lines)
     found = load_spreads(rows, path)
     assert set(found) == {("both", "center", "top1_pct"), ("own", "center", "top1_pct")}
-    assert found["both", "center", "top1_pct"].sd_pct == pytest.approx(10, abs=0.5)
-    own = load_spreads(rows, tmp_path / "none.csv")
-    assert own["both", "center", "top1_pct"] == own["own", "center", "top1_pct"]
-    single = stdev([50.0, 50.5, 51.0, 51.5])
-    assert own["own", "center", "top1_pct"].sd_pct == pytest.approx(single / 2, rel=0.3)
+    assert found["both", "center", "top1_pct"].sd_pct == pytest.approx(stdev(values), rel=0.2)
+    # The number is the mean of four, whose spread is half of one's.
+    alone = load_spreads(rows, tmp_path / "none.csv")
+    assert alone.keys() == {("own", "center", "top1_pct")}
+    assert alone["own", "center", "top1_pct"].sd_pct == pytest.approx(stdev(own) / 2, rel=0.3)
