@@ -17,9 +17,9 @@ import yaml
 from pipeline.core.errors import AbsentData, ManifestError, RecordError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.reporting.prose import check_manifests
 from pipeline.reporting.results import load_spreads
 from pipeline.scores.reference import Result, reference_path, write_results
-from stages import tables
 from tests.pipeline.reporting import fakes
 
 
@@ -204,12 +204,12 @@ def test_a_profile_without_the_papers_rows_shows_none_of_their_tables(tmp_path: 
 
 def test_every_claim_must_have_a_cell(tmp_path: Path) -> None:
     work = fakes.make(tmp_path)
-    assert tables.check(work) == 9
+    assert check_manifests(work.manifests) == 9
     path = work.manifests / "claims.csv"
     line = fakes.claim("doc/1/nonne/top1", "1.0", "percent")
     path.write_text(path.read_text("utf-8") + line, encoding="utf-8")
     with pytest.raises(ManifestError, match="did you mean 'doc/1/none/top1'"):
-        tables.check(work)
+        check_manifests(work.manifests)
 
 
 def test_a_network_may_be_counted_without_being_run(tmp_path: Path) -> None:
