@@ -190,7 +190,11 @@ def _orderings(context: Context, key: str, spec: Ordering) -> Iterator[Task]:
         for ordering in table["orderings"]
         if ordering["tau"] is not None and len(ordering["rows"]) >= FEWEST_RANKED
     ]
-    for table_id, table, ordering in orders:
+    for table_id, table, one_training in orders:
+        by_means = [order for order in table["means"] if order["column"] == one_training["column"]]
+        means = {mean["row"]: mean for order in by_means for mean in order["rows"]}
+        ordering = {**one_training, **(by_means[0] if by_means else {})}
+        ordering["rows"] = one_training["rows"]
         column = next(c for c in table["columns"] if c["key"] == ordering["column"])
         addresses, rows = [], []
         for row in table["rows"]:
@@ -200,6 +204,9 @@ def _orderings(context: Context, key: str, spec: Ordering) -> Iterator[Task]:
                 label = _CITATION.sub("", _label(row, table))
                 values = {name: cell[name] for name in ("claimed", "measured")}
                 values |= {"low": cell["ci_low"], "high": cell["ci_high"]}
+                if mean := means.get(row["row"]):
+                    values |= {"measured": mean["mean"]}
+                    values |= {"low": mean["ci_low"], "high": mean["ci_high"]}
                 rows.append({"row": row["row"], "label": label, **values})
         name = f"{key}_{table_id}_{ordering['column']}".replace("/", "_").replace("-", "_")
         smoke = " Measured on generated miniatures (smoke)." if ordering["smoke"] else ""

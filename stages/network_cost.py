@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from pipeline.schema.network_list import Network
 from pipeline.schema.plan_models import CountedNetwork
 from tdn_model.build import build_from
-from tdn_model.count_cost import Cost, measure
+from tdn_model.contract import ClipNetwork
+from tdn_model.count_cost import Cost, measure, saved_bytes
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,37 @@ def keywords_of(network: Network | CountedNetwork) -> dict[str, Any]:
 
 def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:
     """The cost of one clip of squares of `side_px`; `keywords` as `build_from` takes them."""
-    with torch.device("meta"), _NoInitialValues():
-        model = build_from(architecture, keywords)
+    model = _on_meta(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.forward = _same  # type: ignore[assignment, method-assign]  # costs no MACs
     shape = (1, model.num_segments, model.window, model.in_channels, side_px, side_px)
     return ClipCost(measure(model, shape), shape)
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Device memory that a step of training in float32 needs at least, in bytes."""
+
+    weights: int
+    """With gradients and momentum."""
+    clip: int
+    """Maps that are kept for the backward pass, a clip; half of it in 16 bits."""
+
+
+def training_memory(architecture: str, keywords: Mapping[str, Any], side_px: int) -> TrainingMemory:
+    """Counted on the meta device, without activation checkpointing; arguments as of `clip_cost`."""
+    model = _on_meta(architecture, keywords)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    clip = (model.num_segments, model.window, model.in_channels, side_px, side_px)
+    # The difference of two batches leaves out what a batch of any size keeps.
+    per_clip = saved_bytes(model, (3, *clip)) - saved_bytes(model, (2, *clip))
+    return TrainingMemory(3 * weights, per_clip)
+
+
+def _on_meta(architecture: str, keywords: Mapping[str, Any]) -> ClipNetwork:
+    with torch.device("meta"), _NoInitialValues():
+        return build_from(architecture, keywords)
 
 
 def _same(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.core.errors import UsageError
-from pipeline.core.workspace import Workspace
+from pipeline.core.workspace import Workspace, for_stages, is_own
 from pipeline.lineage.resolve_plans import resolve, write
 from pipeline.schema.base import nearest
 from stages import profile_graph
@@ -19,6 +19,10 @@ def run(work: Workspace, wanted: tuple[str, str] | None = None) -> int:
     """
     if wanted is None:
         profile_graph.check(work)
+    if is_own(work.profile) and (wanted is None or wanted[0] == "tables"):
+        from pipeline.reporting.prose import check_manifests
+
+        check_manifests(for_stages(work).manifests)
     plans = resolve(work, Catalogue(work.root))
     if wanted is not None and wanted not in plans:
         stage, key = wanted

@@ -25,7 +25,6 @@ _OWN_DEPS = (
     r"profiles/\$\{profile\}\.yaml|\$\{experiments_file\})"
 )
 """Lines that name what a profile has to itself."""
-_DATASETS = "      - manifests/datasets\n"
 _SWITCH = "# Written by `tdn profile use PROFILE`: DVC sees this profile's graph.\n!/dvc.yaml\n"
 _HEADER = "# Derived from {sources}:\n# edit those, then run `tdn profile use {name}`.\n"
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.core.errors import ManifestError
 from pipeline.core.files import read_json, write_atomic, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage import root
 from pipeline.lineage.evidence import Evidence
 from pipeline.reporting.build_tables import Table, build_tables, frame
 from pipeline.reporting.combine import add_combinations
-from pipeline.reporting.prose import check_rules, judge_prose, share_of_draws
+from pipeline.reporting.prose import judge_prose, share_of_draws
 from pipeline.reporting.results import Results, load_results, orphans
 from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
 from pipeline.schema.plan_models import TablesPlan
-from pipeline.schema.table_layouts import LAID_OUT_BY, check_placement, load_all
+from pipeline.schema.table_layouts import LAID_OUT_BY, load_all
 
 SCHEMA = "tdn.cells/1"
 SMOKE_REMARK = (
@@ -102,31 +101,6 @@ def _remove_others(folder: Path, written: set[Path]) -> None:
             stale.unlink()
         if not any(document.iterdir()):
             document.rmdir()
-
-
-def check(work: Workspace) -> int:
-    """How many claims are placed; a ManifestError listing those placed nowhere or twice.
-
-    Also refuses a rule of manifests/prose_claims.csv that names no cell.
-    """
-    manifests = load_all(work.manifests)
-    every = [
-        f"{layout.table_id}/{row}/{column}"
-        for layout in manifests.layouts
-        for row in layout.rows
-        for column in layout.columns
-    ]
-    check_rules(manifests.prose, manifests.claims, every)
-    problems = check_placement(manifests.layouts, manifests.claims)
-    if problems:
-        shown = "\n  ".join(problems[:20])
-        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise ManifestError(
-            f"{len(problems)} claims or layouts do not fit:\n  {shown}{more}",
-            where="manifests/claims.csv, manifests/tables/",
-            do="give every claim exactly one row and column of one layout",
-        )
-    return len(manifests.claims)
 
 
 def _write(folder: Path, table: Table, footing: Footing) -> list[Path]:

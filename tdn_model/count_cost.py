@@ -47,6 +47,26 @@ def measure(model: nn.Module, input_shape: Sequence[int]) -> Cost:
     return Cost(params=sum(p.numel() for p in model.parameters()), gmacs=macs / 1e9)
 
 
+def saved_bytes(model: nn.Module, input_shape: Sequence[int]) -> int:
+    """Bytes of the maps that a training pass over clips of `input_shape` keeps to go backward.
+
+    Weights and buffers are left out; a map that several operators keep counts once. The model lives
+    on the meta device and is in training mode afterwards.
+    """
+    own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, torch.Tensor] = {}  # alive, so that no other map takes its place
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if (place := tensor.untyped_storage()._cdata) not in own:
+            kept[place] = tensor
+        return tensor
+
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.empty(tuple(input_shape), device="meta"))
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside, each module's own mode again afterwards."""

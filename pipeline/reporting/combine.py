@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace, seed_suffix
-from pipeline.reporting.results import Results, RunResult
+from pipeline.reporting.results import Results, RunResult, headline
+from pipeline.reporting.training_order import Trainings
 from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
+from pipeline.scores.reference import Result, bounds, read_results, reference_path
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import Floats, cluster_codes, share_interval
+from pipeline.scores.statistics import Floats, Interval, Spread, cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -50,7 +53,34 @@ def add_combinations(
         combined[key] = _combine(work, results, key, rule)
         sources = tuple(s for member in rule.members for s in results.runs[member].sources)
         results.runs[key] = RunResult(combined[key], sources, tuple(rule.members), rule.rule)
+    _add_trainings(results, combined, reference_path(work.root, work.profile))
     return combined
+
+
+def _add_trainings(results: Results, combined: Mapping[str, Any], reference: Path) -> None:
+    """Add what the reference knows of means over folds: those of its trainings from one seed, on
+    one machine."""
+    known: dict[tuple[str, str, str], dict[tuple[int, str, str], Result]] = {}
+    for one in read_results(reference):
+        known.setdefault(one.kind, {})[one.seed, one.cpu, one.torch] = one
+    together = {}
+    for key, metrics in combined.items():
+        if metrics["rule"] != "mean_of_folds":
+            continue
+        folds = [results.runs[member].metrics or {} for member in metrics["members"]]
+        name = headline(metrics)
+        for protocol, scored in metrics["protocols"].items():
+            kinds = [(str(fold.get("identity")), protocol, name) for fold in folds]
+            trainings = [known.get(kind, {}) for kind in kinds]
+            of_all = set.intersection(*(set(one) for one in trainings))
+            means = [float(np.mean([one[at].value_pct for one in trainings])) for at in of_all]
+            together[key, protocol, name] = (means, int(scored["n_scored"]))
+    for place, found in bounds(together).items():
+        key, protocol, name = place
+        scored = combined[key]["protocols"][protocol]
+        results.spreads[place] = Spread(found.spread_pct, found.df)
+        if interval := scored.get(name.removesuffix("_pct") + "_ci95_pct"):
+            results.trainings[place] = Trainings(found, float(scored[name]), Interval(*interval))
 
 
 def _missing_member(results: Results, rule: Combination) -> str:
@@ -80,7 +110,7 @@ def _combine(work: Workspace, results: Results, key: str, rule: Combination) -> 
     for protocol in rule.protocols:
         scored = [member["protocols"][protocol] for member in members]
         if rule.rule == "mean_of_folds":
-            protocols[protocol] = _mean(results, rule, protocol, scored)
+            protocols[protocol] = _mean(results, key, rule, protocol, scored)
             continue
         try:
             trainings = [_videos(work, rule, protocol, scored, n) for n in range(_count(scored))]
@@ -166,12 +196,12 @@ def _videos(
 
 
 def _mean(
-    results: Results, rule: Combination, protocol: str, scored: list[dict[str, Any]]
+    results: Results, key: str, rule: Combination, protocol: str, scored: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The plain mean over folds, whose videos may overlap between folds.
 
-    The interval is over the union's clusters, so that a video in several folds counts once; it is
-    left out where per-video outcomes are absent (mAP).
+    Outcomes and interval are over the union's clusters, so that a video in several folds counts
+    once; there are none where per-video outcomes are absent (mAP).
     """
     outcomes = [
         outcome
@@ -183,32 +213,45 @@ def _mean(
         for name in ("n_expected", "n_scored", "n_failed", "n_partial")
     }
     summary["views"] = max(f["views"] for f in scored)
-    clusters = _clusters(results, rule, protocol)
-    summary["n_clusters"] = len(set(clusters.values()))
-    correct = {"top1": [o.correct1 for o in outcomes], "top5": [o.correct5 for o in outcomes]}
+    summary["n_clusters"] = len({name for outcome in outcomes for name in outcome.clusters})
+    union = _union(outcomes) if len(outcomes) == len(scored) else None
     for name in ("top1", "top5", "map"):
         metrics = [f.get(f"{name}_pct") for f in scored]
         values = [float(value) for value in metrics if value is not None]
         if len(values) != len(scored):
             continue
         summary[f"{name}_pct"] = round(float(np.mean(values)), 4)
-        complete = name in correct and len(outcomes) == len(scored)
-        bounds = _mean_bounds(outcomes, correct[name], clusters) if complete else None
-        summary[f"{name}_ci95_pct"] = bounds
+        shares = None if union is None else union.correct(f"{name}_pct")
+        summary[f"{name}_ci95_pct"] = _bounds(shares, union)
+        if name == "top1" and union is not None:
+            results.outcomes[key, protocol] = union
     return summary
 
 
-def _mean_bounds(
-    outcomes: list[Outcomes], correct: list[Floats], clusters: Mapping[str, str]
-) -> list[float] | None:
-    union = sorted(clusters)
-    position = {video_id: index for index, video_id in enumerate(union)}
-    # Each video's share of the result, scaled so that the mean over the union is the result.
-    share = np.zeros(len(union))
-    for outcome, right in zip(outcomes, correct, strict=True):
-        rows = [position[video_id] for video_id in outcome.video_ids]
-        share[rows] += len(union) / (len(rows) * len(outcomes)) * right
-    interval = share_interval(share, cluster_codes([clusters[v] for v in union]))
+def _union(folds: list[Outcomes]) -> Outcomes:
+    """The outcomes of several folds on all their videos.
+
+    A video has its share of the mean over folds, scaled so that the mean over the union's videos is
+    that mean: above 1 for one that is right in several folds.
+    """
+    ids = sorted({video_id for fold in folds for video_id in fold.video_ids})
+    place = {video_id: index for index, video_id in enumerate(ids)}
+    labels, predicted = (np.full(len(ids), scores.UNLABELLED, np.int32) for _ in range(2))
+    clusters, correct = list(ids), np.zeros((2, len(ids)))
+    for fold in folds:
+        at = [place[video_id] for video_id in fold.video_ids]
+        labels[at], predicted[at] = fold.labels, fold.predicted
+        weight = len(ids) / (len(at) * len(folds))
+        correct[:, at] += weight * np.stack([fold.correct1, fold.correct5])
+        for index, name in zip(at, fold.clusters, strict=True):
+            clusters[index] = name
+    return Outcomes(tuple(ids), tuple(clusters), labels, predicted, *correct)
+
+
+def _bounds(shares: Floats | None, videos: Outcomes | None) -> list[float] | None:
+    if shares is None or videos is None:
+        return None
+    interval = share_interval(shares, cluster_codes(videos.clusters))
     if np.isnan(interval.low):
         return None
     return [round(100 * bound, 4) for bound in (interval.low, interval.high)]

@@ -192,8 +192,9 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
             parts.append(f"{count['supported']} apart without a printed difference")
         parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
-        alone = all(pair.over == "videos" for pair in pairs)
-        only = ", trainings left out," if alone else ""
+        alone = sum(pair.over == "videos" for pair in pairs)
+        count_alone = f" for {alone} of them" if 0 < alone < len(pairs) else ""
+        only = f", trainings left out{count_alone}," if alone else ""
         sentences.append(f"Of {len(pairs)} {noun} on the same videos{only} {', '.join(parts)}.")
         if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
             sentences.append(

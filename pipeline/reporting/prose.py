@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import ManifestError
 from pipeline.reporting.results import Results
 from pipeline.reporting.rules import Rule, UnknownCell, parse
 from pipeline.schema.claims import Claim, ProseClaim
+from pipeline.schema.table_layouts import check_placement, load_all
 from pipeline.scores.statistics import N_RESAMPLES, SEED, Floats, resampled_means
 from pipeline.scores.video_scores import compare
 
@@ -101,8 +104,33 @@ def check_rules(
                 _parse(claim, text, known)
 
 
+def check_manifests(folder: Path) -> int:
+    """How many claims are placed; a ManifestError listing those placed nowhere or twice.
+
+    Also refuses a rule of prose_claims.csv that names no cell.
+    """
+    manifests = load_all(folder)
+    every = [
+        f"{layout.table_id}/{row}/{column}"
+        for layout in manifests.layouts
+        for row in layout.rows
+        for column in layout.columns
+    ]
+    check_rules(manifests.prose, manifests.claims, every)
+    problems = check_placement(manifests.layouts, manifests.claims)
+    if problems:
+        shown = "\n  ".join(problems[:20])
+        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise ManifestError(
+            f"{len(problems)} claims or layouts do not fit:\n  {shown}{more}",
+            where=f"{folder.name}/claims.csv, {folder.name}/tables/",
+            do="give every claim exactly one row and column of one layout",
+        )
+    return len(manifests.claims)
+
+
 def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
-    where = f"manifests/prose_claims.csv, {claim.prose_id}"
+    where = f"prose_claims.csv, {claim.prose_id}"
     return parse(text, claim.document, addresses, where=where)
 
 

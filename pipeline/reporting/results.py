@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import stdev
@@ -59,9 +59,9 @@ class Results:
     timings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timing_source: Source | None = None
     outcomes: dict[tuple[str, str], Outcomes] = field(default_factory=dict)
-    spreads: Mapping[Key, Spread] = field(default_factory=dict)
+    spreads: dict[Key, Spread] = field(default_factory=dict)
     """How far trainings lie apart, where that is known."""
-    trainings: Mapping[Key, Trainings] = field(default_factory=dict)
+    trainings: dict[Key, Trainings] = field(default_factory=dict)
     """What the reference distribution knows of a row besides this run."""
 
     def spread(self, lineage: Lineage | Mapping[str, Any]) -> Spread | None:
@@ -190,26 +190,24 @@ def _trainings_note(values: Sequence[float], wanted: bool) -> str:
 def load_spreads(metrics: Mapping[str, Mapping[str, Any]], reference: Path) -> dict[Key, Spread]:
     """How far trainings of rows lie apart by row, protocol and headline metric.
 
-    From the `reference`'s trainings of the same data and parameters, if there are three, which
-    differ in image pre-training as well; else from the row's own.
+    From all known trainings of the same data and parameters, this run's and the `reference`'s, if
+    they are three. A row's number is the mean over its trainings in this run, and so is its spread.
     """
     found = list(_known_trainings(metrics, reference))
-    own = bounds({key: ([*own.values()], videos) for key, own, _, videos in found})
-    others = bounds({key: ([*theirs.values()], videos) for key, _, theirs, videos in found})
-    means = {
-        key: Spread(one.spread_pct / math.sqrt(one.trainings), one.df) for key, one in own.items()
+    own = {key: len(trainings) for key, trainings, _, _ in found}
+    return {
+        key: Spread(one.spread_pct / math.sqrt(own[key]), one.df)
+        for key, one in bounds(_together(found)).items()
     }
-    return {**means, **{key: Spread(one.spread_pct, one.df) for key, one in others.items()}}
 
 
 def load_trainings(
     metrics: Mapping[str, Mapping[str, Any]], reference: Path
 ) -> dict[Key, Trainings]:
     """All trainings of the rows that the `reference` knows besides this run's own, with it."""
-    found = [known for known in _known_trainings(metrics, reference) if known[2].keys() - known[1]]
-    together = {key: ([*{**own, **theirs}.values()], videos) for key, own, theirs, videos in found}
     trainings = {}
-    for (row, protocol, name), known in bounds(together).items():
+    found = [known for known in _known_trainings(metrics, reference) if known[2].keys() - known[1]]
+    for (row, protocol, name), known in bounds(_together(found)).items():
         scored = metrics[row]["protocols"][protocol]
         interval = scored.get(name.removesuffix("_pct") + "_ci95_pct")
         if interval is not None:
@@ -218,9 +216,15 @@ def load_trainings(
     return trainings
 
 
-def _known_trainings(
-    metrics: Mapping[str, Mapping[str, Any]], reference: Path
-) -> Iterator[tuple[Key, dict[str, float], dict[str, float], int]]:
+def _together(known: Iterable[Known]) -> dict[Key, tuple[list[float], int]]:
+    """This run's trainings and the reference's, each once, and how many videos were scored."""
+    return {key: ([*{**own, **theirs}.values()], videos) for key, own, theirs, videos in known}
+
+
+Known = tuple[Key, dict[str, float], dict[str, float], int]
+
+
+def _known_trainings(metrics: Mapping[str, Mapping[str, Any]], reference: Path) -> Iterator[Known]:
     """Each row's number, its own trainings and the reference's by digest of the predictions, and
     how many videos were scored."""
     known: dict[tuple[str, str, str], dict[str, float]] = {}

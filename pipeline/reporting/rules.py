@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import ManifestError
+from pipeline.schema.base import nearest
 
 Lookup = Callable[[str], Any]
 """From a cell's address to its value."""
@@ -92,7 +93,7 @@ def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> 
             raise UnknownCell(
                 f"the rule names '{address}', which no table has",
                 where=where,
-                do="write 'table/row/column' as in manifests/claims.csv",
+                do=nearest(address, list(rule.addresses)) or "write 'table/row/column' of a table",
             )
     return rule
 

@@ -6,6 +6,7 @@ A message names the file, the key and, for a misspelt key, the nearest valid one
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from datetime import date
@@ -29,6 +30,7 @@ class Strict(BaseModel):
 
 M = TypeVar("M", bound=BaseModel)
 
+_OCTAL = re.compile(r"[+-]?0[0-9_]+")
 _EXPONENT = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?)([0-9]+)")
 
 
@@ -54,6 +56,32 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
+class _PlainLoader(_Loader):
+    """Refuses a value that is not what it looks like, and what YAML's constructors stumble over."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(node, yaml.ScalarNode):
+                _refuse_disguise(node.value, value)
+            return value
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value cannot be read: {error}", node.start_mark
+            ) from None
+
+
+def _refuse_disguise(text: str, value: Any) -> None:
+    """Raise ValueError for text that no file can hold, and for a number that does not look it."""
+    text.encode("utf-8")  # half a character ("\\ud800") raises a kind of ValueError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    if isinstance(value, int | float) and (":" in text or _OCTAL.fullmatch(text)):
+        raise ValueError(
+            f"YAML takes {text} for the number {value}: write {value}, or '{text}' for text"
+        )
+
+
 def read_yaml(path: Path) -> Any:
     """The plain value of a YAML file; a ManifestError when it is missing or not YAML."""
     try:
@@ -68,7 +96,7 @@ def read_yaml(path: Path) -> Any:
             f"not UTF-8 text: {error.reason}", where=_place(path), do="save the file as UTF-8"
         ) from None
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _parse(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -81,9 +109,16 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str) -> Any:
     """A value as it stands in a YAML file; text that is none stays text."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _parse(text)
     except yaml.YAMLError:
         return text
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except (ValueError, RecursionError) as error:  # of the parser itself
+        raise yaml.YAMLError(str(error)) from None
 
 
 def yaml_text(value: Any) -> str:

@@ -131,7 +131,7 @@ def load_prose(path: Path) -> dict[str, ProseClaim]:
 
 def _lines(path: Path, model: type[M]) -> Iterator[tuple[str, M]]:
     """(place, entry) of every line of a CSV file, whose columns are the fields of `model`."""
-    name, columns = f"manifests/{path.name}", list(model.model_fields)
+    name, columns = f"{path.parent.name}/{path.name}", list(model.model_fields)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

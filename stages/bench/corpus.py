@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+
+import torch
+from torch.nn import functional
 
 from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import DecodePolicy
@@ -135,3 +139,34 @@ def write_store(sources: Sequence[Path], folder: Path, program: str) -> Corpus:
     ids = [video.video_id for video in videos]
     store = FrameStore(folder, [shard], dict.fromkeys(ids, 0))
     return Corpus(dict(zip(ids, sources, strict=True)), store, videos)
+
+
+def moving_noise(folder: Path, *, count: int, frames: int, size_px: tuple[int, int]) -> Corpus:
+    """A store of `count` videos of `frames` JPEGs of `size_px` (width, height), without ffmpeg.
+
+    Smooth noise that moves, at the quality of stored frames; `files` is empty.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    width_px, height_px = size_px
+    generator = torch.Generator().manual_seed(0)
+    videos = []
+    with ShardWriter(folder / "shard-00000.lmdb") as writer:
+        for number in range(count):
+            coarse = torch.rand(1, 3, height_px // 8, width_px // 8, generator=generator)
+            smooth = functional.interpolate(coarse, (height_px, width_px), mode="bicubic")[0]
+            picture = (255 * smooth.clamp(0, 1)).to(torch.uint8)
+            jpegs = [
+                torch.ops.image.encode_jpeg(picture.roll(shift, -1), 95).numpy().tobytes()
+                for shift in range(frames)
+            ]
+            offsets = [0, *accumulate(map(len, jpegs))]
+            video_id = f"{number:05d}"
+            writer.put(video_id, pack(b"".join(jpegs), offsets, *size_px))
+            videos.append(
+                Video(
+                    video_id, [0], ["train"], 0, frames, *size_px,
+                    30.0, video_id, None, None, "ok", "",
+                )
+            )  # fmt: skip
+        shard = writer.close()
+    return Corpus({}, FrameStore(folder, [shard], {v.video_id: 0 for v in videos}), videos)

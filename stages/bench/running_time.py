@@ -24,15 +24,14 @@ from pipeline.core.workspace import Workspace, find_root
 from pipeline.lineage.resolve_plans import ALL, resolve
 from pipeline.schema.protocols import Protocol, load_protocols
 from pipeline.schema.table_layouts import load_layouts
-from pipeline.video.ffmpeg import binary
-from stages.bench.corpus import PLAIN, Corpus, generate, write_store
+from stages.bench.corpus import Corpus, moving_noise
 from stages.bench.measures import Pass, pick_device, waiting, ways
 from stages.networks import Catalogue
 from tdn_model.build import build_from
 from tdn_model.inference import fold
 from tdn_model.training import predict_step
 
-FRAMES = 64
+FRAMES, SIZE_PX = 64, (340, 256)
 PREDICTED = "folded, as stage predict calls it"
 """The way that the tables show."""
 
@@ -71,8 +70,7 @@ def run(setting: Setting, say: Callable[[str], None]) -> Report:
     sizes = setting.batch or (16 if device.type == "cuda" else 2,)
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory(prefix="tdn-bench-") as name:
-        videos = generate(PLAIN, Path(name), binary(), frames=FRAMES, count=max(sizes))
-        corpus = write_store(videos, Path(name) / "store", binary())
+        corpus = moving_noise(Path(name), count=max(sizes), frames=FRAMES, size_px=SIZE_PX)
         for row, protocol in wanted(work, setting.only):
             if row not in specs:
                 say(f"{row}: no such row in this profile; left out")
@@ -86,7 +84,7 @@ def run(setting: Setting, say: Callable[[str], None]) -> Report:
         "rounds": setting.rounds,
         "threads of the network": torch.get_num_threads(),
         "threads that decode frames": setting.decoders,
-        "store": f"generated, {PLAIN}, {FRAMES} frames per video",
+        "store": f"moving noise, {SIZE_PX[0]} × {SIZE_PX[1]}, {FRAMES} frames per video",
         "in the tables": f"rows of '{PREDICTED}', loading included",
     }
     return Report(f"timings.{setting.device}", "Running time per video", settings, rows)
@@ -154,7 +152,7 @@ def _measure(
 
     clips = load()
     passes: dict[str, Pass] = {PREDICTED: partial(predict_step, fold(model))}
-    passes |= ways(model, device, compiled=device.type == "cuda")
+    passes |= ways(model, device, compiled=False)  # `tdn bench accelerator` has more forms
     calls: dict[str, Callable[[], object]] = {}
     for name, way in passes.items():
         calls[name] = waiting(partial(way, clips), device)

@@ -20,6 +20,7 @@ BENCHES = {
     "timings": "running_time",
     "train": "training_speed",
     "loader": "loader_speed",
+    "accelerator": "accelerator",
 }
 """The module in `stages/bench/` of each."""
 SMALLER = ("side", "width", "frames", "only")
@@ -27,17 +28,20 @@ SMALLER = ("side", "width", "frames", "only")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the command line."""
+    """Add these commands to the command line."""
     app.command(rich_help_panel="Checks")(bench)
+    app.command("bench-session", rich_help_panel="Checks")(bench_session)
 
 
 def bench(
     name: Annotated[
-        Literal["decode", "clips", "model", "timings", "train", "loader"],
+        Literal["decode", "clips", "model", "timings", "train", "loader", "accelerator"],
         typer.Argument(metavar="NAME"),
     ],
     rounds: Annotated[int | None, typer.Option(min=1, help="timed rounds")] = None,
-    device: Annotated[str | None, typer.Option(help="model, timings, train: cpu or cuda")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="model, timings, train, accelerator: cpu or cuda")
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="model, timings, train: processor threads"),
@@ -52,7 +56,9 @@ def bench(
     width: Annotated[
         int | None, typer.Option(min=1, help="model, timings, train: channels of the stem")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="timings: only these rows")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="timings, accelerator: only these rows")
+    ] = None,
     videos: Annotated[
         Path | None,
         typer.Option(help="decode, clips, loader: a folder of videos"),
@@ -70,7 +76,7 @@ def bench(
         Path | None, typer.Option(help="folder for the report (default: reports/bench)")
     ] = None,
 ) -> None:
-    """Measure speed and memory: decode, clips, model, timings, train, loader (benchmarks.md)."""
+    """Measure speed and memory (docs/benchmarks.md says what each of these does)."""
     options: dict[str, Any] = {
         "rounds": rounds, "device": device, "threads": threads, "side": side, "width": width,
         "batch": tuple(batch or ()), "only": tuple(only or ()), "videos": videos, "most": most,
@@ -93,3 +99,27 @@ def bench(
     folder = out or find_root(Path.cwd()) / "reports" / "bench"
     report = module.run(module.Setting(**given), lambda line: typer.echo(line, err=True))
     typer.echo(write_benchmark(folder, report))
+
+
+def bench_session(
+    rows: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROW]...", help="of profile gpu (default: six)")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.2, help="for all steps together")] = 9.0,
+    device: Annotated[str, typer.Option(help="cuda, or cpu to try it")] = "cuda",
+    out: Annotated[Path | None, typer.Option(help="folder for the benchmarks' reports")] = None,
+    small: Annotated[bool, typer.Option("--small", help="small networks and frames")] = False,
+) -> None:
+    """Benchmarks on an accelerator, then rows of profile gpu, as far as the minutes go.
+
+    Example: `tdn bench-session --minutes 9`; `tdn bench-session --device cpu --small --out try`.
+    """
+    from stages.bench import short_session
+
+    if small and out is None:
+        raise UsageError("--small measures something smaller", do="give a folder with --out")
+    more = ["--out", str(out)] if out else []
+    more += ["--side", "64", "--width", "8", "--rounds", "1", "--batch", "2"] if small else []
+    todo = short_session.steps(device, rows or short_session.ROWS, more)
+    for one in short_session.run_steps(todo, 60 * minutes, lambda line: typer.echo(line, err=True)):
+        typer.echo(f"{one.name:<44} {one.ended:<12} {one.seconds:6.1f} s")

@@ -186,16 +186,16 @@ def why(
 def check_submission(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="somebody's reports/PROFILE")],
     as_json: AsJson = False,
-    profile: Profile = "mini",
 ) -> None:
     """Judge somebody's reports without data or weights: VALID, or INVALID with every reason.
 
     Exit 0: valid, 1: invalid, 2: it could not be judged. This checkout's manifests and code say
-    what is asked for. Example: `tdn check-submission theirs/reports/mini`.
+    what is asked for, of the profile that the reports are of.
+    Example: `tdn check-submission theirs/reports/mini`.
     """
     from stages.commands import check_submission as check
 
-    found = check.run(workspace(profile), folder)
+    found = check.run(workspace("mini").root, folder)
     if as_json:
         print_json({"valid": found.valid, "submission": found})
     else:

@@ -63,7 +63,7 @@ RowArg = Annotated[
     ),
 ]
 
-_WITHOUT_PROFILE = "models|views|import-checkpoint|profile|bench|--"
+_WITHOUT_PROFILE = "models|views|import-checkpoint|profile|bench|check-submission|--"
 """Commands that take no `--profile`."""
 _used: list[str] = []
 """The profile that the command line names, once it is known."""

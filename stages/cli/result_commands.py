@@ -11,6 +11,7 @@ import typer
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_atomic
+from pipeline.core.workspace import for_stages
 from stages.cli.options import Graph, Profile, workspace
 from stages.cli.run_stage import progress_bar, run_stage
 
@@ -122,11 +123,11 @@ def tables(
 ) -> None:
     """Regenerate the papers' tables from the metrics that there are."""
     if check:
+        from pipeline.reporting.prose import check_manifests
         from pipeline.schema.table_layouts import check_runs
-        from stages.tables import check as count_claims
 
-        work = workspace(profile)
-        typer.echo(f"{count_claims(work)} claims, each in exactly one cell")
+        work = for_stages(workspace(profile))
+        typer.echo(f"{check_manifests(work.manifests)} claims, each in exactly one cell")
         check_runs(work.manifests)
         return
     run_stage("tables", "all", profile, graph)

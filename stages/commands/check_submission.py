@@ -26,6 +26,7 @@ from pipeline.reporting.build_tables import frame
 from pipeline.reporting.results_file import ResultsFile, collect, tables_of
 from pipeline.reporting.system import trained_rows
 from pipeline.reporting.writers import Footing, to_csv, to_latex, to_markdown
+from pipeline.schema.profiles import load_profile
 from pipeline.scores.reference import reference_path
 from stages.commands import audit_results, judge_results
 from stages.tables import SMOKE_REMARK
@@ -51,13 +52,15 @@ class Submission:
         return not self.reasons
 
 
-def run(work: Workspace, folder: Path) -> Submission:
-    """Judge `folder` as the reports of `work`'s profile, by the manifests and code of `work`.
+def run(root: Path, folder: Path) -> Submission:
+    """Judge `folder` as reports of the profile that it says, by the checkout at `root`.
 
-    Raises UsageError where there is no such folder or no run record in it.
+    Raises UsageError where there is no such folder, no run record in it or no such profile.
     """
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder), do="name a `reports/P`")
+    work = Workspace(root, _profile_of(folder))
+    load_profile(work.manifests, work.profile)
     with _placed(work, folder) as placed:
         context = find(placed, audit_results.tools(placed))
         reasons, remarks = _links(context)
@@ -73,6 +76,14 @@ def run(work: Workspace, folder: Path) -> Submission:
             remarks.append(f"not held against a reference distribution: {error}")
         rows = sum(run.stage == "score" for run in context.runs())
     return Submission(work.profile, rows, tuple(dict.fromkeys(reasons)), tuple(remarks))
+
+
+def _profile_of(folder: Path) -> str:
+    """The profile that a folder of reports is of: as its cells say, else as it is called."""
+    try:
+        return str(read_strict_json(folder / "tables" / "cells.json")["profile"])
+    except UNREADABLE:
+        return folder.resolve().name
 
 
 @contextmanager

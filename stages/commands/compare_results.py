@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.audit.differ import plan_changes
 from pipeline.core.errors import AbsentData, UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence
+from pipeline.lineage.evidence import TRIAL, Evidence
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.report_view import Scale
 from pipeline.reporting.results import contents, load_spreads
@@ -245,10 +245,10 @@ def as_page(reports: ReportComparison, here: str, there: str) -> str:
     )
 
 
-def read_metrics(reports: Path) -> Metrics:
-    """The metrics files of a reports folder."""
-    texts = {path.stem: path.read_text("utf-8") for path in (reports / "metrics").glob("*.json")}
-    return _parsed(texts, reports.name)
+def read_metrics(reports: Path, *, trials: bool = False) -> Metrics:
+    """The metrics files of a reports folder; those of rows run with other values with `trials`."""
+    paths = [p for p in (reports / "metrics").glob("*.json") if (TRIAL in p.name) is trials]
+    return _parsed({path.stem: path.read_text("utf-8") for path in paths}, reports.name)
 
 
 def _metrics_of(work: Workspace, other: str) -> Metrics:

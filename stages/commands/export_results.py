@@ -32,6 +32,10 @@ def run(
         return json_bytes(results_file.schema()).decode()
     if form not in FORMS:
         raise UsageError(f"cannot print results as '{form}'", do=nearest(form, list(FORMS)))
+    for name, given, forms in (("row", row, FORMS[2:]), ("hub", hub, FORMS[3:])):
+        if given and form not in forms:
+            do = f"leave it out, or give `--format {forms[0]}`"
+            raise UsageError(f"--{name} says nothing about results as {form}", do=do)
     if not (work.reports / "tables" / "cells.json").is_file():
         raise AbsentData(
             "there are no tables to print",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.core.errors import AbsentData, TdnError, UsageError
 from pipeline.core.workspace import Workspace
-from pipeline.lineage.evidence import Evidence, environment
+from pipeline.lineage.evidence import TRIAL, Evidence, environment
 from pipeline.reporting.results import contents, headline
 from pipeline.schema.base import nearest
 from pipeline.scores.reference import (
@@ -148,13 +149,58 @@ def judge(work: Workspace, rows: Sequence[str] = (), reference: Path | None = No
         if row not in {one.row for one in here}:
             names = list(dict.fromkeys(one.row for one in here))
             raise UsageError(f"no row '{row}' has results here", do=nearest(row, names))
+    return _verdict(
+        [one for one in held_against(here, known) if one.result.row in rows or not rows]
+    )
+
+
+def held_against(here: Sequence[Result], known: Sequence[Result]) -> list[Judged]:
+    """Each of the results of a run judged by the other trainings of its kind in `known`."""
     others = {one: _others(one, known) for one in here}
     found = bounds(
         {one: ([x.value_pct for x in theirs], one.videos) for one, theirs in others.items()}
     )
-    chosen = [one for one in here if one.row in rows or not rows]
-    judged = [Judged(one, found.get(one), _why_not(one, others[one], known)) for one in chosen]
+    return [Judged(one, found.get(one), _why_not(one, others[one], known)) for one in here]
+
+
+def _verdict(judged: Sequence[Judged]) -> Verdict:
     return Verdict(tuple(judged), allowed_outside(sum(one.bounds is not None for one in judged)))
+
+
+def honest_runs(work: Workspace, reference: Path | None = None) -> dict[int, Verdict]:
+    """The reference held against itself: by seed, the verdict on the trainings of that seed.
+
+    Each is judged by the other seeds. Only seeds of which something can be judged are in it.
+    """
+    known = read_results(reference or reference_path(work.root, work.profile))
+    seeds = sorted({one.seed for one in known})
+    runs = {seed: [one for one in known if one.seed == seed] for seed in seeds}
+    verdicts = {seed: _verdict(held_against(run, known)) for seed, run in runs.items()}
+    return {seed: found for seed, found in verdicts.items() if found.holds is not None}
+
+
+def trial_runs(work: Workspace, reference: Path | None = None) -> dict[str, list[Judged]]:
+    """Rows run with other values (`tdn repro ROW --set …`), judged as if they were the row itself.
+
+    By what was set, seeds left out. Says what the verdict sees of a row that is spoiled.
+    """
+    known = read_results(reference or reference_path(work.root, work.profile))
+    kinds: dict[tuple[str, str], list[Result]] = {}
+    for one in known:
+        kinds.setdefault((one.row, one.protocol), []).append(one)
+    limits = bounds(
+        {kind: ([one.value_pct for one in them], them[0].videos) for kind, them in kinds.items()}
+    )
+    found: dict[str, list[Judged]] = {}
+    for key, metrics in read_metrics(work.reports, trials=True).items():
+        row, _, settings = key.partition(TRIAL)
+        setting = re.sub(r"(^|_)(start-)?seeds?-\d+", "", settings).strip("_")
+        for protocol, scored in metrics["protocols"].items():
+            value = scored.get(headline(metrics))
+            if (kind := (row, protocol)) in limits and value is not None:
+                result = replace(kinds[kind][0], predictions=key, value_pct=float(value))
+                found.setdefault(setting, []).append(Judged(result, limits[kind]))
+    return found
 
 
 def _results(work: Workspace) -> list[Result]:

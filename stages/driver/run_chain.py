@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from stages.driver.chains import StageKey
 from stages.graph import execute, up_to_date
 
 _USE_TORCH = frozenset({"pretrain", "train", "predict", "cost", "figures"})
+_REMARK = re.compile(r"[\w.]+: ")
+"""A stage's lines begin with what they are about; those of Python and libraries with a path."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,15 @@ class Task:
 @dataclass(frozen=True)
 class Done:
     """What became of a chain: its stages that are up to date now, those that ran for it, and, when
-    a stage failed, what was printed and why; of a row that could not be run, why."""
+    a stage failed, what was printed and why; of a row that could not be run, why; of what stages
+    printed the lines of ours."""
 
     finished: tuple[StageKey, ...]
     ran: tuple[StageKey, ...]
     seconds: float
     failure: str = ""
     not_run: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def run_chain(task: Task) -> Done:
@@ -77,7 +82,9 @@ def run_chain(task: Task) -> Done:
     if failure:
         failure = printed.getvalue() + failure
     not_run = "" if failure else _not_run(work, task.stages)
-    return Done(tuple(finished), tuple(ran), time.monotonic() - began, failure, not_run)
+    lines = [] if failure else printed.getvalue().splitlines()
+    remarks = tuple(dict.fromkeys(filter(_REMARK.match, lines)))
+    return Done(tuple(finished), tuple(ran), time.monotonic() - began, failure, not_run, remarks)
 
 
 def _not_run(work: Workspace, stages: tuple[StageKey, ...]) -> str:

@@ -149,6 +149,8 @@ class _Run:
             f"{self.line.clear}{number} of {len(self.todo)}: {chain.title} {what} in "
             f"{clock(done.seconds)}, about {clock(left)} left"
         )
+        for line in done.remarks:
+            say(f"  {line}")
         if done.failure:
             sys.stderr.write(done.failure.rstrip() + "\n")
 

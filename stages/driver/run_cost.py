@@ -35,6 +35,10 @@ class RunCost:
     """Rows whose videos are not counted yet."""
     not_here: dict[str, list[str]] = field(default_factory=dict)
     """What a user would have to put where → rows that wait for it."""
+    step_gib: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Row → device memory of a step of its training, and the clips that it computes at once."""
+    device_gib: float | None = None
+    """Memory of the accelerator here; None where there is none."""
 
     @property
     def total_h(self) -> float:
@@ -60,7 +64,26 @@ class RunCost:
             )
         for what, rows in self.not_here.items():
             found.append(f"  not run: {len(rows)} rows, {what} is not here")
+        found += self._memory_lines()
         return [*found, f"  free disk: {self.free_gib:,.0f} GiB; `tdn decode DATASET --dry-run`"]
+
+    def _memory_lines(self) -> list[str]:
+        """The row that needs most, and those that need more than there is."""
+        if not self.step_gib:
+            return []
+        most = max(self.step_gib, key=self.step_gib.__getitem__)
+        gib, clips = self.step_gib[most]
+        here = f", {self.device_gib:.0f} are here" if self.device_gib else ""
+        lines = [
+            f"  device memory: up to {gib:.0f} GiB a step ({most}, {clips} clips at once){here}"
+        ]
+        large = [r for r, (gib, _) in self.step_gib.items() if gib > (self.device_gib or gib)]
+        if large:
+            lines.append(
+                f"  {len(large)} rows need more than is here, {large[0]} for example: a smaller "
+                "`micro_batch`, `precision: bfloat16` or `recompute: true` in the profile's compute"
+            )
+        return lines
 
 
 def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> RunCost | None:
@@ -72,6 +95,8 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
     profile = load_profile(work.manifests, work.profile)
     if profile.schedules is not None or profile.generated:
         return None
+    from stages.driver.step_memory import device_gib, step_memory  # loads torch
+
     rows = load_experiments(work.manifests, profile)
     costs = work.reports / "costs.json"
     if not costs.is_file():
@@ -81,7 +106,8 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
             do=f"run `tdn cost --profile {work.profile}`",
         )
     gmacs = {row: cost["gmacs"] for row, cost in read_json(costs).items() if row in rows}
-    cost = RunCost(*_rate(work, tflops), shutil.disk_usage(work.root).free / 2**30)
+    free_gib = shutil.disk_usage(work.root).free / 2**30
+    cost = RunCost(*_rate(work, tflops), free_gib, device_gib=device_gib())
     recipes, protocols = load_recipes(work.manifests), load_protocols(work.manifests)
     for key in filter(names.__contains__, rows):
         row = rows[key]
@@ -104,6 +130,8 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         total = trainings * gmacs[key] * (STEP_OVER_FORWARD * clips + views)
         hours = 2e9 * total / (cost.tflops * 1e12) / 3600
         cost.hours.setdefault(row.dataset, []).append(hours)
+        if recipe is not None:
+            cost.step_gib[key] = step_memory(row, profile, dataset, recipe)
     return cost
 
 

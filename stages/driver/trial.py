@@ -13,16 +13,19 @@ from typing import Any
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_json, write_json
+from pipeline.core.locks import exclusive
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import TRIAL
 from pipeline.schema.base import nearest, parse_yaml, validate
-from pipeline.schema.plan_models import Plan, TrainPlan, parse_plan
+from pipeline.schema.plan_models import Plan, PretrainPlan, TrainPlan, parse_plan
 from pipeline.schema.profiles import load_profile
 from stages import plan as planning
 from stages.graph import execute, read_plan, say, up_to_date
 
 STAGES = ("train", "predict", "score")
-_SAME_EXPERIMENT = ("compute.", "seed=", "seeds=")
+START_SEED = "start.seed"
+"""Sets the seed of the image pre-training that the row starts from, apart from the row's own."""
+_SAME_EXPERIMENT = ("compute.", "seed=", "seeds=", f"{START_SEED}=")
 """Values that leave a result comparable with the row's; any other makes it `smoke`."""
 
 Progress = Callable[[str], AbstractContextManager[Any]]
@@ -35,13 +38,18 @@ def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> d
     stages raise.
     """
     planning.run(work, wanted=("train", row))
-    key = f"{row}{TRIAL}{'_'.join(re.sub(r'[^A-Za-z0-9]+', '-', text) for text in settings)}"
+    key = trial_key(row, settings)
     documents = {stage: read_plan(work, stage, row) for stage in STAGES}
     plans = {stage: parse_plan(stage, documents[stage]["params"], where="") for stage in STAGES}
     smoke = any(not text.startswith(_SAME_EXPERIMENT) for text in settings)
+    start_seeds = [text for text in settings if text.partition("=")[0] == START_SEED]
     for text in settings:
-        plans = _changed(plans, text)
-    _check_trainings(work, row, plans["train"])
+        if text not in start_seeds:
+            plans = _changed(plans, text)
+    if start_seeds:
+        plans["train"] = _from_images(work, row, plans["train"], start_seeds[-1], progress)
+    else:
+        _check_trainings(work, row, plans["train"])
     paths = {stage: work.plan(stage, key) for stage in STAGES}
     try:
         for stage, changed in plans.items():
@@ -58,6 +66,40 @@ def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> d
     metrics: dict[str, Any] = read_json(work.metrics(key))
     say(f"{key}: {'smoke, ' if metrics['smoke'] else ''}{work.relative(work.metrics(key))}")
     return metrics
+
+
+def trial_key(name: str, settings: list[str]) -> str:
+    """What the results of `name`, a row or a start, with `settings` are called."""
+    return f"{name}{TRIAL}{'_'.join(re.sub(r'[^A-Za-z0-9]+', '-', text) for text in settings)}"
+
+
+def _from_images(work: Workspace, row: str, plan: Plan, text: str, progress: Progress) -> Plan:
+    """The row's plan with an image pre-training from another seed, which is made if need be."""
+    if not isinstance(plan, TrainPlan) or plan.start.kind != "images" or not plan.start.own_images:
+        raise UsageError(
+            f"{row} does not start from an image pre-training that this profile makes",
+            where=f"--set {text}",
+            do="take a row that does: `tdn rows ROW` says what it starts from",
+        )
+    document = read_plan(work, "pretrain", plan.start.source)
+    images = parse_plan("pretrain", document["params"], where="")
+    assert isinstance(images, PretrainPlan) and images.stills is not None
+    seed = parse_yaml(text.partition("=")[2])
+    stills = validate(
+        type(images.stills), {**images.stills.model_dump(), "seed": seed}, where=f"--set {text}"
+    )
+    changed = images.model_copy(update={"stills": stills, "seeds": plan.seeds})
+    key = trial_key(plan.start.source, [text, f"seeds={plan.seeds}"])
+    write_json(
+        work.plan("pretrain", key),
+        {"params": changed.model_dump(mode="json"), "code": document["code"]},
+    )
+    with exclusive(work.root / ".tdn" / "locks" / f"{work.profile}.{key}.lock", key):
+        if not up_to_date(work, "pretrain", key):
+            with progress(f"pretrain {key}") as bar:
+                execute(work, "pretrain", key, progress=bar)
+    start = plan.start.model_copy(update={"source": key, "images": key})
+    return plan.model_copy(update={"start": start})
 
 
 def _check_trainings(work: Workspace, row: str, plan: Plan) -> None:

@@ -222,6 +222,7 @@ def test_an_order_is_drawn_again_when_its_numbers_change(
         table = {
             "document": "doc", "table": "1", "caption": "Rows.", "settings": [],
             "columns": [column, {**column, "key": "top5"}], "rows": rows, "orderings": orderings,
+            "means": [],
         }  # fmt: skip
         cells = {
             f"doc/1/{row}/{c}": {"claimed": 40.0 + n, "measured": 50.0 + n, "ci_low": 49.0,
@@ -239,6 +240,31 @@ def test_an_order_is_drawn_again_when_its_numbers_change(
     tables(51.5)
     figures.run(trained, "all", wanted, code="a")
     assert drawn == ["order_doc_1_top5"]
+
+
+def test_an_order_is_that_of_the_means_where_there_are_some(trained: Workspace) -> None:
+    order = {"column": "top1", "tau": 1.0, "pairs": [], "in_words": "One training each."}
+    ordering = {**order, "rows": list("abc"), "smoke": True}
+    rows = [
+        {"row": row, "trainings": 5, "mean": 60.0 - n, "sd": 1.0, "ci_low": 50.0, "ci_high": 70.0}
+        for n, row in enumerate("abc")
+    ]
+    means = {**order, "tau": -1.0, "rows": rows, "in_words": "By the means of 5 trainings."}
+    table = {
+        "document": "doc", "table": "1", "caption": "Rows.", "settings": [],
+        "columns": [{"key": "top1", "label": "Top1", "protocol": "center_1x1"}],
+        "rows": [{"row": row, "label": row.upper(), "settings": {}} for row in "abc"],
+        "orderings": [ordering], "means": [means],
+    }  # fmt: skip
+    cells = {
+        f"doc/1/{row}/top1": {"claimed": 40.0 + n, "measured": 50.0 + n, "ci_low": 49.0,
+                              "ci_high": 60.0}
+        for n, row in enumerate("abc")
+    }  # fmt: skip
+    write_json(trained.reports / "tables" / "cells.json", {"tables": [table], "cells": cells})
+    figure = run(trained, plan(trained, order=FIGURES["order"]))["order_doc_1_top1"]
+    assert figure["found"] == "By the means of 5 trainings." and figure["numbers"]["tau"] == -1.0
+    assert figure["numbers"]["ranks"]["a"] == {"printed": 3.0, "measured": 1.0}
 
 
 def test_numbers_are_those_of_the_rows(trained: Workspace) -> None:

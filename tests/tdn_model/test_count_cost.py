@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from tdn_model.count_cost import Cost, measure
+from tdn_model.count_cost import Cost, measure, saved_bytes
 from tests.tdn_model.helpers import clips, make, mini
 
 
@@ -74,3 +75,10 @@ def test_cost_grows_with_the_batch() -> None:
 def test_a_shape_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="clips: got T=3"):
         measure(mini("tsn"), (1, 3, 1, 3, 48, 48))
+
+
+def test_maps_kept_for_the_backward_pass_count_once_each() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    # The input, and the rectified map, which both its own and the next layer's gradient need.
+    assert saved_bytes(model, (5, 4)) == 4 * 5 * (4 + 8)

@@ -112,7 +112,9 @@ def sentences(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
         "V differs from video to video (a tenth of its variance or more)": min(shares) >= 0.1
         if shares
         else None,
-        "I3D's kernels are narrower than Θ": all_below(over("i3d", "std"), over("kernel", "std")),
+        "I3D's kernels are narrower than Θ (only Θ is a softmax)": all_below(
+            over("i3d", "std"), over("kernel", "std")
+        ),
         "Θ differs between the data sets (more than twice as far as within one)": None
         if theta is None
         else theta > 2 * entry["kernel"]["distance_within"],

@@ -57,7 +57,7 @@ def sent(pristine: Project, tmp_path: Path) -> Sent:
 
 
 def judged(pristine: Project, sent: Sent) -> check_submission.Submission:
-    return check_submission.run(pristine.work, sent.work.reports)
+    return check_submission.run(pristine.root, sent.work.reports)
 
 
 def spoil(sent: Sent, case: dict[str, Any]) -> None:
@@ -138,10 +138,23 @@ def test_results_far_from_the_reference_are_invalid(
 
 
 def test_a_folder_without_records_cannot_be_judged(pristine: Project, tmp_path: Path) -> None:
+    (tmp_path / "mini").mkdir()
     with pytest.raises(UsageError, match="no run records"):
-        check_submission.run(pristine.work, tmp_path)
+        check_submission.run(pristine.root, tmp_path / "mini")
     with pytest.raises(UsageError, match="no such folder"):
-        check_submission.run(pristine.work, tmp_path / "none")
+        check_submission.run(pristine.root, tmp_path / "none")
+
+
+def test_reports_are_judged_as_the_profile_that_they_say_whatever_their_folder_is_called(
+    pristine: Project, sent: Sent, tmp_path: Path
+) -> None:
+    other = sent.work.reports.rename(tmp_path / "theirs" / "reports" / "long")
+    found = check_submission.run(pristine.root, other)
+    assert (found.profile, found.reasons) == ("mini", ())
+    cells = other / "tables" / "cells.json"
+    write_json(cells, read_json(cells) | {"profile": "nano"})
+    with pytest.raises(UsageError, match="unknown profile 'nano'"):
+        check_submission.run(pristine.root, other)
 
 
 def test_there_are_as_many_spoiled_submissions_as_were_promised() -> None:

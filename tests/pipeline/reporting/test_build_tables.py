@@ -17,9 +17,9 @@ import yaml
 from pipeline.core.errors import AbsentData, ManifestError, RecordError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.reporting.prose import check_manifests
 from pipeline.reporting.results import load_spreads
 from pipeline.scores.reference import Result, reference_path, write_results
-from stages import tables
 from tests.pipeline.reporting import fakes
 
 
@@ -204,12 +204,12 @@ def test_a_profile_without_the_papers_rows_shows_none_of_their_tables(tmp_path: 
 
 def test_every_claim_must_have_a_cell(tmp_path: Path) -> None:
     work = fakes.make(tmp_path)
-    assert tables.check(work) == 9
+    assert check_manifests(work.manifests) == 9
     path = work.manifests / "claims.csv"
     line = fakes.claim("doc/1/nonne/top1", "1.0", "percent")
     path.write_text(path.read_text("utf-8") + line, encoding="utf-8")
     with pytest.raises(ManifestError, match="did you mean 'doc/1/none/top1'"):
-        tables.check(work)
+        check_manifests(work.manifests)
 
 
 def test_a_network_may_be_counted_without_being_run(tmp_path: Path) -> None:
@@ -357,23 +357,27 @@ def metrics_of(identity: str, trainings: Sequence[float]) -> dict[str, Any]:
     return {"metric": "top1", "identity": identity, "protocols": protocols}
 
 
-def test_the_spread_is_the_references_else_that_of_a_rows_own_trainings(tmp_path: Path) -> None:
+def test_the_spread_is_that_of_all_known_trainings(tmp_path: Path) -> None:
+    own = (50.0, 50.5, 51.0, 51.5)
     rows = {
-        "both": metrics_of("i", [50.0, 50.5, 51.0, 51.5]),
-        "own": metrics_of("j", [50.0, 50.5, 51.0, 51.5]),
-        "one": metrics_of("k", [50.0]),
+        "both": metrics_of("i", own[:1]),
+        "own": metrics_of("j", own),
+        "one": metrics_of("k", own[:1]),
+        "two": metrics_of("l", own[:2]),
     }
     path = tmp_path / "mini.csv"
     one = Result("both", "center", "top1_pct", 0, "cpu", "2", "i", 300, "", 0.0)
-    values = (40.0, 50.0, 60.0)
-    write_results(
-        path,
-        [replace(one, seed=n, predictions=str(n), value_pct=v) for n, v in enumerate(values)],
-    )
+    values = (40.0, 60.0, own[0])
+    digests = ("1", "2", f"own {own[0]}")  # the last is this run's
+    lines = [
+        replace(one, seed=seed, predictions=digest, value_pct=value)
+        for seed, (digest, value) in enumerate(zip(digests, values, strict=True))
+    ]
+    write_results(path, lines)
     found = load_spreads(rows, path)
     assert set(found) == {("both", "center", "top1_pct"), ("own", "center", "top1_pct")}
-    assert found["both", "center", "top1_pct"].sd_pct == pytest.approx(10, abs=0.5)
-    own = load_spreads(rows, tmp_path / "none.csv")
-    assert own["both", "center", "top1_pct"] == own["own", "center", "top1_pct"]
-    single = stdev([50.0, 50.5, 51.0, 51.5])
-    assert own["own", "center", "top1_pct"].sd_pct == pytest.approx(single / 2, rel=0.3)
+    assert found["both", "center", "top1_pct"].sd_pct == pytest.approx(stdev(values), rel=0.2)
+    # The number is the mean of four, whose spread is half of one's.
+    alone = load_spreads(rows, tmp_path / "none.csv")
+    assert alone.keys() == {("own", "center", "top1_pct")}
+    assert alone["own", "center", "top1_pct"].sd_pct == pytest.approx(stdev(own) / 2, rel=0.3)

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from pipeline.core.errors import DataError, ManifestError
+from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
 from pipeline.scores import predictions
+from pipeline.scores.reference import Result, reference_path, write_results
 from tests.pipeline.reporting import fakes
 
 
@@ -85,6 +87,22 @@ def test_splits_are_averaged_with_an_interval_over_their_videos(tmp_path: Path) 
     assert high - low > 0.8 * min(widths)
 
 
+def test_a_mean_over_splits_is_compared_with_other_rows(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    mean = combine(work, members=["net_mid", "net_full"], rule="mean_of_folds")
+    top1_pct = mean["protocols"]["center"]["top1_pct"]
+    tables = json.loads((work.reports / "tables" / "cells.json").read_text("utf-8"))
+    (ordering,) = tables["tables"][0]["orderings"]
+    pairs = [p for p in ordering["pairs"] if "blank" in (p["first"], p["second"])]
+    assert pairs
+    for pair in pairs:
+        other = pair["second"] if pair["first"] == "blank" else pair["first"]
+        difference = top1_pct - tables["cells"][f"doc/1/{other}/top1"]["measured"]
+        sign = 1 if pair["first"] == "blank" else -1
+        assert pair["measured_difference"] == pytest.approx(sign * difference, abs=1e-3)
+        assert pair["n_videos"] == fakes.VIDEOS
+
+
 def test_a_member_that_was_not_run_is_named(tmp_path: Path) -> None:
     work = fakes.full(tmp_path)
     assert combine(work, members=["net_mid", "net_never"], rule="softmax_mean") == {}
@@ -149,3 +167,26 @@ def test_trainings_of_one_number_are_combined_and_their_mean_is_shown(tmp_path: 
         fakes.predict(work, row, accuracy, number=1)
         fakes.score_row(work, row)
     assert min(single, both) > 0 and both < single - 3
+
+
+def test_a_mean_over_splits_has_the_spread_of_its_members_trainings(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    mean: dict[str, Any] = {"members": ["net_mid", "net_full"], "rule": "mean_of_folds"}
+    before = combine(work, **mean)["protocols"]["center"]["top1_pct"]
+    assert cell(work)["interval_over"] == "videos"
+    lines = []
+    for member, values in (("net_mid", (30, 40, 50, 90)), ("net_full", (40, 50, 60))):
+        metrics = json.loads(work.metrics(member).read_text("utf-8"))
+        metrics["identity"] = member
+        write_json(work.metrics(member), metrics)
+        lines += [
+            Result(member, "center", "top1_pct", n, "cpu", "2", member, 300, f"{member} {n}", v)
+            for n, v in enumerate(map(float, values), start=1)
+        ]
+    write_results(reference_path(work.root, work.profile), lines)
+    combine(work, **mean)
+    after = cell(work)
+    assert (after["measured"], after["interval_over"]) == (before, "videos and trainings")
+    # The common seeds 1 to 3 gave 35, 45 and 55, ten points apart: t with two degrees of freedom.
+    half = (after["ci_high"] - after["ci_low"]) / 2
+    assert half > 25

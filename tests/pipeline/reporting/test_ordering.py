@@ -133,6 +133,19 @@ def test_a_difference_within_the_spread_of_trainings_is_undecided() -> None:
     assert both.pairs[0].ci_high > videos.pairs[0].ci_high
 
 
+def test_pairs_whose_trainings_are_not_known_are_counted() -> None:
+    known = {"a": Spread(3.0, 4.0), "b": Spread(3.0, 4.0)}
+    cells = [cell("a", "40.0", 50.0), cell("b", "41.0", 55.0), cell("c", "42.0", 60.0)]
+    outcomes = {
+        (row, "center"): outcome(right) for row, right in zip("abc", (200, 220, 240), strict=True)
+    }
+    found = find_ordering("top1", cells, outcomes, lambda of: known.get(of.run or ""))
+    assert found is not None
+    assert "3 pairs on the same videos, trainings left out for 2 of them, " in found.in_words
+    found = find_ordering("top1", cells, outcomes, lambda of: Spread(3.0, 4.0))
+    assert found is not None and "3 pairs on the same videos 0 ordered" in found.in_words
+
+
 def test_a_number_of_a_part_of_the_videos_is_held_against_none() -> None:
     cells = [cell("a", "40.0", 20.0), cell("b", "50.0", 30.0), cell("c", "60.0", 25.0)]
     part = [*cells[:2], replace(cells[2], status=Status.PARTIAL)]

@@ -16,6 +16,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.reporting.build_tables import build_tables
 from pipeline.reporting.prose import (
     Verdict,
+    check_manifests,
     check_rules,
     judge,
     judge_prose,
@@ -28,7 +29,6 @@ from pipeline.schema.claims import ProseClaim, load_claims, load_prose
 from pipeline.schema.table_layouts import load_all
 from pipeline.scores.statistics import Spread
 from pipeline.scores.video_scores import Outcomes
-from stages import tables
 from tests.pipeline.reporting import fakes
 from tests.pipeline.reporting.test_training_order import reference
 
@@ -153,7 +153,7 @@ def test_a_rule_about_no_cell_is_refused(tmp_path: Path) -> None:
     path = work.manifests / "prose_claims.csv"
     path.write_text(path.read_text("utf-8").replace("1/full/top1", "1/fool/top1"), "utf-8")
     with pytest.raises(ManifestError, match="doc/1/fool/top1"):
-        tables.check(work)
+        check_manifests(work.manifests)
 
 
 def test_an_unknown_document_is_refused(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_unknown_document_is_refused(tmp_path: Path) -> None:
     path = work.manifests / "documents.yaml"
     path.write_text(path.read_text("utf-8").replace("doc:", "dok:"), encoding="utf-8")
     with pytest.raises(ManifestError, match="document: unknown 'doc'"):
-        tables.check(work)
+        check_manifests(work.manifests)
 
 
 def number(claimed: str | None, measured: float | None, unit: str = "percent") -> dict[str, Any]:

@@ -179,6 +179,9 @@ def test_model_cards_fit_what_the_hub_requires(tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_refused(work: Workspace) -> None:
     for given, words in (
         ({"form": "xml"}, "cannot print"),
+        ({"row": "net_full"}, "--row says nothing about results as json"),
+        ({"form": "csv", "hub": "a/b"}, "--hub says nothing about results as csv"),
+        ({"form": "model-index", "row": "net_full", "hub": "a/b"}, "--hub says nothing"),
         ({"form": "model-index", "row": "net_ful"}, "no results of a row"),
         ({"form": "eval-results", "row": "net_full"}, "no data set of the Hub"),
         ({"form": "eval-results", "row": "net_full", "hub": "a/b"}, "miniature of toy"),

@@ -18,9 +18,11 @@ from stages.cli.main import app
 from stages.commands.judge_results import (
     add_to_reference,
     closing,
+    honest_runs,
     judge,
     reference_path,
     results_here,
+    trial_runs,
 )
 
 ROWS = {"one": 80.0, "two": 60.0, "three": 70.0}
@@ -171,3 +173,45 @@ def test_repro_ends_with_the_verdict_where_there_is_a_reference(work: Workspace)
     assert closing(work).startswith("verdict: nothing could be judged: the reference is of other")
     reference_path(work.root, work.profile).write_text("row\n")
     assert closing(work).startswith("verdict: nothing could be judged: line 1 is no result")
+
+
+def trial(work: Workspace, key: str, value: float) -> None:
+    """The metrics that a row run with other values leaves beside the row's own."""
+    scored = {"trainings": [value], "predictions_content": [key], "n_scored": 400}
+    protocols = {"center": {**scored, "top1_pct": value}}
+    write_json(work.metrics(key), {"metric": "top1", "seed": 7, "protocols": protocols})
+
+
+def test_the_reference_is_judged_seed_by_seed(work: Workspace) -> None:
+    found = honest_runs(work)
+    assert list(found) == [1, 2, 3, 4, 5] and all(run.holds for run in found.values())
+    assert all(len(run.within) == 3 for run in found.values())
+    far = [replace(r, value_pct=20.0) if r.seed == 2 else r for r in read_results(path_of(work))]
+    write_results(path_of(work), far)
+    assert [seed for seed, run in honest_runs(work).items() if not run.holds] == [2]
+
+
+def test_a_row_with_other_values_is_judged_as_if_it_were_the_row(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work.root)
+    trial(work, "one@recipe-lr-0-2_seed-1_start-seed-1", 60.0)
+    trial(work, "two@recipe-lr-0-2_seed-2", 60.5)
+    trial(work, "three@seed-3", 70.0)
+    trial(work, "unknown@seed-3", 70.0)
+    found = trial_runs(work)
+    outside = {key: [one.outside for one in them] for key, them in found.items()}
+    assert {key: sorted(them) for key, them in outside.items()} == {
+        "recipe-lr-0-2": [False, True],
+        "": [False],
+    }
+    assert len(judge(work).judged) == 3, "they are no results of the profile"
+    answer = CliRunner().invoke(app, ["verdict", "--error-rates"], catch_exceptions=False)
+    lines = [line.split() for line in answer.stdout.splitlines()]
+    assert "15 of 15 within; 5 of 5 runs" in answer.stdout
+    assert ["recipe-lr-0-2", "2", "-9.8", "1", "1", "1"] in lines
+    assert ["seeds", "alone", "1", "+0.0", "0", "0", "0"] in lines
+
+
+def path_of(work: Workspace) -> Path:
+    return reference_path(work.root, work.profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import resolve_typed
 from pipeline.schema.dataset import load_dataset
 from pipeline.schema.profiles import load_profile
-from stages import profile_graph
+from stages import plan, profile_graph
 from stages.commands import new_dataset
 from stages.networks import Catalogue
 from tests.checkout import ROOT
@@ -140,6 +141,39 @@ def test_a_tracked_data_set_is_never_shadowed(work: Workspace, videos: Path) -> 
     (own / "ssv1.yaml").write_text((own / "gestures_2.yaml").read_text("utf-8"), "utf-8")
     with pytest.raises(ManifestError, match="two data sets 'ssv1', yours and a tracked one"):
         load_dataset(work.manifests, "ssv1")
+
+
+@pytest.mark.parametrize("wanted", [None, ("tables", "all")])
+def test_a_misspelt_cell_in_ones_own_sentences_is_told_before_anything_runs(
+    work: Workspace,
+    videos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: tuple[str, str] | None,
+) -> None:
+    monkeypatch.setattr(plan, "Catalogue", lambda _: None)
+    monkeypatch.setattr(plan, "resolve", lambda *_: {("tables", "all"): None})
+    monkeypatch.setattr(plan, "write", lambda *_: 0)
+    new_dataset.run(work, videos, None, full=False)
+    profile_graph.use(work)
+    path = work.root / "my/prose_claims.csv"
+    cells = [f"gestures_2/{name}/top1" for name in ("tdn", "tsm", "tns")]
+    sentence = {"prose_id": "my/best", "document": "my", "sentence": "TDN is best.", "place": "x"}
+    sentence["kind"] = "ordering"
+    with path.open(newline="") as file:
+        columns = next(csv.reader(file))
+
+    def write(rule: str) -> None:
+        with path.open("w", newline="") as file:
+            lines = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+            lines.writeheader()
+            lines.writerow({**sentence, "ours": rule})
+
+    write(f"'{cells[0]}' > '{cells[1]}'")
+    plan.run(work, wanted)
+    write(f"'{cells[0]}' > '{cells[2]}'")
+    with pytest.raises(ManifestError, match="my/gestures_2/tns/top1") as caught:
+        plan.run(work, wanted)
+    assert "did you mean" in caught.value.do and "my/best" in caught.value.where
 
 
 def test_without_a_profile_of_ones_own_the_remedy_is_the_command(work: Workspace) -> None:

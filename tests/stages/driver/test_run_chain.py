@@ -12,9 +12,13 @@ import torch
 from pydantic import BaseModel
 
 from pipeline.core.files import read_json, write_json
+from pipeline.core.ray_pool import Pool, Queue
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import PredictPlan
+from stages.driver.chains import Chain
+from stages.driver.progress import ProgressLine
 from stages.driver.run_chain import Done, Task, run_chain
+from stages.driver.run_chains import _Run
 from tests.checkout import ROOT
 from tests.stages.conftest import predict_plan, train_plan
 
@@ -88,6 +92,36 @@ def test_a_failed_stage_ends_its_chain_and_says_why(task: Task, work: Workspace)
     assert "not finite" in done.failure or "DataError" in done.failure
     assert "Traceback" not in done.failure
     assert not (work.run("row") / "predict").exists()
+
+
+def test_what_a_stage_remarks_is_handed_over_once_and_warnings_of_libraries_are_not(
+    task: Task, work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(work: Workspace, stage: str, key: str, **_: object) -> None:
+        print(f"{key}: 4 clips are fewer than the batch of {stage}", file=sys.stderr)
+        print("/lib/torch/x.py:7: UserWarning: slow\n  warnings.warn(text)", file=sys.stderr)
+        print("row: said of both")
+
+    monkeypatch.setattr("stages.driver.run_chain.execute", execute)
+    assert run_chain(task).remarks == (
+        "row: 4 clips are fewer than the batch of train",
+        "row: said of both",
+        "row: 4 clips are fewer than the batch of predict",
+    )
+
+
+def test_a_driver_shows_remarks_below_their_chain(
+    work: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = Done(STAGES, STAGES, 1.0, remarks=("row: a remark",))
+    chain = Chain(title="row row", group="rows", stages=STAGES)
+    line = ProgressLine(work.root / "progress")
+    run = _Run(work, {"row": chain}, Pool(0), Queue(run_chain, str, None, 0), line, False)
+    run._finish("row", done)
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "1 of 1: row row ok in 1 s, about 0 s left",
+        "  row: a remark",
+    ]
 
 
 def test_an_unexpected_error_comes_back_as_its_traceback(task: Task, work: Workspace) -> None:

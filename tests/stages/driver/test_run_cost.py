@@ -51,6 +51,17 @@ def test_hours_follow_from_clips_operations_and_the_rate(work: Workspace) -> Non
     assert "1 rows, data/raw/kinetics400 is not here" in shown
 
 
+def test_the_device_memory_of_a_step_is_told_before_it_is_needed(work: Workspace) -> None:
+    work.raw("ssv1", generated=False).mkdir(parents=True, exist_ok=True)
+    cost = run_cost(work, (TRAINED,), 50.0)
+    assert cost is not None
+    # 16 clips of 8 frames: TSN's maps are 0.64 GiB a clip; 24 million weights, three times.
+    assert cost.step_gib == {TRAINED: (pytest.approx(16 * 0.64 + 0.26, rel=0.02), 16)}
+    assert f"up to 11 GiB a step ({TRAINED}, 16 clips at once)" in "\n".join(cost.lines())
+    cost.device_gib = 8.0
+    assert "8 are here\n  1 rows need more than is here" in "\n".join(cost.lines())
+
+
 def test_a_checkpoint_costs_its_test_and_unchecked_videos_are_unknown(work: Workspace) -> None:
     for name in ("ssv1", "kinetics400"):
         work.raw(name, generated=False).mkdir(parents=True, exist_ok=True)

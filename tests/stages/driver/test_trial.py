@@ -72,3 +72,23 @@ def test_more_trainings_than_the_start_has_are_refused_before_any(project: Proje
         trial.run(project.work, "tconv_r50_8f_ssv1", ["seeds=3"], no_bar)
     assert caught.value.do == "write `seeds: 3` into manifests/profiles/mini.yaml"
     assert not project.work.run("tconv_r50_8f_ssv1@seeds-3").exists()
+
+
+def test_a_row_starts_from_an_image_pre_training_of_another_seed(project: Project) -> None:
+    work, row = project.work, "tconv_r50_8f_ssv1"
+    metrics = trial.run(work, row, ["start.seed=3", "seed=2"], no_bar)
+    key = f"{row}@start-seed-3_seed-2"
+    assert (metrics["row"], metrics["seed"]) == (key, 2)
+    start = read_json(work.record("train", key))["identity"]["params"]["start"]["source"]
+    stills = read_json(work.record("pretrain", start))["identity"]["params"]["stills"]
+    assert stills["seed"] == 3
+    own, other = (work.run(name) / "train/weights.pt" for name in ("images_resnet50", start))
+    assert own.read_bytes() != other.read_bytes()
+    made = other.stat().st_mtime_ns
+    trial.run(work, row, ["start.seed=3", "seed=4"], no_bar)
+    assert other.stat().st_mtime_ns == made, "one start serves every row"
+
+
+def test_a_row_without_image_pre_training_has_no_seed_of_it(project: Project) -> None:
+    with pytest.raises(UsageError, match="does not start from an image pre-training"):
+        trial.run(project.work, ROW, ["start.seed=3"], no_bar)

@@ -1,0 +1,50 @@
+"""The device memory of one step of a row's training, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import torch
+
+from pipeline.core.machine import accelerator_files
+from pipeline.schema.dataset import Dataset
+from pipeline.schema.experiments import Experiment
+from pipeline.schema.profiles import Profile
+from pipeline.schema.recipes import Recipe
+from stages.network_cost import TrainingMemory, training_memory
+
+
+def step_memory(
+    row: Experiment, profile: Profile, dataset: Dataset, recipe: Recipe
+) -> tuple[float, int]:
+    """GiB of a step of a row's training, and the clips that it computes at once.
+
+    Weights, gradients, momentum and the maps that are kept for the backward pass, which 16 bits
+    halve; without `recompute`, which saves most of them. What libraries take besides is not in it.
+    """
+    compute, size = profile.compute, profile.backbones[row.backbone]
+    share = -(-recipe.batch // compute.workers)
+    clips = min(share, compute.micro_batch or share)
+    network = {
+        "backbone": row.backbone,
+        "num_classes": dataset.num_classes or 1,
+        "num_segments": row.segments,
+        **size.model_dump(),
+        **row.options,
+    }
+    needs = _counted(row.architecture, json.dumps(network), profile.size_px(recipe.crop_px))
+    narrow = compute.precision in ("bfloat16", "float16")
+    return (needs.weights + clips * needs.clip / (2 if narrow else 1)) / 2**30, clips
+
+
+@cache
+def _counted(architecture: str, keywords: str, side_px: int) -> TrainingMemory:
+    return training_memory(architecture, json.loads(keywords), side_px)
+
+
+def device_gib() -> float | None:
+    """Memory of the first accelerator; None where there is none."""
+    if not accelerator_files() or not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory / 2**30)
