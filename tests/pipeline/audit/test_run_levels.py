@@ -430,7 +430,8 @@ def test_costs_made_to_fit_are_counted_again_and_rerun(project: Project) -> None
         assert (status, "reports/mini/costs.json") in [(link.status, link.path) for link in found]
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pyshacl")
 @pytest.mark.parametrize("profile", ["ro-crate-1.3", "process-run-crate"])
 def test_the_crate_has_no_required_finding(
     tdn: Any, profile: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
