@@ -36,6 +36,7 @@ _LATEX = {
     "✓": r"$\checkmark$",
     "Θ": r"$\Theta$",
     "ℓ": r"$\ell$",
+    "∼": r"$\sim$",
 }
 
 
