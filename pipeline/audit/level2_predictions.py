@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import AbsentData, TdnError, stage_command
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json
 from pipeline.core.workspace import seed_suffix
 from pipeline.lineage.evidence import Run
 from pipeline.schema.plan_models import PredictPlan, parse_plan
@@ -46,7 +46,7 @@ def check(context: Context) -> Iterator[Link]:
         try:
             plan = parse_plan("predict", context.params(run), where=run.path)
             assert isinstance(plan, PredictPlan)
-            outcome = read_json(context.place(made.path) / "outcome.json")
+            outcome = read_strict_json(context.place(made.path) / "outcome.json")
             if outcome["status"] != "ok":
                 wrong = [] if outcome["protocols"] == [] else ["not run, and it names protocols"]
                 yield _link(context, run, made.path, wrong, "was not run")
@@ -84,7 +84,7 @@ def _row(
     odd = {path.name for path in folder.iterdir()} - {"outcome.json", *wanted}
     outcome = {"status": "ok", "reason": "", "protocols": list(plan.protocols), "seeds": plan.seeds}
     wrong = [f"{name} is of no protocol of the row" for name in sorted(odd)]
-    if read_json(folder / "outcome.json") != outcome:
+    if read_strict_json(folder / "outcome.json") != outcome:
         wrong.append("outcome.json does not name the row's protocols and seeds")
     yield _link(context, run, place, wrong, f"{len(wanted)} files, as the row's plan asks for")
     listed = None
