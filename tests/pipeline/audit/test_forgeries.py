@@ -77,6 +77,7 @@ TESTED = {
     forge.take_another_rows_logits: (FOLDER, "the same logits"),
     forge.take_another_rows_logits_and_blur_them: (FOLDER, "the same logits"),
     forge.take_another_rows_weights: (FOLDER, "the same weights"),
+    forge.save_another_rows_weights_again: (FOLDER, "the same weights"),
     forge.predict_fewer_classes: (PREDICTIONS, "logits per view"),
     forge.call_a_whole_video_partial: (PREDICTIONS, "is 'partial', and 'ok' in the store"),
     forge.add_a_protocol: (FOLDER, "full_1x1.parquet is of no protocol"),
