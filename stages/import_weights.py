@@ -162,9 +162,13 @@ def read_tensors(file: Path) -> dict[str, Any]:
     except (*UNREADABLE, *_STUMBLES) as error:
         raise _refused(file, str(error)) from None
     inner = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(inner, dict) or not all(isinstance(key, str) for key in inner):
+    if not isinstance(content, dict) or not isinstance(inner, dict) or not _named(inner):
         raise UsageError("the file holds no state dict", where=file.name, do="check the file")
     return content
+
+
+def _named(entries: dict[Any, Any]) -> bool:
+    return all(isinstance(key, str) for key in entries)
 
 
 def _refused(file: Path, reason: str) -> UsageError:
