@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCKS := requirements.lock $(if $(filter own,$(TORCH)),,requirements-torch.lock)
 
-.PHONY: repro test lint types install lock
+.PHONY: repro test lint types docs install lock
 .DEFAULT_GOAL := repro
 
 repro: install
@@ -30,6 +30,16 @@ lint: install
 types: install
 	@$(BIN)/mypy
 	@$(BIN)/mypy reports/verify.py
+
+# The documentation site, in site/. Its generator reads the sources and imports none of them.
+docs: .venv-docs/.installed
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/.installed: requirements-docs.lock
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --require-hashes -r requirements-docs.lock
+	@touch $@
 
 install: $(STAMP)
 
@@ -56,3 +66,5 @@ lock:
 	  [open(name, "w").write(head + "\n".join(i for i in items if bool(gpu.match(i)) is only) + "\n") \
 	   for name, only in (("requirements.lock", False), ("requirements-torch.lock", True))]'
 	@rm -f .tmp-lock
+	@uv pip compile --group docs --generate-hashes --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-docs.lock

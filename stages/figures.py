@@ -18,7 +18,15 @@ from pipeline.reporting.figures.curves import draw_curves
 from pipeline.reporting.figures.gains import accuracy_gains, draw_gains, precision_gains
 from pipeline.reporting.figures.ranks import draw_ranks
 from pipeline.reporting.figures.reversal import draw_reversal
-from pipeline.schema.figure_list import AnyFigure, Cost, Curves, Gains, Ordering, Reversal
+from pipeline.schema.figure_list import (
+    AnyFigure,
+    Cost,
+    Curves,
+    Gains,
+    Ordering,
+    Reversal,
+    StoredFrames,
+)
 from pipeline.schema.plan_models import FiguresPlan
 from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
@@ -28,6 +36,7 @@ from stages.figure_data.attention import cam, gradcam
 from stages.figure_data.earlier import Earlier, made_from
 from stages.figure_data.figure_inputs import Context, each, make_figure, reasons
 from stages.figure_data.kernel_figures import kernels
+from stages.figure_data.stored_frames import stored_frames, stored_frames_from
 from stages.figure_data.truth import Truth
 
 SCHEMA = "tdn.figures/1"
@@ -73,7 +82,7 @@ def run(
                     figure = task.draw()
                 except TdnError as error:
                     caption = context.caption(spec, [])
-                    figure = Figure(name, spec.kind, spec.title, caption, reason=error.what)
+                    figure = Figure(task.key, spec.kind, spec.title, caption, reason=error.what)
                 save(figure, folder)
                 entry = earlier.describe(figure.as_json(), address)
             entries.append(entry)
@@ -108,6 +117,11 @@ def _write_curves(work: Workspace, folder: Path, rows: list[str]) -> None:
 def _tasks(context: Context, name: str, spec: AnyFigure) -> Iterator[Task]:
     if isinstance(spec, Ordering):
         yield from _orderings(context, name, spec)
+    elif isinstance(spec, StoredFrames):
+        for dataset in context.plan.datasets:
+            key = f"{name}_{dataset}"
+            draw = partial(stored_frames, context, key, dataset, spec)
+            yield Task(key, stored_frames_from(context, dataset, spec), draw)
     else:
         draw = partial(_MAKERS[spec.kind], context, name, spec)
         yield Task(name, made_from(context, name, spec), draw)

@@ -111,11 +111,20 @@ def _tables_inputs(work: Workspace, key: str, plan: TablesPlan) -> Files:
     return files | {f"timings:{name}": work.root / "reports" / "bench" / name for name in TIMINGS}
 
 
-def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
-    files = {f"decoded:{name}": work.decoded(name) for name in plan.datasets}
-    for name in plan.datasets:
+_OF_DATA, _OF_ROWS = ("decoded", "index", "videos"), ("metrics", "scores", "train")
+
+
+def _decoded(work: Workspace, datasets: Iterable[str]) -> Files:
+    files: Files = {}
+    for name in datasets:
+        files[f"decoded:{name}"] = work.decoded(name)
         files[f"index:{name}"] = work.frames(name) / "index.json"
         files[f"videos:{name}"] = work.frames(name) / "index.parquet"
+    return files
+
+
+def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
+    files = _decoded(work, plan.datasets)
     for row in plan.rows:
         files[f"metrics:{row}"] = work.metrics(row)
         files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train")}
@@ -124,7 +133,8 @@ def _report_inputs(work: Workspace, key: str, plan: ReportPlan) -> Files:
 
 
 def _figures_inputs(work: Workspace, key: str, plan: FiguresPlan) -> Files:
-    files = {"costs": work.reports / "costs.json", "tables": work.reports / "tables"}
+    files = _decoded(work, plan.datasets)
+    files |= {"costs": work.reports / "costs.json", "tables": work.reports / "tables"}
     for row in plan.rows:
         files[f"metrics:{row}"] = work.metrics(row)
         files |= {f"{part}:{row}": work.run(row) / part for part in ("scores", "train", "predict")}
@@ -213,7 +223,7 @@ STAGES: dict[str, Stage] = {
     "figures": Stage(
         inputs=_figures_inputs,
         outputs=lambda work, key, plan: {"figures": work.reports / "figures"},
-        optional=frozenset({"costs", "metrics", "scores", "train", "predict"}),
+        optional=frozenset({"costs", *_OF_DATA, *_OF_ROWS, "predict"}),
         takes=frozenset({"code", "progress"}),
         keeps=True,
     ),
@@ -223,7 +233,7 @@ STAGES: dict[str, Stage] = {
             "report": work.reports / "index.html",
             "trace": work.reports / "trace",
         },
-        optional=frozenset({"decoded", "metrics", "index", "videos", "scores", "train"}),
+        optional=frozenset({*_OF_DATA, *_OF_ROWS}),
         pure=True,
     ),
 }

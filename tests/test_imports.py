@@ -43,6 +43,7 @@ OWNERS = {
     "rich": ("stages/cli/",),
     "dvc": ("stages/driver/",),
     "cv2": ("pipeline/mini/", "pipeline/store/tvl1.py"),
+    "rocrate": ("pipeline/audit/provenance_export.py",),
     "captum": ("tdn_model/attribution.py",),
     "torch": TORCH_ROOMS,
     "torchvision": TORCH_ROOMS,

@@ -49,8 +49,8 @@ def _again(
     assert context.tools.again is not None
     with shadow_of(context.work) as shadow:
         stores = [context.work.relative(context.work.data / n) for n in ("frames", "flow", "plan")]
-        for path in [*(read.path for read in run.inputs), *stores]:
-            if context.place(path).exists():
+        for path in [*stores, *(read.path for read in run.inputs)]:
+            if context.place(path).exists() and not (shadow.root / path).exists():
                 link_in(context.place(path), shadow.root / path)
         try:
             with contextlib.redirect_stdout(io.StringIO()):

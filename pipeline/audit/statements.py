@@ -23,7 +23,7 @@ from pipeline.lineage.evidence import UNREADABLE
 from pipeline.reporting.prose import judge, printed_cells
 from pipeline.schema.base import validate
 from pipeline.schema.claims import ProseClaim, load_prose
-from pipeline.schema.figure_list import Cost, Figure, Figures, Ordering
+from pipeline.schema.figure_list import Cost, Figure, Figures, Ordering, StoredFrames
 
 CLAIMS, FIGURES = "prose_claims.csv", "figures.yaml"
 _UNREADABLE = (*UNREADABLE, TdnError)
@@ -110,9 +110,10 @@ def _figures(context: Context) -> Iterator[Link]:
         specs = validate(Figures, {"figures": asked}, where=f"manifests/{FIGURES}").figures
 
     def is_of(key: str, name: str) -> bool:
-        """Whether a figure is that of `key`, or one of those that an `ordering` makes."""
-        ordered = specs is not None and isinstance(specs[key], Ordering) and name not in specs
-        return name == key or (ordered and name.startswith(f"{key}_"))
+        """Whether a figure is that of `key`, or one of those that it makes of tables or data."""
+        if specs is None or name in specs or not isinstance(specs[key], Ordering | StoredFrames):
+            return name == key
+        return name.startswith(f"{key}_")
 
     def judge_entry(figure: Entry) -> tuple[list[str], list[str]]:
         wrong = [f"no table has its cell {c}" for c in figure["cells"] if c not in context.cells]

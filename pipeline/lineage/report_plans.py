@@ -76,27 +76,30 @@ def figures_plan(
     datasets: Mapping[str, Dataset],
     miniatures: Mapping[str, Miniature],
 ) -> FiguresPlan:
-    """The figures of the profile's experiments file; the rows that they name come with their
-    predict plans, found in `plans`."""
+    """The figures of the profile's experiments file and of its data sets; the rows that they name
+    come with their predict plans, found in `plans`."""
     figures = {
         key: figure
         for key, figure in load_figures(manifests).items()
-        if figure.experiments == profile.experiments_file
+        if figure.experiments in ("", profile.experiments_file)
     }
     rows: dict[str, PredictPlan] = {}
     for row in dict.fromkeys(row for figure in figures.values() for row in figure.rows_named):
         plan = plans.get(("predict", row))
         if isinstance(plan, PredictPlan):
             rows[row] = plan
-    names = sorted({plan.data.name for plan in rows.values()})
     return build_from(
         FiguresPlan,
         profile,
         figures=figures,
         rows=rows,
         datasets={
-            name: FigureData(title=datasets[name].title, miniature=miniatures.get(name))
-            for name in names
+            name: FigureData(
+                title=dataset.title,
+                split=next(iter(dataset.folds.values())).val,
+                miniature=miniatures.get(name),
+            )
+            for name, dataset in sorted(datasets.items())
         },
     )
 

@@ -1,6 +1,6 @@
-"""One page per data set: its videos by split and class, those that failed and why.
+"""One page per data set: its videos by split and class, those that failed and why, some frames.
 
-`trace/data/NAME.html`. No frame is shown: the licences of most data sets forbid it.
+`trace/data/NAME.html`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.core.errors import AbsentData
 from pipeline.core.workspace import Workspace
 from pipeline.reporting.anchors import beside, dataset_page
+from pipeline.reporting.figures.figures_view import read_figures
 from pipeline.reporting.html_pages import render_page
 from pipeline.schema.plan_models import ReportPlan
 from pipeline.schema.status import FAILED
@@ -24,6 +25,7 @@ SHOWN = 200
 def render_datasets(work: Workspace, plan: ReportPlan) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}, one for each data set whose frames are here."""
     pages = {}
+    drawn = {entry["numbers"].get("dataset"): entry for entry in read_figures(work)}
     for name, about in plan.datasets.items():
         try:
             index = read_index(work.frames(name))
@@ -39,6 +41,7 @@ def render_datasets(work: Workspace, plan: ReportPlan) -> dict[str, str]:
             generated=about.miniature is not None,
             subset=about.subset,
             policy=index.about["policy"],
+            frames=drawn.get(name),
             splits=_splits(index.videos),
             classes=_classes(index),
             incomplete=[{"video": v, "splits": ", ".join(v.splits)} for v in incomplete[:SHOWN]],

@@ -62,6 +62,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class PairOfMeans:
+    """Two rows' difference of means, first minus second in points; `verdict` is as of `Pair`."""
+
+    first: str
+    second: str
+    claimed_difference: float | None
+    measured_difference: float
+    ci_low: float
+    ci_high: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Ordering:
     """One column's order: tau over `rows` (None for fewer than LEAST_RANKED or all ties), its
     pairs."""
@@ -183,24 +197,30 @@ def _in_words(ranked: Sequence[Cell], tau: float | None, pairs: Sequence[Pair]) 
     if len(pairs) == 1 and pairs[0].claimed_difference is None:
         sentences.append(_one_difference(pairs[0]))
     elif pairs:
-        count = Counter(pair.verdict for pair in pairs)
-        parts = []
-        if any(pair.claimed_difference is not None for pair in pairs):
-            parts += [f"{count['agrees']} ordered as in the paper"]
-            parts += [f"{count['contradicts']} reversed"]
-        if count["supported"]:
-            parts.append(f"{count['supported']} apart without a printed difference")
-        parts.append(f"{count['undecided']} undecided")
         noun = "pair" if len(pairs) == 1 else "pairs"
         alone = sum(pair.over == "videos" for pair in pairs)
         count_alone = f" for {alone} of them" if 0 < alone < len(pairs) else ""
         only = f", trainings left out{count_alone}," if alone else ""
-        sentences.append(f"Of {len(pairs)} {noun} on the same videos{only} {', '.join(parts)}.")
+        counts = decided(pairs)
+        sentences.append(f"Of {len(pairs)} {noun} on the same videos{only} {counts}.")
         if sizes := [pair.detectable for pair in pairs if pair.detectable is not None]:
             sentences.append(
                 f"Single tests of this size mostly see differences from {median(sizes):.1f} points."
             )
     return " ".join(sentences)
+
+
+def decided(pairs: Sequence[Pair | PairOfMeans]) -> str:
+    """How many pairs have which verdict, in words."""
+    count = Counter(pair.verdict for pair in pairs)
+    if count["undecided"] == len(pairs) > 1:
+        return "none is decided"
+    parts = []
+    if any(pair.claimed_difference is not None for pair in pairs):
+        parts += [f"{count['agrees']} ordered as in the paper", f"{count['contradicts']} reversed"]
+    if count["supported"]:
+        parts.append(f"{count['supported']} apart without a printed difference")
+    return ", ".join([*parts, f"{count['undecided']} undecided"])
 
 
 def _in_order(ranked: Sequence[Cell]) -> tuple[int, int]:

@@ -16,9 +16,9 @@ from pipeline.lineage.root import read_root
 from pipeline.reporting.anchors import cell_link
 from pipeline.reporting.build_tables import Table
 from pipeline.reporting.cells import Cell, IntervalOver, Lineage, Source, Status
-from pipeline.reporting.ordering import Ordering, Pair
+from pipeline.reporting.ordering import Ordering, Pair, PairOfMeans
 from pipeline.reporting.system import SYSTEM_FIELDS, describe_system, trained_rows
-from pipeline.reporting.training_order import PairOfMeans, RowMean, TrainingOrder
+from pipeline.reporting.training_order import RowMean, TrainingOrder
 from pipeline.schema.base import Strict
 from pipeline.schema.table_layouts import Layout
 from pipeline.scores.statistics import LEVEL_PCT

@@ -123,6 +123,8 @@ def figure_section(
         )
         for row in entry["rows"]
     ]
+    if dataset := entry["numbers"].get("dataset"):
+        parts.append(Part(dataset, "stored frames", beside(trace_link("data", dataset))))
     for cell in entry["cells"]:
         words = {"printed": texts.claimed(cell), "measured": texts.measured(cell)}
         text = ", ".join(f"{what} {number}" for what, number in words.items() if number)

@@ -7,7 +7,6 @@ over the trainings of both rows, and over the videos that both were tested on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,14 @@ import numpy as np
 import scipy  # loads `stats`, which takes a second, when it is used
 
 from pipeline.reporting.cells import Cell
-from pipeline.reporting.ordering import LEAST_RANKED, Ordering, Pair, verdict_of
+from pipeline.reporting.ordering import (
+    LEAST_RANKED,
+    Ordering,
+    Pair,
+    PairOfMeans,
+    decided,
+    verdict_of,
+)
 from pipeline.scores.reference import Bounds
 from pipeline.scores.statistics import SEED, Interval, Spread, difference_p, holm, with_trainings
 
@@ -48,20 +54,6 @@ class RowMean:
     sd: float
     ci_low: float
     ci_high: float
-
-
-@dataclass(frozen=True)
-class PairOfMeans:
-    """Two rows' difference of means, first minus second in points; `verdict` is as of `Pair`."""
-
-    first: str
-    second: str
-    claimed_difference: float | None
-    measured_difference: float
-    ci_low: float
-    ci_high: float
-    p_holm: float
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -168,8 +160,5 @@ def _in_words(
     text = f"By the means of {of} trainings of each row"
     if tau[0] is not None:
         text += f": tau {tau[0]:.2f} (95 % interval {tau[1]:.2f} to {tau[2]:.2f})"
-    count = Counter(pair.verdict for pair in pairs)
-    parts = [f"{count['agrees']} ordered as in the paper", f"{count['contradicts']} reversed"]
-    parts += [f"{count['supported']} apart without a printed difference"] * bool(count["supported"])
-    text += f"; of {len(pairs)} pairs {', '.join(parts)}, {count['undecided']} undecided"
+    text += f"; of {len(pairs)} pairs {decided(pairs)}"
     return f"{text}."

@@ -36,6 +36,7 @@ _LATEX = {
     "✓": r"$\checkmark$",
     "Θ": r"$\Theta$",
     "ℓ": r"$\ell$",
+    "∼": r"$\sim$",
 }
 
 
@@ -124,21 +125,26 @@ def _compact(
     frame: pd.DataFrame, layout: Layout, escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows for reading: per column claim, measurement with its interval, status; at the
-    end how many videos failed or were decoded in part."""
+    end how many videos failed or were decoded in part.
+
+    A dash is where the text prints numbers in a column, but none for this row.
+    """
     head = [escape(layout.label_title), *(escape(label) for label in layout.settings.values())]
     for column in layout.columns.values():
         unit = UNIT_TEXT[column.unit]
         title = f"{column.label} ({unit})" if unit else column.label
         head += [escape(f"{title} claimed"), escape("measured"), escape("status")]
-    counted = any(record["n_failed"] != "" for record in frame.to_dict("records"))
+    records = frame.to_dict("records")
+    none = {n: "–" if any(r[f"{n}_claimed"] for r in records) else "" for n in layout.columns}
+    counted = any(record["n_failed"] != "" for record in records)
     head += ["failed", "partial"] if counted else []
     body = []
-    for record in frame.to_dict("records"):
+    for record in records:
         row = [escape(str(record["label"]))]
         row += [escape(str(record[key])) for key in layout.settings]
         for name in layout.columns:
             row += [
-                escape(str(record[f"{name}_claimed"])),
+                escape(str(record[f"{name}_claimed"]) or none[name]),
                 escape(with_interval(record, name)),
                 escape(str(record[f"{name}_status"])),
             ]

@@ -40,7 +40,8 @@ class Figure(Strict):
     stands_for: str = ""
     """The printed figure or sentence that it regenerates; empty for one of our own."""
     experiments: str = ROWS_OF
-    """The experiments file its rows are in: profiles with another one leave the figure out."""
+    """The experiments file its rows are in: profiles with another one leave the figure out; empty
+    for a figure of data sets alone."""
     remark: str = ""
     """What a reader must know beyond data, protocol and rows, which the caption says anyway."""
 
@@ -78,6 +79,14 @@ class Ordering(Figure):
     """Printed against measured rank: one figure per table column whose order the tables compare."""
 
     kind: Literal["ordering"]
+
+
+class StoredFrames(Figure):
+    """The middle frame of some test videos: one figure for each data set, on the page about it."""
+
+    kind: Literal["frames"]
+    experiments: str = ""
+    show: Annotated[int, Field(ge=1, le=12)] = 6
 
 
 class Reversal(Figure):
@@ -163,7 +172,7 @@ class Kernels(Figure):
 
 
 AnyFigure = Annotated[
-    Curves | Cost | Ordering | Reversal | Gains | Cam | GradCam | Kernels,
+    Curves | Cost | Ordering | StoredFrames | Reversal | Gains | Cam | GradCam | Kernels,
     Field(discriminator="kind"),
 ]
 OrderedFigures = Annotated[dict[Identifier, AnyFigure], *Ordered]

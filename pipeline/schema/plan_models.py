@@ -238,6 +238,8 @@ class FigureData(Strict):
     """A data set in a figure."""
 
     title: str
+    split: str
+    """The test videos of its first fold."""
     miniature: Miniature | None
 
 

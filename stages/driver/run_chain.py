@@ -7,6 +7,7 @@ number depends on what ran there before.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import re
 import time
@@ -79,12 +80,19 @@ def run_chain(task: Task) -> Done:
         finally:
             with contextlib.suppress(OSError):
                 task.note.unlink(missing_ok=True)
+            _give_memory_back()
     if failure:
         failure = printed.getvalue() + failure
     not_run = "" if failure else _not_run(work, task.stages)
     lines = [] if failure else printed.getvalue().splitlines()
     remarks = tuple(dict.fromkeys(filter(_REMARK.match, lines)))
     return Done(tuple(finished), tuple(ran), time.monotonic() - began, failure, not_run, remarks)
+
+
+def _give_memory_back() -> None:
+    """What a row's tensors held, to the system: glibc keeps it, and the next row comes on top."""
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _not_run(work: Workspace, stages: tuple[StageKey, ...]) -> str:

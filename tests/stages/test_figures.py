@@ -27,6 +27,7 @@ from stages.rows.row_network import build_network
 from tests.stages.conftest import LABELS, predict_plan
 
 ROOT = Path(__file__).resolve().parents[2]
+SUFFIXES = ("png", "svg"), ("1.jpg", "2.jpg")
 ROWS = {"tsn": "tsn", "tdn": "tdn", "pair": "featdiff", "tam": "tanet", "i3d": "i3d_3x1x1"}
 SHOWN = {"protocol": "center_1x1", "show": 2, "measure": 3}
 FIGURES: dict[str, dict[str, Any]] = {
@@ -68,6 +69,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     },
     "lost": {"kind": "cam", "row": "gone", **SHOWN},
     "order": {"kind": "ordering"},
+    "frames": {"kind": "frames", "show": 2},
 }
 
 
@@ -86,7 +88,7 @@ def plan(work: Workspace, **chosen: dict[str, Any]) -> FiguresPlan:
             "smoke": True,
             "figures": wanted,
             "rows": {**rows, "untrained": predicted("untrained")},
-            "datasets": {"ssv1": {"title": "Toys", "miniature": None}},
+            "datasets": {"ssv1": {"title": "Toys", "split": "validation", "miniature": None}},
         }
     )
 
@@ -146,13 +148,16 @@ def test_every_kind_is_drawn_twice_the_same_and_says_what_is_missing(trained: Wo
         "kernels": "drawn",
         "lost": "not-run",
         "order": "not-run",
+        "frames_ssv1": "drawn",
     }
     assert found["curves"]["reason"] == "gone: not a row of this profile"
     assert found["all"]["reason"] == "untrained: the row is not trained"
     assert found["lost"]["reason"] == "gone: not a row of this profile"
     for key, entry in found.items():
         assert set(entry["files"].values()) == (
-            {f"{key}.png", f"{key}.svg"} if states[key] != "not-run" else set()
+            {f"{key}.{suffix}" for suffix in SUFFIXES[entry["kind"] == "frames"]}
+            if states[key] != "not-run"
+            else set()
         )
         assert bool(entry["alt"]) == bool(entry["files"])
     assert "row" in found["gains"]["caption"]
@@ -183,6 +188,7 @@ def test_only_figures_made_from_something_else_are_drawn_again(
     wanted = plan(trained)
     figures.run(trained, "all", wanted, code="a")
     everything = {"curves", "cost", "reversal", "gains", "cam", "center", "all", "kernels"}
+    everything.add("frames_ssv1")
     assert set(drawn) == everything
     first = files(trained)
     drawn.clear()
@@ -284,6 +290,19 @@ def test_a_figure_names_the_rows_and_cells_it_rests_on(trained: Workspace) -> No
     assert (made["lost"]["rows"], made["lost"]["found"]) == ([], "")
     for key in ("cam", "center", "all", "kernels"):
         assert made[key]["found"] and made[key]["found"] in made[key]["caption"], key
+
+
+def test_frames_are_the_middle_ones_of_usable_test_videos_as_stored(work: Workspace) -> None:
+    found = run(no_tables(work), plan(work, frames={**FIGURES["frames"], "show": 9}))["frames_ssv1"]
+    videos = found["numbers"]["videos"]
+    assert [video["video_id"] for video in videos] == ["109", "110", "111"], "112 has no frames"
+    store = read_index(work.frames("ssv1")).store()
+    for video in videos:
+        middle = store.jpegs(video["video_id"])[video["frame"]]
+        assert files(work)[video["file"]] == bytes(middle)
+        assert video["class"] in LABELS and video["class"] in found["alt"]
+    assert (videos[0]["frame"], videos[2]["frame"]) == (9, 10)
+    assert "licence" in found["caption"], "of real videos"
 
 
 def test_training_curves_are_tables_of_the_trained_rows(trained: Workspace) -> None:

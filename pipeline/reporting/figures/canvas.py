@@ -7,7 +7,7 @@ marker, a position or a word says too.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,17 @@ _STYLE: dict[str, Any] = {
 
 
 class Drawing(NamedTuple):
-    """A sheet, what it shows in words, and its numbers (JSON values, rounded)."""
+    """A sheet (or finished files by suffix), what it shows in words, and its numbers (JSON values,
+    rounded)."""
 
-    sheet: Sheet
+    sheet: Sheet | Mapping[str, bytes]
     alt: str
     numbers: Mapping[str, Any]
+
+    @property
+    def suffixes(self) -> Iterable[str]:
+        """Of its files."""
+        return FILES if isinstance(self.sheet, Sheet) else self.sheet
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ class Figure:
             "state": self.state,
             "alt": drawing.alt if drawing else "",
             "numbers": dict(drawing.numbers) if drawing else {},
-            "files": {suffix: f"{self.key}.{suffix}" for suffix in FILES} if drawing else {},
+            "files": {suffix: f"{self.key}.{suffix}" for suffix in drawing.suffixes}
+            if drawing
+            else {},
         }
 
 
@@ -125,10 +133,15 @@ def sheet(width_in: float, height_in: float) -> Sheet:
 
 @plot_style()
 def save(figure: Figure, folder: Path) -> list[Path]:
-    """Write `<key>.png` and `<key>.svg`, whole; the same bytes for the same numbers."""
+    """Write `<key>.png` and `<key>.svg`, whole; the same bytes for the same numbers. Of finished
+    files, these."""
     if figure.drawing is None:
         return []
     page = figure.drawing.sheet
+    if not isinstance(page, Sheet):
+        for suffix, content in page.items():
+            write_atomic(folder / f"{figure.key}.{suffix}", content)
+        return [folder / f"{figure.key}.{suffix}" for suffix in page]
     page.draw_without_rendering()
     page.set_layout_engine("none")
     for axes in page.axes:  # the last digits of the layout's solver may differ

@@ -43,7 +43,8 @@ def caption_links(entry: Mapping[str, Any], runs: Container[str]) -> Markup:
 
 
 def figures_section(work: Workspace, runs: Container[str]) -> Markup:
-    """The section with heading and every figure; empty when none were made.
+    """The section with heading and every figure but those of data sets, which their pages show;
+    empty when none were made.
 
     Pictures are referenced relative to the report, `figures/x.png`. `runs` are those that have a
     place on the trace page of runs.
@@ -52,5 +53,6 @@ def figures_section(work: Workspace, runs: Container[str]) -> Markup:
     for entry in read_figures(work):
         source = entry["files"].get("png" if entry["kind"] in PICTURES else "svg", "")
         shown = {**entry, "source": source, "linked_caption": caption_links(entry, runs)}
-        groups.setdefault(KINDS[entry["kind"]], []).append(shown)
+        if entry["kind"] in KINDS:
+            groups.setdefault(KINDS[entry["kind"]], []).append(shown)
     return Markup(render_page("figures", groups=groups)) if groups else Markup()

@@ -33,7 +33,7 @@ ROWS = {
     "tsn_r50_8f_ssv1": {**ROW, "start": "scratch", "architecture": "tsn"},
     "tconv_r50_8f_ssv1": {**ROW, "start": "images", "architecture": "tconv"},
 }
-FIGURES = ("training_modules", "cost_ssv1", "order", "gains_ssv1", "gradcam_last")
+FIGURES = ("training_modules", "cost_ssv1", "order", "frames", "gains_ssv1", "gradcam_last")
 """Two that are drawn, and three that say why they are not."""
 AFTER = ("tables", "figures", "report")
 

@@ -26,10 +26,12 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def test_only_named_rows_and_their_data_sets_are_planned(tmp_path: Path) -> None:
+def test_named_rows_and_all_data_sets_are_planned(tmp_path: Path) -> None:
     found = figures_plan(write(tmp_path), MINI, PLANS, DATASETS, {})
     assert found.rows == {"tsn": PLANS["predict", "tsn"]}
-    assert list(found.datasets) == ["ssv1"]
+    assert {name: about.split for name, about in found.datasets.items()} == dict.fromkeys(
+        DATASETS, "validation"
+    )
     assert found.datasets["ssv1"].miniature is None
 
 

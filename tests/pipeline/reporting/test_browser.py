@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html import unescape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ import pytest
 
 from tests.checkout import ROOT
 from tests.pipeline.reporting import fakes
+from tests.pipeline.reporting.test_dataset_pages import page as dataset_page
+from tests.stages.conftest import store
+
+__all__ = ["store"]  # a fixture
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 WIDTHS_PX = (360, 768, 1280)
@@ -86,13 +92,28 @@ HOST = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>host</title></head><body>
 <script>addEventListener("message", e => {
   const out = document.createElement("pre");
-  out.id = "probe";
+  out.dataset.frame = [...document.querySelectorAll("iframe")]
+    .findIndex(frame => frame.contentWindow === e.source);
   out.textContent = e.data;
   document.body.append(out);
 });</script>
-<iframe src="probed.html" style="border:0;width:WIDTHpx;height:900px"></iframe></body></html>
+FRAMES</body></html>
 """
+FRAME = '<iframe src="{}" style="border:0;width:{}px;height:900px"></iframe>'
 """A window is at least 500 px wide; a frame may be as narrow as a telephone."""
+AXE = find_spec("axe_playwright_python")
+"""The package that brings axe-core, of which nothing else is used."""
+AUDIT = """
+<script>
+addEventListener("load", () => {
+  document.querySelectorAll("details").forEach(d => { d.open = true; });
+  axe.run(document).then(found => parent.postMessage(JSON.stringify(found.violations
+    .filter(one => ["serious", "critical"].includes(one.impact))
+    .map(one => [one.id, one.help, ...one.nodes.slice(0, 3).map(node => node.html.slice(0, 200))])
+  ), "*"));
+});
+</script>
+"""
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium here")
 
@@ -109,26 +130,36 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "made": made.reports / "index.html",
         "row": made.reports / "trace" / "rows" / "net_full.html",
+        "trace": made.reports / "trace" / "doc" / "1.html",
         "committed": committed / "index.html",
     }
 
 
 def seen(page: Path, width_px: int, profile: Path, probe: str = PROBE) -> dict[str, Any]:
     """What a script finds on a page in a browser of that width."""
-    probed = page.with_name("probed.html")
-    text = page.read_text("utf-8")
-    probed.write_text(text.replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
-    host = page.with_name("host.html")
-    host.write_text(HOST.replace("WIDTH", str(width_px)), encoding="utf-8")
+    (found,) = seen_all([page], width_px, profile, probe)
+    assert isinstance(found, dict)
+    return found
+
+
+def seen_all(pages: Sequence[Path], width_px: int, profile: Path, probe: str) -> list[Any]:
+    """The same for several pages in one browser."""
+    frames = ""
+    for page in pages:
+        probed = page.with_name(f"probed.{page.name}")
+        text = page.read_text("utf-8")
+        probed.write_text(text.replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
+        frames += FRAME.format(probed.as_uri(), width_px)
+    host = pages[0].with_name("host.html")
+    host.write_text(HOST.replace("FRAMES", frames), encoding="utf-8")
     assert BROWSER is not None
     words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     words += [f"--user-data-dir={profile}", "--window-size=1400,1000", "--dump-dom"]
     words += ["--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND", host.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
-    assert found, done.stderr[-2000:]
-    answer: dict[str, Any] = json.loads(unescape(found[1]))
-    return answer
+    found = dict(re.findall(r'<pre data-frame="(\d+)">(.*?)</pre>', done.stdout, re.S))
+    assert len(found) == len(pages), done.stderr[-2000:]
+    return [json.loads(unescape(found[str(number)])) for number in range(len(pages))]
 
 
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
@@ -143,6 +174,23 @@ def test_a_page_fits_its_window_and_asks_nobody(
     assert found["failures"] == []
     assert [name for name in found["requests"] if not name.startswith("file:")] == []
     assert (found["broken"], found["noAlt"], found["unnamed"], found["noScope"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")
+@pytest.mark.parametrize("width_px", [360, 1280])
+def test_axe_finds_nothing_serious(
+    pages: dict[str, Path], store: Path, width_px: int, tmp_path: Path
+) -> None:
+    assert AXE is not None and AXE.origin is not None
+    axe = Path(AXE.origin).with_name("axe.min.js").read_text("utf-8")
+    data = pages["row"].with_name("ssv1.html")
+    data.write_text(dataset_page(store, True), "utf-8")
+    bad = tmp_path / "bad.html"
+    bad.write_text("<html><head></head><body><img src='data:,'><button></button></body></html>")
+    looked_at = [pages["made"], pages["row"], pages["trace"], data, bad]
+    *found, spoiled = seen_all(looked_at, width_px, tmp_path, f"<script>{axe}</script>{AUDIT}")
+    assert found == [[]] * len(found)
+    assert {"image-alt", "button-name", "html-has-lang"} <= {name for name, *_ in spoiled}
 
 
 def test_the_probe_sees_each_defect(tmp_path: Path) -> None:

@@ -381,3 +381,16 @@ def test_the_spread_is_that_of_all_known_trainings(tmp_path: Path) -> None:
     alone = load_spreads(rows, tmp_path / "none.csv")
     assert alone.keys() == {("own", "center", "top1_pct")}
     assert alone["own", "center", "top1_pct"].sd_pct == pytest.approx(stdev(own) / 2, rel=0.3)
+
+
+def test_a_dash_is_where_a_printed_column_has_no_number(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path)
+    fakes.make_tables(work)
+    text = (work.reports / "tables/doc/1.md").read_text("utf-8")
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    head, body = lines[0], lines[2:]
+    claimed = [place for place, name in enumerate(head) if name.endswith("claimed")]
+    for place in claimed:
+        cells = [line[place] for line in body]
+        assert "" not in cells and (set(cells) - {"–"})
+    assert any(line[place] == "–" for line in body for place in claimed)

@@ -143,7 +143,7 @@ def test_pairs_whose_trainings_are_not_known_are_counted() -> None:
     assert found is not None
     assert "3 pairs on the same videos, trainings left out for 2 of them, " in found.in_words
     found = find_ordering("top1", cells, outcomes, lambda of: Spread(3.0, 4.0))
-    assert found is not None and "3 pairs on the same videos 0 ordered" in found.in_words
+    assert found is not None and "3 pairs on the same videos none is decided." in found.in_words
 
 
 def test_a_number_of_a_part_of_the_videos_is_held_against_none() -> None:
