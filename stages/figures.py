@@ -32,6 +32,7 @@ from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import score_videos
 from pipeline.scores.video_scores import Outcomes
+from stages.figure_data.architecture import architecture
 from stages.figure_data.attention import cam, gradcam
 from stages.figure_data.earlier import Earlier, made_from
 from stages.figure_data.figure_inputs import Context, each, make_figure, reasons
@@ -298,6 +299,7 @@ def _gains(context: Context, key: str, spec: Gains) -> Figure:
 
 
 _MAKERS: dict[str, Callable[[Context, str, Any], Figure]] = {
+    "architecture": architecture,
     "curves": _curves,
     "cost": _cost,
     "reversal": _reversal,

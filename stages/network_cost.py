@@ -38,7 +38,7 @@ def keywords_of(network: Network | CountedNetwork) -> dict[str, Any]:
 
 def clip_cost(architecture: str, keywords: Mapping[str, Any], side_px: int) -> ClipCost:
     """The cost of one clip of squares of `side_px`; `keywords` as `build_from` takes them."""
-    model = _on_meta(architecture, keywords)
+    model = on_meta(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.forward = _same  # type: ignore[assignment, method-assign]  # costs no MACs
@@ -58,7 +58,7 @@ class TrainingMemory:
 
 def training_memory(architecture: str, keywords: Mapping[str, Any], side_px: int) -> TrainingMemory:
     """Counted on the meta device, without activation checkpointing; arguments as of `clip_cost`."""
-    model = _on_meta(architecture, keywords)
+    model = on_meta(architecture, keywords)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     clip = (model.num_segments, model.window, model.in_channels, side_px, side_px)
     # The difference of two batches leaves out what a batch of any size keeps.
@@ -66,7 +66,8 @@ def training_memory(architecture: str, keywords: Mapping[str, Any], side_px: int
     return TrainingMemory(3 * weights, per_clip)
 
 
-def _on_meta(architecture: str, keywords: Mapping[str, Any]) -> ClipNetwork:
+def on_meta(architecture: str, keywords: Mapping[str, Any]) -> ClipNetwork:
+    """A network without memory for its weights; arguments as of `clip_cost`."""
     with torch.device("meta"), _NoInitialValues():
         return build_from(architecture, keywords)
 

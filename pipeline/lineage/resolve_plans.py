@@ -21,6 +21,7 @@ from pipeline.lineage.training_identity import training_identity
 from pipeline.schema.base import build_from, known_name, load
 from pipeline.schema.dataset import Dataset, PartOfDataset, Subset, load_dataset
 from pipeline.schema.experiments import Experiment, load_experiments
+from pipeline.schema.figure_list import Architecture
 from pipeline.schema.miniature import Miniature, grown
 from pipeline.schema.plan_models import (
     CheckPlan,
@@ -246,4 +247,6 @@ def code_roots(stage: str, plan: Plan, networks: Networks) -> list[str]:
         names |= {network.architecture for network in plan.networks.values()}
     elif isinstance(plan, FiguresPlan):
         names = {row.network.architecture for row in plan.rows.values()}
+        drawn = (figure for figure in plan.figures.values() if isinstance(figure, Architecture))
+        names |= {figure.network.architecture for figure in drawn}
     return [f"{stage_module(stage, plan)}:run", *sorted(networks.locate(name) for name in names)]

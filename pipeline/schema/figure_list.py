@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from pipeline.schema.base import Identifier, Strict, load
+from pipeline.schema.network_list import Network
 
 
 def _from_pairs(value: Any) -> Any:
@@ -87,6 +88,17 @@ class StoredFrames(Figure):
     kind: Literal["frames"]
     experiments: str = ""
     show: Annotated[int, Field(ge=1, le=12)] = 6
+
+
+class Architecture(Figure):
+    """A network as it is built: its parts, who reads whose output, their sizes and what they cost.
+
+    `part`: the parts of one of its modules in place of those of the whole network.
+    """
+
+    kind: Literal["architecture"]
+    network: Network
+    part: str = ""
 
 
 class Reversal(Figure):
@@ -172,7 +184,16 @@ class Kernels(Figure):
 
 
 AnyFigure = Annotated[
-    Curves | Cost | Ordering | StoredFrames | Reversal | Gains | Cam | GradCam | Kernels,
+    Architecture
+    | Curves
+    | Cost
+    | Ordering
+    | StoredFrames
+    | Reversal
+    | Gains
+    | Cam
+    | GradCam
+    | Kernels,
     Field(discriminator="kind"),
 ]
 OrderedFigures = Annotated[dict[Identifier, AnyFigure], *Ordered]

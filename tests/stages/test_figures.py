@@ -305,6 +305,16 @@ def test_frames_are_the_middle_ones_of_usable_test_videos_as_stored(work: Worksp
     assert "licence" in found["caption"], "of real videos"
 
 
+def test_a_network_is_drawn_without_any_row(work: Workspace) -> None:
+    network = {"title": "TDN", "architecture": "tdn", "backbone": "resnet50", "segments": 3}
+    network |= {"side_px": 64, "classes": 5}
+    wanted = plan(work, net={"kind": "architecture", "network": network, "part": "res3.0"})
+    found = run(no_tables(work), wanted)["net"]
+    assert (found["state"], set(found["files"])) == ("drawn", {"png", "svg"})
+    assert "after_conv1.long_term reads conv1" in found["alt"]
+    assert "3 segments of 64 × 64 pixels" in found["caption"]
+
+
 def test_training_curves_are_tables_of_the_trained_rows(trained: Workspace) -> None:
     run(trained, plan(trained, curves=FIGURES["curves"]))
     folder = trained.reports / "figures" / "curves"

@@ -15,6 +15,7 @@ from pipeline.reporting.html_pages import render_page
 PICTURES = ("cam", "gradcam")
 """Kinds that show frames: as PNG. The others are lines and text: as SVG."""
 KINDS = {
+    "architecture": "Networks",
     "curves": "Training",
     "cost": "Accuracy and cost",
     "ordering": "Order of the rows",

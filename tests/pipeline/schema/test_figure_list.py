@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from pipeline.core.errors import ManifestError
 from pipeline.core.files import canonical_json
 from pipeline.schema.base import validate
 from pipeline.schema.figure_list import Figures, load_figures
+from tests.pipeline.reporting.test_prose import SEEDS
 
 ROOT = Path(__file__).resolve().parents[3]
 CURVES = {"kind": "curves", "title": "Training", "rows": {"tsn": "TSN", "gone": "Gone"}}
@@ -24,7 +27,19 @@ def write(folder: Path, **figures: Any) -> Path:
 def test_the_projects_own_manifest_is_valid() -> None:
     kinds = {figure.kind for figure in load_figures(ROOT / "manifests").values()}
     expected = {"curves", "cost", "ordering", "reversal", "gains", "cam", "gradcam", "kernels"}
-    assert kinds == expected
+    assert kinds == {*expected, "frames", "architecture"}
+
+
+@pytest.mark.parametrize("document", SEEDS)
+def test_every_printed_figure_has_a_counterpart(document: str) -> None:
+    folder = os.environ.get("TDN_TEST_SEEDS")
+    if not folder:
+        pytest.skip("TDN_TEST_SEEDS is not set: the papers' texts are not here")
+    (path,) = Path(folder).glob(f"{SEEDS[document]}_*.txt")
+    printed = set(re.findall(r"^Figure (\d+)[.:]", path.read_text("utf-8"), re.MULTILINE))
+    figures = load_figures(ROOT / "manifests").values()
+    named = [re.findall(rf"{document}, figures? (\d)(?: and (\d))?", f.stands_for) for f in figures]
+    assert printed - {number for pairs in named for pair in pairs for number in pair} == set()
 
 
 def test_the_order_written_survives_a_plans_sorted_keys(tmp_path: Path) -> None:
