@@ -77,16 +77,15 @@ def order_of_means(
 ) -> TrainingOrder | None:
     """The order of a column's cells whose order in this run is `ordering`.
 
-    `known`: by row of the table. None unless each row of the ordering or of its pairs is in it, and
-    the videos are of several clusters.
+    `known`: by row of the table; other rows are left out. None of fewer than two rows, and where
+    the videos are of one cluster.
     """
     names = {*ordering.rows, *(row for pair in ordering.pairs for row in (pair.first, pair.second))}
-    ordered = [cell for cell in cells if cell.row in names]
-    if not ordered or not names <= known.keys():
+    ordered = [cell for cell in cells if cell.row in names & known.keys()]
+    if len(ordered) < 2 or any(pair.videos_error is None for pair in ordering.pairs):
         return None
-    if any(pair.videos_error is None for pair in ordering.pairs):
-        return None
-    tested = [_difference(pair, known) for pair in ordering.pairs]
+    both = [pair for pair in ordering.pairs if {pair.first, pair.second} <= known.keys()]
+    tested = [_difference(pair, known) for pair in both]
     adjusted = holm([p_value for _, _, p_value in tested])
     pairs = tuple(
         PairOfMeans(
@@ -99,15 +98,14 @@ def order_of_means(
             p_holm=float(f"{p_holm:.4g}"),
             verdict=verdict_of(pair.claimed_difference, difference, p_holm),
         )
-        for pair, (difference, interval, _), p_holm in zip(
-            ordering.pairs, tested, adjusted, strict=True
-        )
+        for pair, (difference, interval, _), p_holm in zip(both, tested, adjusted, strict=True)
     )
     rows = tuple(_row_mean(cell.row, known[cell.row]) for cell in ordered)
     counts = sorted({row.trainings for row in rows})
     of = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     tau = _tau([cell for cell in ordered if cell.row in ordering.rows], known)
-    return TrainingOrder(ordering.column, of, rows, *tau, pairs, _in_words(of, tau, pairs))
+    words = _in_words(of, len(names) - len(ordered), tau, pairs)
+    return TrainingOrder(ordering.column, of, rows, *tau, pairs, words)
 
 
 def _difference(pair: Pair, known: Mapping[str, Trainings]) -> tuple[float, Interval, float]:
@@ -155,10 +153,16 @@ def _tau(
 
 
 def _in_words(
-    of: str, tau: tuple[float | None, float | None, float | None], pairs: Sequence[PairOfMeans]
+    of: str,
+    left_out: int,
+    tau: tuple[float | None, float | None, float | None],
+    pairs: Sequence[PairOfMeans],
 ) -> str:
     text = f"By the means of {of} trainings of each row"
+    if left_out:
+        text += f" but {left_out}, of which one is known"
     if tau[0] is not None:
         text += f": tau {tau[0]:.2f} (95 % interval {tau[1]:.2f} to {tau[2]:.2f})"
-    text += f"; of {len(pairs)} pairs {decided(pairs)}"
+    if pairs:
+        text += f"; of {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} {decided(pairs)}"
     return f"{text}."

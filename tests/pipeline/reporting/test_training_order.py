@@ -61,8 +61,15 @@ def test_means_are_over_the_runs_own_training_and_the_references(tmp_path: Path)
     assert means["in_words"] in text and "means of 3 trainings" in text
 
 
-def test_a_row_without_trainings_leaves_the_order_to_the_run(tmp_path: Path) -> None:
-    assert tables(tmp_path, {"net_none": [44.0, 46.0], "net_mid": [50.0, 49.0]})["means"] == []
+def test_a_row_without_trainings_is_left_out_and_counted(tmp_path: Path) -> None:
+    known = {"net_none": [44.0, 46.0], "net_mid": [50.0, 49.0]}
+    (means,) = tables(tmp_path / "two", known)["means"]
+    assert [row["row"] for row in means["rows"]] == ["none", "mid"]
+    (pair,) = means["pairs"]
+    assert {pair["first"], pair["second"]} == {"none", "mid"}
+    words = "By the means of 3 trainings of each row but 1, of which one is known; of 1 pair "
+    assert means["in_words"].startswith(words)
+    assert tables(tmp_path / "one", {"net_none": [44.0, 46.0]})["means"] == []
 
 
 def test_pairs_are_decided_by_means_and_undecided_where_trainings_scatter(tmp_path: Path) -> None:
