@@ -65,10 +65,11 @@ def run(setting: Setting, say: Callable[[str], None]) -> Report:
     device = pick_device(setting.device)
     work = Workspace(find_root(Path.cwd()), "paper")
     specs, protocols = networks_of_rows(work), load_protocols(work.manifests)
+    asked = wanted(work, setting.only)
     rates = peak_rates(device)
     say(", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()))
     rows: list[dict[str, Any]] = []
-    for row, protocol in wanted(work, setting.only):
+    for row, protocol in asked:
         views = protocols[protocol].clips * CROP_COUNTS[protocols[protocol].crops]
         for batch in setting.batch or (16,):
             found = _times(setting, device, specs[row], views, batch, rates)
