@@ -82,8 +82,10 @@ def digest_json(value: Any) -> str:
 
 def is_scratch(name: str) -> bool:
     """What editors, file managers and readers of LMDB leave: no result."""
-    ends = ("~", ".swp", ".swo", ".lmdb-lock")
-    return name.startswith(".tmp-") or name.endswith(ends) or name in (".DS_Store", "Thumbs.db")
+    begins = (".tmp-", "._", ".#", ".nfs")
+    ends = ("~", ".swp", ".swo", ".lmdb-lock", "#")
+    names = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
+    return name.startswith(begins) or name.endswith(ends) or name in names
 
 
 def frames_in(names: Iterable[str], prefix: str | None) -> list[str]:

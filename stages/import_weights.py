@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ _NUMPY_NUMBERS: list[Any] = [
     *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f2", "f4", "f8")),
 ]
 """Accuracies and epochs that checkpoints hold as numpy's numbers: they run no code."""
+_STUMBLES = (LookupError, TypeError, AttributeError, struct.error)
+"""What torch's reader raises, besides, of bytes that are no pickle: text, a pointer of git-lfs."""
 
 
 def run(
@@ -131,7 +134,7 @@ def convert(
     """The network with a file's weights; UsageError that names every key that does not fit."""
     try:
         return import_official(architecture, state, **options)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # IndexError: a number for a matrix
         raise UsageError(
             f"not a checkpoint of {architecture}: {error}", where=where, do=do
         ) from None
@@ -156,11 +159,16 @@ def read_tensors(file: Path) -> dict[str, Any]:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # the kinds of file that it warns of are refused below
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+    except (*UNREADABLE, *_STUMBLES) as error:
         raise _refused(file, str(error)) from None
-    if not isinstance(content, dict):
+    inner = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(inner, dict) or not _named(inner):
         raise UsageError("the file holds no state dict", where=file.name, do="check the file")
     return content
+
+
+def _named(entries: dict[Any, Any]) -> bool:
+    return all(isinstance(key, str) for key in entries)
 
 
 def _refused(file: Path, reason: str) -> UsageError:

@@ -22,6 +22,7 @@ LONG = (
     "audit/test_matrix",
     "audit/test_run_levels",
     "e2e/test_stop",
+    "e2e/test_own_data",
     "core/test_ray_start",
     "audit/test_structure",
     "audit/test_forgeries",

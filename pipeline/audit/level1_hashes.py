@@ -18,7 +18,7 @@ from pipeline.audit.dvc_lock import Ignored, LockEntry, find_stage, md5_of
 from pipeline.audit.links import Level, Link, Status, checked
 from pipeline.core.digest_cache import DigestCache
 from pipeline.core.errors import TdnError, stage_command
-from pipeline.core.files import files_below, sha256_json
+from pipeline.core.files import files_below, read_strict_json, sha256_json
 from pipeline.core.workspace import OWN
 from pipeline.lineage.evidence import Artefact
 
@@ -52,6 +52,8 @@ def _artefacts(context: Context, digests: _Digests) -> Iterator[Link]:
     folders = {item.path: digests.add(context.place(item.path)) for _, item, _ in jobs}
     for source, item, own in jobs:
         yield from _compare(context, source, item, digests.of(folders[item.path]), own)
+        if own:
+            yield from _loose(context, source, item.path, folders[item.path])
 
 
 Listed = Path | dict[str, Path] | None
@@ -118,6 +120,25 @@ def _compare(
             yield Link(Level.HASH, source, relation, path, Status.ORPHAN, None, digest, detail)
         elif digest != declared:
             yield _changed(source, relation, path, declared, digest, own)
+
+
+def _loose(context: Context, source: str, place: str, listed: Listed) -> Iterator[Link]:
+    """JSON of ours that says two things at once (a key twice, say), which readers take as one."""
+    files = listed.values() if isinstance(listed, dict) else [listed] if listed else []
+    for path in files:
+        if path.suffix != ".json":
+            continue
+        try:
+            read_strict_json(path)
+        except OSError:
+            continue  # told where it is digested
+        except ValueError as error:
+            name = context.work.relative(path)
+            stage, _, key = source.removeprefix("record:").partition("/")
+            do = f"restore it, or run {stage_command(stage, key)} again"
+            yield Link(
+                Level.HASH, source, "holds", name, Status.UNREADABLE, detail=str(error), do=do
+            )
 
 
 def _changed(source: str, relation: str, path: str, declared: str, actual: str, own: bool) -> Link:

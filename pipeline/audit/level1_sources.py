@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import TdnError, stage_command
-from pipeline.core.files import read_json, sha256_bytes, sha256_file
+from pipeline.core.files import read_strict_json, sha256_bytes, sha256_file
 from pipeline.lineage.evidence import Run
 from pipeline.mini.layouts import LAYOUTS
 from pipeline.mini.motion_plan import plan_scenes
@@ -84,7 +84,7 @@ def _about(context: Context, run: Run, ledger: Path, summary: Path) -> _Listed:
 
 def _dataset(about: _Listed) -> Iterator[Link]:
     rows = read_ledger(about.ledger)
-    summary = read_json(about.summary)
+    summary = read_strict_json(about.summary)
     place = about.context.work.relative(about.raw)
     if summary["status"] == "absent":
         wrong = len(rows) and "its data are said to be absent, and it lists videos"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import AbsentData, TdnError, stage_command
-from pipeline.core.files import read_json, sha256_json
+from pipeline.core.files import read_strict_json, sha256_json
 from pipeline.lineage.evidence import Run
 from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import stream_ledger
@@ -75,7 +75,7 @@ def _against_its_source(context: Context, run: Run, index: FrameIndex) -> Iterat
             return
         rows = stream_ledger(sources.with_suffix(".parquet"))
         before = {row.video_id: (row, row.status) for row in rows if row.video_id is not None}
-        summary = read_json(sources)
+        summary = read_strict_json(sources)
         classes = summary["classes"]
         if index.about["sources"] != summary["digest"]:
             yield f"it was made from sources {index.about['sources']}, not {summary['digest']}"

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, checked
 from pipeline.core.errors import stage_command
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json
 from pipeline.lineage.evidence import Run
 
 _DECIMALS = 1e-4
@@ -22,7 +22,7 @@ def check(context: Context, run: Run) -> Iterator[Link]:
         path = made.path
         try:
             if made.role == "metrics":
-                wrong = list(_metrics(read_json(context.place(path))))
+                wrong = list(_metrics(read_strict_json(context.place(path))))
             elif made.role == "tables":
                 path += "/cells.json"
                 wrong = [text for cell in context.measured() for text in _cell(context, cell)]
@@ -59,7 +59,7 @@ def _cell(context: Context, cell: Mapping[str, Any]) -> Iterator[str]:
     if about["rule"] or not about["dataset"] or len(about["sources"]) != 1:
         return
     path = context.place(about["sources"][0]["path"])
-    scored = read_json(path)["protocols"][about["protocol"]]
+    scored = read_strict_json(path)["protocols"][about["protocol"]]
     names = ("n_expected", "n_scored", "n_failed", "n_partial")
     pairs = {name: (cell[name], scored[name]) for name in names}
     pairs["value"] = (cell["measured"], scored[about["metric"]])

@@ -16,7 +16,7 @@ from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import stage_command
-from pipeline.core.files import read_json, sha256_path
+from pipeline.core.files import read_strict_json, sha256_path
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
 from pipeline.schema.figure_list import FROM_NETWORKS
@@ -68,7 +68,11 @@ def _compare(
     ours, again = context.place(place), shadow.root / place
     kinds = {figure["kind"] for _, figure in params["figures"]}
     before, after = (
-        {f["key"]: f for f in read_json(path / "figures.json")["figures"] if f["kind"] in kinds}
+        {
+            f["key"]: f
+            for f in read_strict_json(path / "figures.json")["figures"]
+            if f["kind"] in kinds
+        }
         for path in (ours, again)
     )
     bad = 0

@@ -7,10 +7,13 @@ row and protocol inside a file those of its name; and not the logits of another 
 
 from __future__ import annotations
 
+import os
+import struct
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations, product
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +21,7 @@ import pyarrow as pa
 from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.core.errors import AbsentData, TdnError, stage_command
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json, sha256_bytes
 from pipeline.core.workspace import seed_suffix
 from pipeline.lineage.evidence import Run
 from pipeline.schema.plan_models import PredictPlan, parse_plan
@@ -30,6 +33,8 @@ _SHOWN = 4
 _COPIED = 0.01
 """Two rows' logits this near to each other, relative to the largest, are one row's: trainings that
 differ in anything, a seed too, are far apart."""
+
+_LARGE = 1024
 
 Kept = dict[str, predictions.Predictions]
 _UNREADABLE = (TdnError, pa.ArrowException, OSError, ValueError, KeyError, TypeError)
@@ -46,7 +51,7 @@ def check(context: Context) -> Iterator[Link]:
         try:
             plan = parse_plan("predict", context.params(run), where=run.path)
             assert isinstance(plan, PredictPlan)
-            outcome = read_json(context.place(made.path) / "outcome.json")
+            outcome = read_strict_json(context.place(made.path) / "outcome.json")
             if outcome["status"] != "ok":
                 wrong = [] if outcome["protocols"] == [] else ["not run, and it names protocols"]
                 yield _link(context, run, made.path, wrong, "was not run")
@@ -84,7 +89,7 @@ def _row(
     odd = {path.name for path in folder.iterdir()} - {"outcome.json", *wanted}
     outcome = {"status": "ok", "reason": "", "protocols": list(plan.protocols), "seeds": plan.seeds}
     wrong = [f"{name} is of no protocol of the row" for name in sorted(odd)]
-    if read_json(folder / "outcome.json") != outcome:
+    if read_strict_json(folder / "outcome.json") != outcome:
         wrong.append("outcome.json does not name the row's protocols and seeds")
     yield _link(context, run, place, wrong, f"{len(wanted)} files, as the row's plan asks for")
     listed = None
@@ -141,20 +146,49 @@ def _videos_differ(
 
 def _of_another_row(context: Context, seen: dict[str, tuple[Run, Kept]]) -> Iterator[Link]:
     """Rows whose logits, or whose weights, are another row's."""
-    weights: dict[str, Any] = {}
+    weights: dict[str, dict[str, int]] = {}
     for run in context.runs():
         if run.stage == "train":
-            weights[run.key] = {
-                made.files[name] for made in run.outputs for name in made.files if ".pt" in name
-            }
+            weights[run.key] = {}
+            for made in run.outputs:
+                for name in made.files:
+                    if ".pt" in name:
+                        path = context.place(made.path) / name
+                        weights[run.key] |= stored_tensors(path) or {made.files[name]: 1}
     for (run, one), (other, two) in combinations(seen.values(), 2):
         same = any(_alike(a, b) for a in one.values() for b in two.values())
-        shared = weights.get(run.key, set()) & weights.get(other.key, set())
+        shared = _shared(weights.get(run.key, {}), weights.get(other.key, {}))
         if (same or shared) and not one_experiment(context, run, other):
             what = "logits" if same else "weights"
             wrong = [f"{run.name} and {other.name} have the same {what}: one has not its own"]
             for either in (run, other):
                 yield _link(context, either, either.outputs[0].path, wrong, "")
+
+
+def stored_tensors(path: Path) -> dict[str, int]:
+    """{sha256: bytes} of the tensors in a file of weights, of 1 KiB and more each.
+
+    They are the same in whatever order and by whatever program they are saved again. Nothing is
+    loaded: torch's file is a zip of plain numbers (its checksums, which torch does not look at, are
+    not believed). Empty where there is no such file.
+    """
+    found = {}
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            for item in archive.infolist():
+                if item.file_size >= _LARGE and "/data/" in item.filename:
+                    file.seek(item.header_offset + 26)  # the lengths of a name and of its extra
+                    file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+                    found[sha256_bytes(file.read(item.file_size))] = item.file_size
+    except (OSError, zipfile.BadZipFile, struct.error):
+        return {}
+    return found
+
+
+def _shared(one: dict[str, int], two: dict[str, int]) -> bool:
+    """Whether half of one row's weights, or more, are another's to the bit."""
+    common = sum(one[digest] for digest in one.keys() & two.keys())
+    return 0 < min(sum(one.values()), sum(two.values())) <= 2 * common
 
 
 def one_experiment(context: Context, run: Run, other: Run) -> bool:

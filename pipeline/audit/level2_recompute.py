@@ -23,7 +23,7 @@ from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import stage_command
-from pipeline.core.files import files_below, read_json
+from pipeline.core.files import files_below, read_strict_json
 from pipeline.core.workspace import OWN, Workspace
 from pipeline.lineage.evidence import Run
 
@@ -144,7 +144,7 @@ def _same(ours: Path, again: Path) -> tuple[Status, str]:
         return Status.OK, ""
     try:
         if ours.suffix == ".json":
-            return _json_differs(read_json(ours), read_json(again))
+            return _json_differs(read_strict_json(ours), read_strict_json(again))
         if ours.suffix == ".parquet":
             old, new = pq.read_table(ours).to_pylist(), pq.read_table(again).to_pylist()
             return _json_differs(old, new)

@@ -25,7 +25,7 @@ from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.replay_sample import FORGED, Row, Sample, draw
 from pipeline.audit.shadow import link_in, shadow_of
 from pipeline.core.errors import TdnError, stage_command
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json
 from pipeline.core.parquet import write_table
 from pipeline.core.workspace import Workspace, seed_suffix
 from pipeline.lineage.evidence import Run, environment
@@ -187,7 +187,10 @@ def _reduce(
 def _frames(context: Context, shadow: Workspace, run: Run) -> Iterator[Link]:
     """Are the stored frames of the sample those that its sources give?"""
     made = next(made for made in run.outputs if made.path.endswith("/index.json"))
-    before, after = read_json(context.place(made.path)), read_json(shadow.root / made.path)
+    before, after = (
+        read_strict_json(context.place(made.path)),
+        read_strict_json(shadow.root / made.path),
+    )
     for tool in ("ffmpeg", "opencv"):
         if before.get(tool) != after.get(tool):
             detail = f"made by {tool} {before.get(tool)}, here is {after.get(tool)}: their frames "

@@ -12,7 +12,7 @@ from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status
 from pipeline.audit.shadow import link_in
 from pipeline.core.errors import UsageError
-from pipeline.core.files import read_json
+from pipeline.core.files import read_strict_json
 from pipeline.core.workspace import OWN, Workspace
 from pipeline.lineage.evidence import Evidence, Run, environment
 from pipeline.reporting.results import headline
@@ -119,7 +119,7 @@ def _within(context: Context, clone: Workspace, run: Run, path: str) -> Link:
 
     Intervals over videos do not tell: training again moves a number as well.
     """
-    old, new = read_json(context.place(path)), read_json(clone.root / path)
+    old, new = read_strict_json(context.place(path)), read_strict_json(clone.root / path)
     name = headline(new)
     known = read_results(reference_path(context.work.root, context.work.profile))
     said: dict[Status, list[str]] = {}

@@ -57,8 +57,10 @@ def sha256_file(path: Path) -> str:
 def is_scratch(name: str) -> bool:
     """Whether a file is no result: one that is being written (`.tmp-…`), an editor's backup, what a
     file manager leaves, the lock of another reader of LMDB."""
-    ends = ("~", ".swp", ".swo", ".lmdb-lock")
-    return name.startswith(".tmp-") or name.endswith(ends) or name in (".DS_Store", "Thumbs.db")
+    begins = (".tmp-", "._", ".#", ".nfs")
+    ends = ("~", ".swp", ".swo", ".lmdb-lock", "#")
+    names = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
+    return name.startswith(begins) or name.endswith(ends) or name in names
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -166,7 +166,7 @@ def write(work: Workspace, plans: Documents) -> int:
     changed = 0
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         if path not in wanted and TRIAL not in path.name:  # a trial that runs keeps its own
-            path.unlink()
+            path.unlink(missing_ok=True)
             changed += 1
     _write_parts(work, plans)
     for path, plan in wanted.items():
@@ -181,7 +181,7 @@ def _write_parts(work: Workspace, plans: Documents) -> None:
     wanted = {work.planned_code(plan["code"]["digest"]): plan["parts"] for plan in plans.values()}
     folder = work.data / "code"
     for path in set(folder.glob("*.json")) - wanted.keys() if folder.is_dir() else set():
-        path.unlink()
+        path.unlink(missing_ok=True)
     for path, parts in wanted.items():
         write_json(path, parts)  # a definition that moved keeps its digest, and is elsewhere
 

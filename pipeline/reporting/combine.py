@@ -10,14 +10,14 @@ import numpy as np
 
 from pipeline.core.errors import DataError, ManifestError
 from pipeline.core.workspace import Workspace, seed_suffix
-from pipeline.reporting.results import Results, RunResult, headline
+from pipeline.reporting.results import Results, RunResult, contents, headline
 from pipeline.reporting.training_order import Trainings
 from pipeline.schema.table_layouts import Combination
 from pipeline.scores import predictions, scoring
 from pipeline.scores import video_scores as scores
-from pipeline.scores.reference import Result, bounds, read_results, reference_path
+from pipeline.scores.reference import bounds, read_results, reference_path
 from pipeline.scores.scoring import VideoScores
-from pipeline.scores.statistics import Floats, Interval, Spread, cluster_codes, share_interval
+from pipeline.scores.statistics import Interval, Spread, cluster_codes, share_interval
 from pipeline.scores.video_scores import Outcomes
 
 
@@ -58,27 +58,41 @@ def add_combinations(
 
 
 def _add_trainings(results: Results, combined: Mapping[str, Any], reference: Path) -> None:
-    """Add what the reference knows of means over folds: those of its trainings from one seed, on
-    one machine."""
-    known: dict[tuple[str, str, str], dict[tuple[int, str, str], Result]] = {}
+    """Add what is known of means over folds: those of their members' trainings from one seed, of
+    this run and, on one machine, of the reference."""
+    known: dict[tuple[str, str, str], dict[tuple[int, str, str], tuple[str, float]]] = {}
     for one in read_results(reference):
-        known.setdefault(one.kind, {})[one.seed, one.cpu, one.torch] = one
-    together = {}
+        of_kind = known.setdefault(one.kind, {})
+        of_kind[one.seed, one.cpu, one.torch] = one.predictions, one.value_pct
+    together, own = {}, {}
     for key, metrics in combined.items():
         if metrics["rule"] != "mean_of_folds":
             continue
         folds = [results.runs[member].metrics or {} for member in metrics["members"]]
         name = headline(metrics)
         for protocol, scored in metrics["protocols"].items():
-            kinds = [(str(fold.get("identity")), protocol, name) for fold in folds]
-            trainings = [known.get(kind, {}) for kind in kinds]
+            trainings = []
+            for fold in folds:
+                of_fold = fold["protocols"][protocol]
+                theirs = known.get((str(fold.get("identity")), protocol, name), {})
+                here = zip(contents(of_fold), of_fold.get("trainings", []), strict=False)
+                ours = {(n, "", ""): pair for n, pair in enumerate(here)}
+                trainings.append({**theirs, **ours})
             of_all = set.intersection(*(set(one) for one in trainings))
-            means = [float(np.mean([one[at].value_pct for one in trainings])) for at in of_all]
-            together[key, protocol, name] = (means, int(scored["n_scored"]))
+            means = {
+                tuple(one[at][0] for one in trainings): float(
+                    np.mean([one[at][1] for one in trainings])
+                )
+                for at in of_all
+            }  # by the digests of the predictions: a training of the reference may be this run's
+            place = (key, protocol, name)
+            together[place] = ([*means.values()], int(scored["n_scored"]))
+            own[place] = sum(at[1:] == ("", "") for at in of_all)
     for place, found in bounds(together).items():
         key, protocol, name = place
         scored = combined[key]["protocols"][protocol]
-        results.spreads[place] = Spread(found.spread_pct, found.df)
+        if own[place]:
+            results.spreads[place] = Spread(found.spread_pct / own[place] ** 0.5, found.df)
         if interval := scored.get(name.removesuffix("_pct") + "_ci95_pct"):
             results.trainings[place] = Trainings(found, float(scored[name]), Interval(*interval))
 
@@ -214,44 +228,49 @@ def _mean(
     }
     summary["views"] = max(f["views"] for f in scored)
     summary["n_clusters"] = len({name for outcome in outcomes for name in outcome.clusters})
-    union = _union(outcomes) if len(outcomes) == len(scored) else None
+    complete = len(outcomes) == len(scored)
     for name in ("top1", "top5", "map"):
         metrics = [f.get(f"{name}_pct") for f in scored]
         values = [float(value) for value in metrics if value is not None]
         if len(values) != len(scored):
             continue
         summary[f"{name}_pct"] = round(float(np.mean(values)), 4)
-        shares = None if union is None else union.correct(f"{name}_pct")
-        summary[f"{name}_ci95_pct"] = _bounds(shares, union)
-        if name == "top1" and union is not None:
-            results.outcomes[key, protocol] = union
+        summary[f"{name}_ci95_pct"] = _bounds(outcomes, f"{name}_pct") if complete else None
+    if complete:
+        results.outcomes[key, protocol] = _union(outcomes)
     return summary
 
 
 def _union(folds: list[Outcomes]) -> Outcomes:
-    """The outcomes of several folds on all their videos.
-
-    A video has its share of the mean over folds, scaled so that the mean over the union's videos is
-    that mean: above 1 for one that is right in several folds.
-    """
+    """The outcomes of several folds on all their videos: of each, the share of its folds that have
+    it right. The mean over videos is that over folds where no video is in two folds of unequal
+    size; elsewhere nearly."""
     ids = sorted({video_id for fold in folds for video_id in fold.video_ids})
     place = {video_id: index for index, video_id in enumerate(ids)}
     labels, predicted = (np.full(len(ids), scores.UNLABELLED, np.int32) for _ in range(2))
-    clusters, correct = list(ids), np.zeros((2, len(ids)))
+    clusters, correct, times = list(ids), np.zeros((2, len(ids))), np.zeros(len(ids))
     for fold in folds:
         at = [place[video_id] for video_id in fold.video_ids]
         labels[at], predicted[at] = fold.labels, fold.predicted
-        weight = len(ids) / (len(at) * len(folds))
-        correct[:, at] += weight * np.stack([fold.correct1, fold.correct5])
+        correct[:, at] += np.stack([fold.correct1, fold.correct5])
+        times[at] += 1
         for index, name in zip(at, fold.clusters, strict=True):
             clusters[index] = name
-    return Outcomes(tuple(ids), tuple(clusters), labels, predicted, *correct)
+    return Outcomes(tuple(ids), tuple(clusters), labels, predicted, *(correct / times))
 
 
-def _bounds(shares: Floats | None, videos: Outcomes | None) -> list[float] | None:
-    if shares is None or videos is None:
-        return None
-    interval = share_interval(shares, cluster_codes(videos.clusters))
+def _bounds(folds: list[Outcomes], metric: str) -> list[float] | None:
+    """The interval of a mean over folds: each video has its share of the result, scaled so that the
+    mean over the union is the result."""
+    union = _union(folds)
+    place = {video_id: index for index, video_id in enumerate(union.video_ids)}
+    share = np.zeros(len(place))
+    for fold in folds:
+        if (right := fold.correct(metric)) is None:
+            return None
+        at = [place[video_id] for video_id in fold.video_ids]
+        share[at] += len(place) / (len(at) * len(folds)) * right
+    interval = share_interval(share, cluster_codes(union.clusters))
     if np.isnan(interval.low):
         return None
     return [round(100 * bound, 4) for bound in (interval.low, interval.high)]

@@ -218,7 +218,11 @@ def load_trainings(
 
 def _together(known: Iterable[Known]) -> dict[Key, tuple[list[float], int]]:
     """This run's trainings and the reference's, each once, and how many videos were scored."""
-    return {key: ([*{**own, **theirs}.values()], videos) for key, own, theirs, videos in known}
+    return {
+        key: ([*{**own, **theirs}.values()], videos)
+        for key, own, theirs, videos in known
+        if own and videos
+    }
 
 
 Known = tuple[Key, dict[str, float], dict[str, float], int]

@@ -32,9 +32,16 @@ class Cell:
     """Of the row: first weights of new layers, order of clips, crops."""
     cpu: str
     torch: str
+    identity: str
+    """Of all that decides the result besides seeds, code and machine."""
     videos_sd_pct: float
     """Standard error of the result over the clusters of test videos, in points."""
     value_pct: float
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What cells of one grid have in common: data and parameters, and the machine."""
+        return self.identity, self.cpu, self.torch
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,10 @@ def read_cells(path: Path) -> list[Cell]:
         if not lines or lines[0] != COLUMNS:
             raise ValueError(f"the header is not {','.join(COLUMNS)}")
         return sorted(
-            Cell(row, protocol, int(start), int(seed), cpu, torch, float(sd), float(value))
-            for row, protocol, start, seed, cpu, torch, sd, value in lines[1:]
+            Cell(
+                row, protocol, int(start), int(seed), cpu, torch, identity, float(sd), float(value)
+            )
+            for row, protocol, start, seed, cpu, torch, identity, sd, value in lines[1:]
         )
     except (ValueError, UnicodeError, csv.Error) as error:
         raise RecordError(
@@ -83,7 +92,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 def write_cells(path: Path, cells: Iterable[Cell]) -> None:
     """Write cells in order, one line each; of two of one training the later one stays."""
-    kept = {(c.row, c.protocol, c.start_seed, c.seed, c.cpu, c.torch): c for c in cells}
+    kept = {(c.row, c.protocol, c.start_seed, c.seed, c.kind): c for c in cells}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -3,7 +3,7 @@
 Networks are those of `tdn bench timings`, clips lie on the device. A pass is held against two
 floors: its multiply-adds at the rate of a large matrix product, and the bytes that its layers read
 and write once each at the rate of a copy, both measured here. No pass that computes every layer
-once, one after another, is faster than the larger of the two.
+once, one after another, by direct convolution, is faster than the larger of the two.
 """
 
 from __future__ import annotations
@@ -65,10 +65,11 @@ def run(setting: Setting, say: Callable[[str], None]) -> Report:
     device = pick_device(setting.device)
     work = Workspace(find_root(Path.cwd()), "paper")
     specs, protocols = networks_of_rows(work), load_protocols(work.manifests)
+    asked = wanted(work, setting.only)
     rates = peak_rates(device)
     say(", ".join(f"{name} {rate:.3g}" for name, rate in rates.items()))
     rows: list[dict[str, Any]] = []
-    for row, protocol in wanted(work, setting.only):
+    for row, protocol in asked:
         views = protocols[protocol].clips * CROP_COUNTS[protocols[protocol].crops]
         for batch in setting.batch or (16,):
             found = _times(setting, device, specs[row], views, batch, rates)
@@ -103,11 +104,16 @@ def peak_rates(device: torch.device, size: int | None = None) -> dict[str, float
 
 
 def moved_bytes(model: nn.Module, clips: Tensor) -> int:
-    """Bytes that the layers with nothing inside read and write once each in one pass."""
+    """Bytes that the layers with nothing inside read and write once each in one pass.
+
+    Layers that hand on what they are given (identities, reshapes, dropout at rest) move nothing.
+    """
     total = 0
 
     def count(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal total
+        if output.untyped_storage().data_ptr() == inputs[0].untyped_storage().data_ptr():
+            return
         tensors = [t for t in (*inputs, output, *layer.parameters()) if isinstance(t, Tensor)]
         total += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -146,7 +152,7 @@ def _times(
         graphs = {f"{name}, {GRAPH}": _graph(way, clips) for name, way in passes.items()}
         passes |= graphs
     gmacs = measure(model, clips[:1].shape).gmacs
-    moved = moved_bytes(fold(model), clips[:1])
+    moved = moved_bytes(fold(model), clips) / batch
     with torch.inference_mode():
         want = model(clips)
         away = {name: difference(way(clips), want) for name, way in passes.items()}

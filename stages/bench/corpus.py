@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
+import torchvision.io
 from torch.nn import functional
 
 from pipeline.core.errors import UsageError
@@ -18,6 +19,7 @@ from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
 from pipeline.video.decode_video import decode
 
+_JPEG = torchvision.io.image  # importing it brings torch.ops.image
 SUFFIXES = (".webm", ".mp4", ".avi", ".mkv", ".mov", ".m4v")
 POLICY = DecodePolicy(
     short_side_px=256,

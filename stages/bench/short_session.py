@@ -1,16 +1,19 @@
 """`tdn bench-session`: what one accelerator can tell in a few minutes.
 
 Every step is a command of its own with a limit, the most wanted first: what breaks or takes too
-long is stopped and told, and the next one runs. Reports are written as they are made. Neither Ray
-nor DVC is needed: rows of profile `gpu` are run stage by stage.
+long is stopped and told, and the next one runs. A benchmark writes its report when it ends. Neither
+Ray nor DVC is needed: rows of profile `gpu` are run stage by stage.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.core.machine import cores
@@ -87,11 +90,21 @@ def run_steps(todo: Sequence[Step], seconds: float, say: Callable[[str], None]) 
             outcomes.append(Outcome(step.name, "not begun", 0.0))
             continue
         say(f"== {step.name} ({left:.0f} s left)")
-        try:
-            done = subprocess.run(step.command, check=False, timeout=min(left, step.limit_s))
-            ended = f"failed ({done.returncode})" if done.returncode else "ok"
-        except subprocess.TimeoutExpired:
-            ended = "stopped"
+        ended = _run(step.command, min(left, step.limit_s))
         outcomes.append(Outcome(step.name, ended, time.monotonic() - began))
         say(f"== {step.name}: {ended}, {outcomes[-1].seconds:.0f} s")
     return outcomes
+
+
+def _run(command: Sequence[str], seconds: float) -> str:
+    """How a command ended; at its limit it goes with all that it started."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return "stopped"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return f"failed ({status})" if status else "ok"

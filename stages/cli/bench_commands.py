@@ -12,6 +12,8 @@ import typer
 from pipeline.core.benchmark import write_benchmark
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import find_root
+from pipeline.schema.base import known_name
+from pipeline.schema.profiles import load_profile
 
 BENCHES = {
     "decode": "decode_speed",
@@ -51,10 +53,11 @@ def bench(
         typer.Option(min=1, help="videos at a time (not decode, clips)"),
     ] = None,
     side: Annotated[
-        int | None, typer.Option(min=32, help="model, timings, train: of the frames, in pixels")
+        int | None,
+        typer.Option(min=32, help="of the frames, in pixels (networks)"),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="model, timings, train: channels of the stem")
+        int | None, typer.Option(min=1, help="channels of the stem (networks)")
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="timings, accelerator: only these rows")
@@ -120,6 +123,14 @@ def bench_session(
         raise UsageError("--small measures something smaller", do="give a folder with --out")
     more = ["--out", str(out)] if out else []
     more += ["--side", "64", "--width", "8", "--rounds", "1", "--batch", "2"] if small else []
+    known = load_profile(find_root(Path.cwd()) / "manifests", "gpu").rows or []
+    for row in rows or ():
+        known_name("row", row, known, "profile gpu")
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device '{device}'", do="say cpu or cuda")
     todo = short_session.steps(device, rows or short_session.ROWS, more)
-    for one in short_session.run_steps(todo, 60 * minutes, lambda line: typer.echo(line, err=True)):
+    found = short_session.run_steps(todo, 60 * minutes, lambda line: typer.echo(line, err=True))
+    for one in found:
         typer.echo(f"{one.name:<44} {one.ended:<12} {one.seconds:6.1f} s")
+    if any(one.ended != "ok" for one in found):
+        raise typer.Exit(1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import signal
 import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -88,6 +90,7 @@ def main() -> None:
         # An ASCII terminal, or a name that is not UTF-8, must not stop a command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    give_home()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -111,6 +114,26 @@ def main() -> None:
         if cause is not None:
             _stopped()
         _crash()
+
+
+def give_home() -> None:
+    """Give libraries a home folder and a user's name where there are none: HOME is empty, relative
+    or no folder, and this user (of a container, say) has no entry in passwd. The home is in the
+    checkout's `.tdn`, or, outside, among the temporary files."""
+    home = os.environ.get("HOME", "")
+    if not (os.path.isabs(home) and os.path.isdir(home)):
+        os.environ.pop("HOME", None)
+    try:
+        pwd.getpwuid(os.getuid())
+        return
+    except KeyError:
+        os.environ.setdefault("LOGNAME", os.environ.get("USER") or str(os.getuid()))
+    if "HOME" not in os.environ:
+        with suppress(UsageError, OSError):
+            own = find_root(Path.cwd()) / ".tdn" / "home"
+            own.mkdir(parents=True, exist_ok=True)
+            os.environ["HOME"] = str(own)
+        os.environ.setdefault("HOME", tempfile.gettempdir())
 
 
 def _stopped() -> None:

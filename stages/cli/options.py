@@ -88,6 +88,7 @@ def with_profile(text: str) -> str:
         return text
     name = _used[0]
     text = re.sub(r"`make repro`", f"`make repro PROFILE={name}`", text)
+    text = text.replace(f"` with --profile {name}", "`")  # said below within the command
     return re.sub(
         rf"`(tdn (?!{_WITHOUT_PROFILE})(?:(?!--profile)[^`])+)`", rf"`\1 --profile {name}`", text
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.core.errors import UsageError
 from stages.cli.options import AsJson, Profile, print_json, print_table, workspace
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def verdict(
     from stages.commands import judge_results
 
     if error_rates:
+        if rows:
+            raise UsageError("--error-rates is of all rows", do="leave the rows out")
         _print_error_rates(workspace(profile), file, as_json)
         return
     found = judge_results.judge(workspace(profile), rows or (), file)

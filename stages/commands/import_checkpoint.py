@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.files import read_json
+from pipeline.core.errors import UsageError
+from pipeline.core.files import read_strict_json
 from stages.import_weights import convert, read_tensors
 from stages.rows.tensor_files import save_tensors
 
@@ -29,7 +30,22 @@ def run(
         do="check --architecture, --backbone and --segments",
         backbone=backbone,
         num_segments=segments,
-        class_permutation=None if permutation is None else read_json(permutation),
+        class_permutation=None if permutation is None else _order(permutation),
     )
     save_tensors(out, model.state_dict())
     return len(model.state_dict())
+
+
+def _order(file: Path) -> list[int]:
+    """The checkpoint's index of each class of ours; UsageError where the file has no such list."""
+    try:
+        found = read_strict_json(file)
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, list) or not all(type(index) is int for index in found):
+        raise UsageError(
+            "the file is no JSON list of class indices",
+            where=file.name,
+            do="give a file like [2, 0, 1]: the checkpoint's index of each class of ours",
+        )
+    return found

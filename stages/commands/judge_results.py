@@ -133,17 +133,7 @@ def judge(work: Workspace, rows: Sequence[str] = (), reference: Path | None = No
     A result that is itself in the reference is judged by the others. Raises UsageError for an
     unknown row or file, AbsentData when there are no results or no reference.
     """
-    if reference is not None and not reference.is_file():
-        raise UsageError(f"no file {reference}", do="name a file that `tdn reference` wrote")
-    path = reference or reference_path(work.root, work.profile)
-    known = read_results(path)
-    if not known:
-        raise AbsentData(
-            "there is no reference distribution to judge by",
-            where="/".join(path.parts[-3:]),
-            do=f"make one of at least {LEAST_TRAININGS} seeds: `make repro SEED=1`, "
-            "`tdn reference`, and so on",
-        )
+    known = _reference(work, reference)
     here = _results(work)
     for row in rows:
         if row not in {one.row for one in here}:
@@ -172,7 +162,7 @@ def honest_runs(work: Workspace, reference: Path | None = None) -> dict[int, Ver
 
     Each is judged by the other seeds. Only seeds of which something can be judged are in it.
     """
-    known = read_results(reference or reference_path(work.root, work.profile))
+    known = _reference(work, reference)
     seeds = sorted({one.seed for one in known})
     runs = {seed: [one for one in known if one.seed == seed] for seed in seeds}
     verdicts = {seed: _verdict(held_against(run, known)) for seed, run in runs.items()}
@@ -184,23 +174,37 @@ def trial_runs(work: Workspace, reference: Path | None = None) -> dict[str, list
 
     By what was set, seeds left out. Says what the verdict sees of a row that is spoiled.
     """
-    known = read_results(reference or reference_path(work.root, work.profile))
-    kinds: dict[tuple[str, str], list[Result]] = {}
-    for one in known:
-        kinds.setdefault((one.row, one.protocol), []).append(one)
-    limits = bounds(
-        {kind: ([one.value_pct for one in them], them[0].videos) for kind, them in kinds.items()}
-    )
+    known = _reference(work, reference)
+    rows = read_metrics(work.reports)
     found: dict[str, list[Judged]] = {}
     for key, metrics in read_metrics(work.reports, trials=True).items():
         row, _, settings = key.partition(TRIAL)
         setting = re.sub(r"(^|_)(start-)?seeds?-\d+", "", settings).strip("_")
+        identity, name = rows.get(row, {}).get("identity"), headline(metrics)
         for protocol, scored in metrics["protocols"].items():
-            value = scored.get(headline(metrics))
-            if (kind := (row, protocol)) in limits and value is not None:
-                result = replace(kinds[kind][0], predictions=key, value_pct=float(value))
-                found.setdefault(setting, []).append(Judged(result, limits[kind]))
+            theirs = [one for one in known if one.kind == (identity, protocol, name)]
+            # Of the same seeds one is the same training, under another row's name.
+            others = [one for one in theirs if setting or one.value_pct != scored.get(name)]
+            limits = bounds({row: ([one.value_pct for one in others], scored["n_scored"])})
+            if row in limits and scored.get(name) is not None:
+                result = replace(theirs[0], predictions=key, value_pct=float(scored[name]))
+                found.setdefault(setting, []).append(Judged(result, limits[row]))
     return found
+
+
+def _reference(work: Workspace, reference: Path | None) -> list[Result]:
+    """The results of a reference; UsageError for a file that is not there, AbsentData for none."""
+    if reference is not None and not reference.is_file():
+        raise UsageError(f"no file {reference}", do="name a file that `tdn reference` wrote")
+    path = reference or reference_path(work.root, work.profile)
+    if known := read_results(path):
+        return known
+    raise AbsentData(
+        "there is no reference distribution to judge by",
+        where="/".join(path.parts[-3:]),
+        do=f"make one of at least {LEAST_TRAININGS} seeds: `make repro SEED=1`, "
+        "`tdn reference`, and so on",
+    )
 
 
 def _results(work: Workspace) -> list[Result]:

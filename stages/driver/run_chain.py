@@ -25,7 +25,7 @@ from stages.driver.chains import StageKey
 from stages.graph import execute, up_to_date
 
 _USE_TORCH = frozenset({"pretrain", "train", "predict", "cost", "figures"})
-_REMARK = re.compile(r"[\w.]+: ")
+_REMARK = re.compile(r"(?!\w*(?:Error|Exception|Warning|WARNING): )[\w.@-]+: ")
 """A stage's lines begin with what they are about; those of Python and libraries with a path."""
 
 

@@ -107,7 +107,7 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         )
     gmacs = {row: cost["gmacs"] for row, cost in read_json(costs).items() if row in rows}
     free_gib = shutil.disk_usage(work.root).free / 2**30
-    cost = RunCost(*_rate(work, tflops), free_gib, device_gib=device_gib())
+    cost = RunCost(*_rate(work, tflops), free_gib, device_gib=device_gib(profile.compute.device))
     recipes, protocols = load_recipes(work.manifests), load_protocols(work.manifests)
     for key in filter(names.__contains__, rows):
         row = rows[key]
@@ -130,7 +130,7 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         total = trainings * gmacs[key] * (STEP_OVER_FORWARD * clips + views)
         hours = 2e9 * total / (cost.tflops * 1e12) / 3600
         cost.hours.setdefault(row.dataset, []).append(hours)
-        if recipe is not None:
+        if recipe is not None and not profile.compute.recompute:  # of which no maps are counted
             cost.step_gib[key] = step_memory(row, profile, dataset, recipe)
     return cost
 

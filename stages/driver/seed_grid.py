@@ -6,7 +6,6 @@ not trained again. Results become lines of `reports/reference/PROFILE-grid.csv`.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import environment
 from pipeline.lineage.records import OBSERVED
+from pipeline.reporting.results import headline
 from pipeline.scores.components import (
     Cell,
     Components,
@@ -27,8 +27,9 @@ from pipeline.scores.components import (
     read_cells,
     write_cells,
 )
-from stages.driver.trial import START_SEED, trial_key
-from stages.graph import say
+from stages import plan as planning
+from stages.driver.trial import START_SEED, check_start, trial_key
+from stages.graph import read_plan, say
 
 NORMAL_95 = 1.96
 
@@ -48,9 +49,13 @@ def run(work: Workspace, rows: Sequence[str], seeds: int, jobs: int) -> list[Lin
     """Train every row from each start seed 0 … `seeds` - 1 with each seed of its own, `jobs` side
     by side, and add the results to the file; without rows only read it.
 
-    Raises TdnError naming the trainings that failed, AbsentData where there is no file.
+    Raises UsageError for a row that starts from no image pre-training, TdnError naming what failed,
+    AbsentData where there is no file.
     """
     path = grid_path(work.root, work.profile)
+    planning.run(work)
+    for row in rows:
+        check_start(read_plan(work, "train", row)["params"], row, f"--set {START_SEED}=0")
     wanted = [(row, start, seed) for row in rows for start, seed in product(range(seeds), repeat=2)]
     failed: list[str] = []
     with ThreadPoolExecutor(max(1, jobs)) as pool:
@@ -93,9 +98,8 @@ def _train(work: Workspace, row: str, start_seed: int, seed: int) -> str:
         command += ["--set", text]
     done = subprocess.run(command, cwd=work.root, capture_output=True, text=True, check=False)
     say(f"{_key(row, start_seed, seed)}: {'failed' if done.returncode else 'ok'}")
-    errors = re.findall(r"^\w*Error: (.+)$", done.stderr, re.MULTILINE)
-    why = errors[-1] if errors else f"exit status {done.returncode}"
-    return why if done.returncode else ""
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return "\n  ".join(lines[-3:]) if done.returncode else ""
 
 
 def _cells(work: Workspace, row: str, start_seed: int, seed: int) -> Iterator[Cell]:
@@ -106,7 +110,9 @@ def _cells(work: Workspace, row: str, start_seed: int, seed: int) -> Iterator[Ce
     metrics, record = read_json(work.metrics(key)), work.record("train", key)
     machine = environment(read_json(record.with_name(record.stem + OBSERVED)))
     for protocol, scored in metrics["protocols"].items():
-        low, high = scored["top1_ci95_pct"]
+        name = headline(metrics)
+        interval = scored.get(f"{name.removesuffix('_pct')}_ci95_pct")
+        low, high = interval or (float("nan"), float("nan"))  # of videos of one cluster
         yield Cell(
             row,
             protocol,
@@ -114,18 +120,20 @@ def _cells(work: Workspace, row: str, start_seed: int, seed: int) -> Iterator[Ce
             seed,
             machine["processor"],
             machine["torch"],
+            metrics["identity"],
             round((high - low) / 2 / NORMAL_95, 4),
-            scored["top1_pct"],
+            scored[name],
         )
 
 
 def _lines(cells: Sequence[Cell]) -> Iterator[Line]:
-    """Each row and protocol, of the processor that most of its trainings ran on."""
+    """Each row and protocol, by the data, parameters and machine of most of its trainings."""
     kinds = dict.fromkeys((cell.row, cell.protocol) for cell in cells)
     for row, protocol in kinds:
         own = [cell for cell in cells if (cell.row, cell.protocol) == (row, protocol)]
-        machines = [(cell.cpu, cell.torch) for cell in own]
-        most = max(machines, key=machines.count)
-        of_one = {(c.start_seed, c.seed): c.value_pct for c in own if (c.cpu, c.torch) == most}
-        videos = sum(cell.videos_sd_pct for cell in own) / len(own)
-        yield Line(row, protocol, len(of_one), components(of_one), videos)
+        found = [cell.kind for cell in own]
+        most = max(found, key=found.count)
+        alike = [cell for cell in own if cell.kind == most]
+        parts = components({(cell.start_seed, cell.seed): cell.value_pct for cell in alike})
+        videos = sum(cell.videos_sd_pct for cell in alike) / len(alike)
+        yield Line(row, protocol, len(alike), parts, videos)

@@ -21,7 +21,7 @@ def step_memory(
     """GiB of a step of a row's training, and the clips that it computes at once.
 
     Weights, gradients, momentum and the maps that are kept for the backward pass, which 16 bits
-    halve; without `recompute`, which saves most of them. What libraries take besides is not in it.
+    halve; as if without `recompute`. What libraries take besides is not in it.
     """
     compute, size = profile.compute, profile.backbones[row.backbone]
     share = -(-recipe.batch // compute.workers)
@@ -43,8 +43,9 @@ def _counted(architecture: str, keywords: str, side_px: int) -> TrainingMemory:
     return training_memory(architecture, json.loads(keywords), side_px)
 
 
-def device_gib() -> float | None:
-    """Memory of the first accelerator; None where there is none."""
-    if not accelerator_files() or not torch.cuda.is_available():
+def device_gib(name: str) -> float | None:
+    """Memory of the accelerator that a profile's `device` names; None where there is none."""
+    if name == "cpu" or not accelerator_files() or not torch.cuda.is_available():
         return None
-    return float(torch.cuda.get_device_properties(0).total_memory / 2**30)
+    device = torch.device("cuda:0" if name == "auto" else name)
+    return float(torch.cuda.get_device_properties(device).total_memory / 2**30)

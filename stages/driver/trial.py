@@ -42,7 +42,7 @@ def run(work: Workspace, row: str, settings: list[str], progress: Progress) -> d
     documents = {stage: read_plan(work, stage, row) for stage in STAGES}
     plans = {stage: parse_plan(stage, documents[stage]["params"], where="") for stage in STAGES}
     smoke = any(not text.startswith(_SAME_EXPERIMENT) for text in settings)
-    start_seeds = [text for text in settings if text.partition("=")[0] == START_SEED]
+    start_seeds = [text for text in settings if text.startswith(f"{START_SEED}=")]
     for text in settings:
         if text not in start_seeds:
             plans = _changed(plans, text)
@@ -73,14 +73,21 @@ def trial_key(name: str, settings: list[str]) -> str:
     return f"{name}{TRIAL}{'_'.join(re.sub(r'[^A-Za-z0-9]+', '-', text) for text in settings)}"
 
 
-def _from_images(work: Workspace, row: str, plan: Plan, text: str, progress: Progress) -> Plan:
-    """The row's plan with an image pre-training from another seed, which is made if need be."""
-    if not isinstance(plan, TrainPlan) or plan.start.kind != "images" or not plan.start.own_images:
+def check_start(plan: Mapping[str, Any], row: str, where: str) -> None:
+    """UsageError for a row, planned so, that starts from no image pre-training of the profile's."""
+    start = plan.get("start") or {}
+    if start.get("kind") != "images" or not start["own_images"]:
         raise UsageError(
             f"{row} does not start from an image pre-training that this profile makes",
-            where=f"--set {text}",
+            where=where,
             do="take a row that does: `tdn rows ROW` says what it starts from",
         )
+
+
+def _from_images(work: Workspace, row: str, plan: Plan, text: str, progress: Progress) -> Plan:
+    """The row's plan with an image pre-training from another seed, which is made if need be."""
+    check_start(plan.model_dump(mode="json"), row, f"--set {text}")
+    assert isinstance(plan, TrainPlan)
     document = read_plan(work, "pretrain", plan.start.source)
     images = parse_plan("pretrain", document["params"], where="")
     assert isinstance(images, PretrainPlan) and images.stills is not None
@@ -94,10 +101,12 @@ def _from_images(work: Workspace, row: str, plan: Plan, text: str, progress: Pro
         work.plan("pretrain", key),
         {"params": changed.model_dump(mode="json"), "code": document["code"]},
     )
-    with exclusive(work.root / ".tdn" / "locks" / f"{work.profile}.{key}.lock", key):
-        if not up_to_date(work, "pretrain", key):
-            with progress(f"pretrain {key}") as bar:
-                execute(work, "pretrain", key, progress=bar)
+    # A finished start serves trials that run side by side; one at a time makes it.
+    if not up_to_date(work, "pretrain", key):
+        with exclusive(work.root / ".tdn" / "locks" / f"{work.profile}.{key}.lock", key):
+            if not up_to_date(work, "pretrain", key):
+                with progress(f"pretrain {key}") as bar:
+                    execute(work, "pretrain", key, progress=bar)
     start = plan.start.model_copy(update={"source": key, "images": key})
     return plan.model_copy(update={"start": start})
 
@@ -132,7 +141,7 @@ def _changed(plans: Mapping[str, Plan], text: str) -> dict[str, Plan]:
             changed = validate(type(holder), whole, where=f"--set {text}")
             found[stage] = plan.model_copy(update={section: changed}) if section else changed
     if found == dict(plans) and not any(name in set(_names(plan)) for plan in plans.values()):
-        known = sorted({known for plan in plans.values() for known in _names(plan)})
+        known = sorted({START_SEED, *(name for plan in plans.values() for name in _names(plan))})
         raise UsageError(f"--set: the row has no value '{name}'", do=nearest(name, known))
     return found
 

@@ -16,7 +16,8 @@ from torch import nn
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
-from stages.import_weights import read_tensors
+from stages.commands import import_checkpoint
+from stages.import_weights import convert, read_tensors
 from stages.rows.row_network import build_network, load_start
 from stages.rows.tensor_files import save_tensors
 from tests.stages.conftest import train_plan
@@ -93,6 +94,52 @@ def test_a_plain_pickle_and_a_cut_file_are_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(1)], tmp_path / FILE)
     assert "no state dict" in refusal(tmp_path / FILE).what
     assert "no such file" in refusal(tmp_path / "gone.pth").what
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+NO_PICKLE = b"\x80\x02j\xff\xff\xff\xff."
+
+
+@pytest.mark.parametrize("content", [LFS, b"", b"\x80", NO_PICKLE, b"\x1f\x8b", bytes(99)])
+def test_bytes_that_are_no_checkpoint_are_called_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    assert "damaged or not a checkpoint" in refusal(tmp_path / FILE).what
+
+
+def test_a_file_of_the_older_format_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3)}, tmp_path / FILE, _use_new_zipfile_serialization=False)
+    whole = (tmp_path / FILE).read_bytes()
+    for length in range(1, len(whole) - 12, 7):
+        (tmp_path / FILE).write_bytes(whole[:length])
+        refusal(tmp_path / FILE)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [[1], 3, {1: torch.ones(2)}, {("a", 1): 2}, {"state_dict": None}, {"state_dict": {2: 1}}],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, held: Any) -> None:
+    torch.save(held, tmp_path / FILE)
+    assert "no state dict" in refusal(tmp_path / FILE).what
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"a": 1}, {"new_fc.weight": torch.tensor(1.0)}, {"new_fc.weight": torch.ones(3)}]
+)
+def test_tensors_of_no_network_are_named(tmp_path: Path, state: Any) -> None:
+    with pytest.raises(UsageError, match="not a checkpoint of tsn"):
+        convert(state, "tsn", where=FILE, do="look", num_segments=8, backbone="resnet50")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1, 2", "[1.5]", "[true]", '["a"]', "\xff"])
+def test_an_order_of_classes_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / FILE)
+    (tmp_path / "order.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match="no JSON list of class indices"):
+        import_checkpoint.run(
+            tmp_path / FILE, "tsn", tmp_path / "out.pt", "resnet50", 8, tmp_path / "order.json"
+        )
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_every_training_of_a_row_may_start_from_one_imported_set_of_weights(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from pipeline.core.files import read_json, write_json
 from pipeline.core.parquet import write_table
@@ -293,6 +294,15 @@ def take_another_rows_logits_and_blur_them(project: Project) -> None:
 def take_another_rows_weights(project: Project) -> None:
     weights = [project.work.run(row) / "train" / "weights.pt" for row in (OTHER, ROW)]
     shutil.copyfile(*weights)
+
+
+def save_another_rows_weights_again(project: Project) -> None:
+    """The other row's tensors in another order and file: no digest of a file is the same."""
+    theirs, ours = (project.work.run(row) / "train" / "weights.pt" for row in (OTHER, ROW))
+    held = torch.load(theirs, weights_only=True)
+    first = next(name for name, value in held.items() if value.numel() > 1000)
+    held[first] = held[first] + 1e-3
+    torch.save(dict(reversed(held.items())), ours)
 
 
 def predict_fewer_classes(project: Project) -> None:

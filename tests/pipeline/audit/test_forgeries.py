@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -76,6 +77,7 @@ TESTED = {
     forge.take_another_rows_logits: (FOLDER, "the same logits"),
     forge.take_another_rows_logits_and_blur_them: (FOLDER, "the same logits"),
     forge.take_another_rows_weights: (FOLDER, "the same weights"),
+    forge.save_another_rows_weights_again: (FOLDER, "the same weights"),
     forge.predict_fewer_classes: (PREDICTIONS, "logits per view"),
     forge.call_a_whole_video_partial: (PREDICTIONS, "is 'partial', and 'ok' in the store"),
     forge.add_a_protocol: (FOLDER, "full_1x1.parquet is of no protocol"),
@@ -87,12 +89,24 @@ COUNTED = {
     forge.lower_a_rows_parameters: (COSTS, f"{forge.ROW}.params"),
     forge.claim_anothers_cost: (COSTS, "claims"),
 }
+HISTORY = f"runs/mini/{forge.ROW}/train/history.json"
 METRICS = f"reports/mini/metrics/{forge.ROW}.json"
 ABSENT = {
     forge.invent_a_percentage_without_runs: (METRICS, "99.0 is no share of 28 videos"),
     forge.keep_the_interval_of_a_forged_metric: (METRICS, "is outside its interval"),
     forge.leave_out_failed_videos_without_runs: (METRICS, "are not all"),
     forge.forge_a_cell_without_runs: ("reports/mini/tables/cells.json", "top1 has value 99.0"),
+}
+DEEP = b'{"x":' * 100_000 + b"1" + b"}" * 100_000
+LOOSE = {
+    "metrics that say two accuracies": (METRICS, rb'("top1_pct": )[0-9.]+', rb"\g<0>, \g<1>99.0"),
+    "costs that say two": (COSTS, rb'("gmacs": )[0-9.]+', rb"\g<1>1.0, \g<0>"),
+    "figures with two captions": (FIGURES, rb'("caption": )"', rb'\g<1>"no", \g<0>'),
+    "a summary of two digests": (SUMMARY, rb'("digest": )"', rb'\g<1>"0", \g<0>'),
+    "a store of two counts": (INDEX[:-7] + "json", rb'("frames": )', rb"\g<1>1, \g<0>"),
+    "an outcome of two": (f"{FOLDER}/outcome.json", rb'("status": )', rb'\g<1>"not-run", \g<0>'),
+    "a history with NaN": (HISTORY, rb'("loss": )[0-9.]+', rb"\g<1>NaN"),
+    "metrics without end": (METRICS, rb"(?s).*\Z", DEEP),
 }
 DRAWN = {
     forge.forge_a_figures_number: (FIGURES, "numbers.final_loss"),
@@ -135,6 +149,21 @@ def cases() -> list[object]:
         for check, table in tables
         for forgery, found in table.items()
     ]
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_json_that_says_two_things_is_found_however_it_was_sealed(
+    project: Project, plans: Plans, name: str
+) -> None:
+    place, before, after = LOOSE[name]
+    path = project.root / place
+    text, count = re.subn(before, after, path.read_bytes(), count=1)
+    assert count == 1
+    path.write_bytes(text)
+    project.reseal_all()
+    found = [link for link in level1_hashes.check(context_of(project, plans)) if link.broken]
+    told = [(link.path, str(link.status), link.detail) for link in found]
+    assert any(link.path == place and link.status is Status.UNREADABLE for link in found), told
 
 
 def context_of(project: Project, plans: Plans) -> Context:

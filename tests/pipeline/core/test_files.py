@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.audit.dvc_lock import Ignored
 from pipeline.core.files import (
     atomic_folder,
     canonical_json,
     files_below,
     read_json,
     sha256_json,
+    sha256_path,
     write_atomic,
     write_json,
 )
+from tests.checkout import ROOT
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -89,6 +93,19 @@ def test_a_folder_is_replaced_when_it_is_complete_and_kept_when_it_is_not(tmp_pa
         (folder / "third").write_text("3")
     assert [p.name for p in path.iterdir()] == ["third"]
     assert [p.name for p in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x~", ".x.swp", ".DS_Store", "Thumbs.db", "desktop.ini", "._x", ".~lock.x#", "#x#", ".nfs01"],
+)
+def test_what_editors_and_file_managers_leave_changes_no_digest(tmp_path: Path, name: str) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    before = sha256_path(tmp_path)
+    (tmp_path / name).write_bytes(b"stray")
+    assert sha256_path(tmp_path) == before
+    assert Ignored(ROOT)(ROOT / "runs" / name), "DVC would digest it"
+    assert runpy.run_path(str(ROOT / "reports/verify.py"))["is_scratch"](name)
 
 
 def test_what_lies_in_a_folder_that_is_being_written_is_no_file_of_it(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_nothing_is_said_of_a_grid_with_holes_or_of_one_seed() -> None:
 
 
 def cell(start_seed: int, value_pct: float) -> Cell:
-    return Cell("tsn", "center_1x1", start_seed, 0, "a CPU", "2", 1.25, value_pct)
+    return Cell("tsn", "center_1x1", start_seed, 0, "a CPU", "2", "ab", 1.25, value_pct)
 
 
 def test_a_later_result_of_a_training_replaces_the_earlier_one(tmp_path: Path) -> None:

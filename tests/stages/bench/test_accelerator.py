@@ -49,7 +49,9 @@ def test_the_rates_of_this_machine_have_all_types() -> None:
 
 
 def test_bytes_that_layers_move_are_counted_once_each() -> None:
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    model = nn.Sequential(
+        nn.Identity(), nn.Linear(4, 8), nn.ReLU(), nn.Flatten(), nn.Dropout()
+    ).eval()
     # Input, output and parameters of the product; input and output of the other.
     floats = (3 * 4 + 3 * 8 + 4 * 8 + 8) + (3 * 8 + 3 * 8)
     assert accelerator.moved_bytes(model, torch.ones(3, 4)) == 4 * floats

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from stages.bench import short_session
@@ -24,6 +26,17 @@ def test_a_step_that_fails_or_hangs_is_told_and_the_next_one_runs() -> None:
     found = run_steps(todo, 60, lines.append)
     assert [one.ended for one in found] == ["failed (3)", "stopped", "ok"]
     assert found[1].seconds < 20 and any("slow: stopped" in line for line in lines)
+
+
+def test_what_a_stopped_step_started_goes_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\ntime.sleep(60)"
+    )
+    run_steps([step("parent", code, limit_s=3)], 60, lambda line: None)
+    child = psutil.Process(int((tmp_path / "pid").read_text()))
+    assert child.status() == psutil.STATUS_ZOMBIE or not child.is_running()
 
 
 def test_nothing_is_begun_that_cannot_end(monkeypatch: pytest.MonkeyPatch) -> None:

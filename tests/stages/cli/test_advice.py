@@ -18,6 +18,7 @@ from stages.graph import STAGES
 from tests.checkout import ROOT
 
 COMMAND = re.compile(r"`(tdn [^`]+)`")
+MADE = re.compile(r"(?:`|^ {4})make ([a-z]+)(?: ([A-Z]+)=)?", re.MULTILINE)
 SAMPLES = {"stage": "train", "command": "train", "words": "train KEY", "maker": "tables"}
 """What stands for a value that a message fills in, by the variable's last name; else 'KEY'."""
 
@@ -58,11 +59,15 @@ def of_the_source() -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(ROOT)}:{line}", text
 
 
+def documents() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
 def advised() -> Iterator[Any]:
     for place, text in of_the_source():
         for command in COMMAND.findall(text):
             yield pytest.param(command, id=f"{place} {command}")
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]):
+    for path in documents():
         for line in path.read_text("utf-8").splitlines():
             if found := re.match(r" {4}(?:\.venv/bin/)?(tdn [a-z][^#>|]*)", line):
                 command = found[1].strip()
@@ -91,15 +96,15 @@ def test_what_is_advised_can_be_run(command: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_target_of_make_that_is_advised_exists() -> None:
-    pages = [(page.name, page.read_text("utf-8")) for page in ROOT.glob("*.md")]
+    pages = [(path.name, path.read_text("utf-8")) for path in documents()]
     rules = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z]+):", rules, flags=re.M))
     found = {
         (place, name, variable)
         for place, text in [*of_the_source(), *pages]
-        for name, variable in re.findall(r"`make ([a-z]+)(?: ([A-Z]+)=[^`]*)?`", text)
+        for name, variable in MADE.findall(text)
     }
-    assert len(found) > 5
+    assert len(found) > 10
     wrong = [f for f in found if f[1] not in targets or (f[2] and f"$({f[2]}" not in rules)]
     assert wrong == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import getpass
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +14,41 @@ from typer.testing import CliRunner
 
 from pipeline.schema.experiments import load_experiments
 from pipeline.schema.profiles import load_profile
-from stages.cli.main import CRASH_EXIT, Stopped, app, main
+from stages.cli.main import CRASH_EXIT, Stopped, app, give_home, main
 from tests.checkout import ROOT, Checkout, copy_to
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return copy_to(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "/dev/null", "/proc/nothing"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_home_and_a_name_are_given_where_libraries_find_none(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, home: str | None, named: bool
+) -> None:
+    """DVC stops for a user of a container, who has no entry in passwd."""
+    monkeypatch.chdir(checkout.root)
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "x")  # put back after the test
+        monkeypatch.delenv(name)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    if not named:
+        monkeypatch.setattr("pwd.getpwuid", lambda _: {}["no such user"])
+    give_home()
+    assert Path.home().is_dir() and getpass.getuser()
+    if not named:
+        assert Path.home() == checkout.root / ".tdn/home"
+        assert getpass.getuser() == str(os.getuid())
+    assert sorted(path.name for path in checkout.root.glob("rel*")) == []
+
+
+def test_a_home_that_is_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    give_home()
+    assert Path.home() == tmp_path
 
 
 Run = Callable[..., tuple[int, str, str]]

@@ -25,6 +25,9 @@ def test_advice_names_the_profile_in_use_where_a_command_takes_one() -> None:
         "run `tdn check ssv1 --profile local`, then `tdn decode ssv1 --profile local` "
         "or `make repro PROFILE=local`"
     )
+    assert with_profile("run `tdn check ssv1` and `tdn decode ssv1` with --profile local") == (
+        "run `tdn check ssv1 --profile local` and `tdn decode ssv1 --profile local`"
+    )
     for alone in (
         "`tdn train ROW --profile gpu`",
         "`tdn models`",

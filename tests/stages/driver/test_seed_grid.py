@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.errors import AbsentData, TdnError
+from pipeline.core.errors import AbsentData, TdnError, UsageError
 from pipeline.scores.components import grid_path, read_cells
 from stages.driver import seed_grid
 from tests.pipeline.audit.conftest import copy, counted_once, pristine, project
@@ -32,11 +32,29 @@ def test_a_full_grid_tells_the_parts_and_is_not_trained_again(
     assert seed_grid.run(project.work, [], 5, 2) == [line]
 
 
-def test_a_training_that_fails_is_named_with_what_it_said(project: Project) -> None:
-    with pytest.raises(
-        TdnError, match="2 trainings failed; the first: tsn_r50_8f_ssv1 does not start"
-    ):
-        seed_grid.run(project.work, ["tsn_r50_8f_ssv1"], 2, 2)
+def test_a_training_that_fails_is_named_with_what_it_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.work.root))
+    index = project.work.frames("ssv1") / "index.json"
+    kept = index.read_bytes()
+    try:
+        index.unlink()
+        with pytest.raises(TdnError, match="2 trainings failed; the first: ") as caught:
+            seed_grid.run(project.work, [ROW], 2, 2)
+        assert "is not decoded" in caught.value.what
+    finally:
+        index.write_bytes(kept)
+
+
+def test_rows_that_cannot_have_a_grid_are_refused_before_anything_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seed_grid.subprocess, "run", None)
+    with pytest.raises(UsageError, match="tsn_r50_8f_ssv1 does not start from an image"):
+        seed_grid.run(project.work, [ROW, "tsn_r50_8f_ssv1"], 2, 2)
+    with pytest.raises(UsageError, match="nothing called 'tconv'"):
+        seed_grid.run(project.work, ["tconv"], 2, 2)
 
 
 def test_without_a_file_the_command_that_makes_one_is_named(project: Project) -> None:
