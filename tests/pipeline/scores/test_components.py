@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.core.errors import RecordError
 from pipeline.scores.components import Cell, components, grid_path, read_cells, write_cells
+from tests.checkout import ROOT
 
 
 def grid(
@@ -62,3 +63,16 @@ def test_a_file_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("40.0", "many"))
     with pytest.raises(RecordError, match="this is no grid"):
         read_cells(path)
+
+
+def test_the_documents_have_the_parts_of_the_committed_grid() -> None:
+    grids: dict[str, dict[tuple[int, int], float]] = {}
+    for one in read_cells(grid_path(ROOT, "mini")):
+        if one.row == "tdn_r50_8f_ssv1":
+            grids.setdefault(one.protocol, {})[one.start_seed, one.seed] = one.value_pct
+    text = (ROOT / "docs" / "miniature.md").read_text("utf-8")
+    for protocol, name in (("center_1x1", "one clip, centre crop"), ("center_1x3", "three crops")):
+        parts = components(grids[protocol])
+        assert parts is not None and parts.trainings == 25
+        numbers = (parts.mean_pct, parts.start, parts.row, parts.both, parts.total)
+        assert f"| {name} | " + " | ".join(f"{value:.1f}" for value in numbers) + " | " in text
