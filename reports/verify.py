@@ -5,8 +5,7 @@
 Standard library alone: copy it anywhere. It reads the page, its trace pages and tables and the run
 records that they rest on, and digests again every file that a record names and every raw video
 that a frame store was made from. Exit status, as of `tdn audit`: 0 clean; 1 broken, each finding
-names the file; 2 it could not run; 3 incomplete: nothing is broken, but data, runs or raw files
-are not on this machine.
+names the file; 2 it could not run; 3 incomplete: data, runs or raw files are not on this machine.
 
 It computes no result again, and does not look at `dvc.lock`, git, signatures, and manifests or code
 that no record names. Raw videos are found by name and content: the ledger is a Parquet file.
@@ -82,10 +81,9 @@ def digest_json(value: Any) -> str:
 
 def is_scratch(name: str) -> bool:
     """What editors, file managers and readers of LMDB leave: no result."""
-    begins = (".tmp-", "._", ".#", ".nfs")
-    ends = ("~", ".swp", ".swo", ".lmdb-lock", "#")
-    names = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
-    return name.startswith(begins) or name.endswith(ends) or name in names
+    left = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")
+    ends = name.endswith(("~", ".swp", ".swo", ".lmdb-lock", "#"))
+    return ends or name in left or name.startswith((".tmp-", "._", ".#", ".nfs"))
 
 
 def frames_in(names: Iterable[str], prefix: str | None) -> list[str]:
