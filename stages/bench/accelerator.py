@@ -181,7 +181,8 @@ def _times(
 def _graph(way: Pass, clips: Tensor) -> Pass:
     """A pass over clips of this shape, recorded once and launched as a whole."""
     held = clips.clone()
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    new_stream: Callable[[], Any] = torch.cuda.Stream  # torch leaves it untyped
+    stream = new_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream), torch.inference_mode():
         for _ in range(3):
