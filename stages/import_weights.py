@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import ImportPlan
 from stages.rows.row_clips import absent_data, advice, open_index
 from stages.rows.row_network import weights_file
-from stages.rows.tensor_files import UNREADABLE, save_tensors
+from stages.rows.tensor_files import DAMAGED, read_tensors, save_tensors
 from tdn_model.published import OfficialShape, import_official, official_shape
 
 _NUMPY_NUMBERS: list[Any] = [
@@ -34,8 +33,6 @@ _NUMPY_NUMBERS: list[Any] = [
     *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f2", "f4", "f8")),
 ]
 """Accuracies and epochs that checkpoints hold as numpy's numbers: they run no code."""
-_STUMBLES = (LookupError, TypeError, AttributeError, struct.error)
-"""What torch's reader raises, besides, of bytes that are no pickle: text, a pointer of git-lfs."""
 
 
 def run(
@@ -70,7 +67,7 @@ def _import(work: Workspace, plan: ImportPlan, out: Path) -> dict[str, Any]:
     """Write the converted weights; what they were made of."""
     given, file = plan.checkpoint, work.root / plan.checkpoint.checkpoint
     classes, network = open_index(work, plan.data).classes, plan.network
-    state = read_tensors(file)
+    state = read_checkpoint(file)
     adapter = given.architecture or network.architecture
     _check_shape(plan, official_shape(state), len(classes))
     order = None
@@ -140,7 +137,7 @@ def convert(
         ) from None
 
 
-def read_tensors(file: Path) -> dict[str, Any]:
+def read_checkpoint(file: Path) -> dict[str, Any]:
     """The dictionary in a checkpoint file, on the processor; tensors and plain numbers only.
 
     Raises UsageError that says what the file is where it is something else.
@@ -158,8 +155,8 @@ def read_tensors(file: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # the kinds of file that it warns of are refused below
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except (*UNREADABLE, *_STUMBLES) as error:
+            content = read_tensors(file)
+    except DAMAGED as error:
         raise _refused(file, str(error)) from None
     inner = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(inner, dict) or not _named(inner):

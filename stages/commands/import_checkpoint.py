@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.core.errors import UsageError
 from pipeline.core.files import read_strict_json
-from stages.import_weights import convert, read_tensors
+from stages.import_weights import convert, read_checkpoint
 from stages.rows.tensor_files import save_tensors
 
 
@@ -24,7 +24,7 @@ def run(
     missing and mismatched key.
     """
     model = convert(
-        read_tensors(file),
+        read_checkpoint(file),
         architecture,
         where=file.name,
         do="check --architecture, --backbone and --segments",

@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
 from stages.commands import import_checkpoint
-from stages.import_weights import convert, read_tensors
+from stages.import_weights import convert, read_checkpoint
 from stages.rows.row_network import build_network, load_start
 from stages.rows.tensor_files import save_tensors
 from tests.stages.conftest import train_plan
@@ -27,7 +27,7 @@ FILE = "model.pth.tar"
 
 def refusal(path: Path) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        read_tensors(path)
+        read_checkpoint(path)
     assert caught.value.where == path.name and caught.value.do
     assert "weights_only" not in str(caught.value)
     return caught.value
@@ -46,7 +46,7 @@ def test_numbers_of_numpy_beside_the_tensors_are_read(
 ) -> None:
     held = {"state_dict": {"a": torch.ones(3)}, "best_prec1": number}
     torch.save(held, tmp_path / FILE, _use_new_zipfile_serialization=zipped)
-    found = read_tensors(tmp_path / FILE)
+    found = read_checkpoint(tmp_path / FILE)
     assert found["best_prec1"] == number
     assert torch.equal(found["state_dict"]["a"], torch.ones(3))
 
@@ -56,7 +56,7 @@ def test_numbers_that_numpy_1_wrote_are_read(tmp_path: Path) -> None:
     written = (tmp_path / FILE).read_bytes()
     assert b"numpy._core.multiarray" in written
     (tmp_path / FILE).write_bytes(written.replace(b"numpy._core.multi", b"numpy.core.multi"))
-    assert read_tensors(tmp_path / FILE)["a"] == 2
+    assert read_checkpoint(tmp_path / FILE)["a"] == 2
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -68,7 +68,7 @@ def test_a_program_is_turned_into_tensors_by_the_command_that_is_advised(tmp_pat
     command = error.do.partition("; then import ")[0].removeprefix("python -c ")
     command = f"{sys.executable} -c {command}"
     subprocess.run(command, shell=True, check=True, capture_output=True)
-    found = read_tensors(tmp_path / f"plain-{FILE}")
+    found = read_checkpoint(tmp_path / f"plain-{FILE}")
     assert torch.equal(found["weight"], network.weight)
 
 
