@@ -141,7 +141,7 @@ def abandoned() -> set[str]:
 def test_a_ray_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
     before = abandoned()
     prefix = ["bash", "-c", 'ulimit -f 100; exec "$@"', "-"]
-    done = ray(prefix, SOONER + RUN, HOME=str(tmp_path))
+    done = ray(prefix, SOONER + RUN, HOME=str(tmp_path), RAY_raylet_start_wait_time_s="3")
     assert "Ray does not start on this machine" in done.stderr, done.stderr[-2000:]
     # What a killed driver of a test beside this one left goes when the next Ray starts.
     assert within(300, lambda: not abandoned() - before), abandoned() - before
