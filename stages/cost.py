@@ -62,9 +62,9 @@ class Counts:
             self._kept[address] = [clip.cost.params, clip.cost.gmacs, list(clip.input_shape)]
         return Count(*self._kept[address])
 
-    def save(self) -> None:
-        """Keep what was asked for."""
-        write_json(self._path, self._kept)
+    def save(self, *, others: bool = False) -> None:
+        """Keep what was asked for, and with `others` what was there besides."""
+        write_json(self._path, {**(self._earlier if others else {}), **self._kept})
 
 
 class Count(NamedTuple):

@@ -130,7 +130,7 @@ def check_manifests(folder: Path) -> int:
 
 
 def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
-    where = f"prose_claims.csv, {claim.prose_id}"
+    where = f"manifests/prose_claims.csv, {claim.prose_id}"
     return parse(text, claim.document, addresses, where=where)
 
 

@@ -30,7 +30,8 @@ class Strict(BaseModel):
 
 M = TypeVar("M", bound=BaseModel)
 
-_OCTAL = re.compile(r"[+-]?0[0-9_]+")
+_OTHER_BASE = re.compile(r"[+-]?0[0-9xXbB][0-9a-fA-F_]*")
+"""010 is eight in YAML, 0x10 sixteen, 0b10 two."""
 _EXPONENT = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?)([0-9]+)")
 
 
@@ -76,7 +77,7 @@ def _refuse_disguise(text: str, value: Any) -> None:
     text.encode("utf-8")  # half a character ("\\ud800") raises a kind of ValueError
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")
-    if isinstance(value, int | float) and (":" in text or _OCTAL.fullmatch(text)):
+    if isinstance(value, int | float) and (":" in text or _OTHER_BASE.fullmatch(text)):
         raise ValueError(
             f"YAML takes {text} for the number {value}: write {value}, or '{text}' for text"
         )
