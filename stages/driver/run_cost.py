@@ -100,13 +100,15 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
     profile = load_profile(work.manifests, work.profile)
     if profile.schedules is not None or profile.generated:
         return None
-    from stages.driver.step_memory import device_gib, step_memory  # loads torch
+    from stages.cost import Counts  # loads torch
+    from stages.driver.step_memory import device_gib, step_memory
 
     rows = load_experiments(work.manifests, profile)
     gmacs = {row: count for row, count in gmacs_of_rows(work).items() if row in rows}
     free_gib = shutil.disk_usage(work.root).free / 2**30
     cost = RunCost(*_rate(work, tflops), free_gib, device_gib=device_gib(profile.compute.device))
     recipes, protocols = load_recipes(work.manifests), load_protocols(work.manifests)
+    counts = Counts(work, "memory")
     for key in filter(names.__contains__, rows):
         row = rows[key]
         if (lacking := _lacking(work, row)) is not None:
@@ -129,7 +131,8 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         hours = 2e9 * total / (cost.tflops * 1e12) / 3600
         cost.hours.setdefault(row.dataset, []).append(hours)
         if recipe is not None and not profile.compute.recompute:  # of which no maps are counted
-            cost.step_gib[key] = step_memory(row, profile, dataset, recipe)
+            cost.step_gib[key] = step_memory(row, profile, recipe, counts)
+    counts.save(others=True)
     return cost
 
 
