@@ -107,6 +107,10 @@ def new_dataset(
     full: Annotated[
         bool, typer.Option("--full", help="the papers' networks and schedules, from ImageNet")
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="an authors' .pth.tar: one more row of its network starts from it"),
+    ] = None,
     profile: Annotated[str, typer.Option("--profile", "-p", help="my, or my_NAME")] = "my",
 ) -> None:
     """Make a data set, rows, a table and a profile of your own videos, in the untracked my/.
@@ -115,7 +119,7 @@ def new_dataset(
     """
     from stages.commands import new_dataset
 
-    made = new_dataset.run(workspace(profile), place, name, full=full)
+    made = new_dataset.run(workspace(profile), place, name, full=full, checkpoint=checkpoint)
     counts = ", ".join(f"{len(videos)} {split}" for split, videos in made.videos.splits.items())
     typer.echo(f"my/datasets/{made.name}.yaml: {len(made.videos.classes)} classes, {counts}")
     typer.echo(f"my/profiles/{profile}.yaml: {', '.join(made.rows)}")
