@@ -3,6 +3,7 @@ every network whose cost a table prints."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -36,10 +37,10 @@ def run(work: Workspace, key: str, plan: CostPlan) -> None:
 
 
 class Counts:
-    """Counts of networks, kept in `.tdn/costs.P.json` by network and the code that it runs."""
+    """Counts of networks, kept in `.tdn/KIND.P.json` by network and the code that it runs."""
 
-    def __init__(self, work: Workspace) -> None:
-        self._path = work.root / ".tdn" / f"costs.{work.profile}.json"
+    def __init__(self, work: Workspace, kind: str = "costs") -> None:
+        self._path = work.root / ".tdn" / f"{kind}.{work.profile}.json"
         self._code = Code(SOURCE)
         self._earlier: dict[str, list[Any]] = {}
         self._kept: dict[str, list[Any]] = {}
@@ -49,22 +50,31 @@ class Counts:
 
     def of(self, network: Network | CountedNetwork) -> Count:
         """A network's count, as of `clip_cost`."""
-        keywords, side_px = keywords_of(network), network.side_px
-        roots = ["stages.network_cost:clip_cost", MODELS[network.architecture]]
+        name, keywords, side_px = network.architecture, keywords_of(network), network.side_px
+
+        def count() -> list[Any]:
+            clip = clip_cost(name, keywords, side_px)
+            return [clip.cost.params, clip.cost.gmacs, list(clip.input_shape)]
+
+        return Count(*self.look_up("clip_cost", name, [keywords, side_px], count))
+
+    def look_up(
+        self, counted_by: str, architecture: str, given: Any, count: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """The numbers that `count` gives, or gave, of a network; `counted_by`: its function in
+        `network_cost`, `given`: what else decides them."""
+        roots = [f"stages.network_cost:{counted_by}", MODELS[architecture]]
         code = code_digest(self._code.reached(roots))
-        address = sha256_json(
-            [code, metadata.version("torch"), network.architecture, keywords, side_px]
-        )
+        address = sha256_json([code, metadata.version("torch"), architecture, *given])
         if address in self._earlier:
             self._kept[address] = self._earlier[address]
         elif address not in self._kept:
-            clip = clip_cost(network.architecture, keywords, side_px)
-            self._kept[address] = [clip.cost.params, clip.cost.gmacs, list(clip.input_shape)]
-        return Count(*self._kept[address])
+            self._kept[address] = count()
+        return self._kept[address]
 
-    def save(self) -> None:
-        """Keep what was asked for."""
-        write_json(self._path, self._kept)
+    def save(self, *, others: bool = False) -> None:
+        """Keep what was asked for, and with `others` what was there besides."""
+        write_json(self._path, {**(self._earlier if others else {}), **self._kept})
 
 
 class Count(NamedTuple):

@@ -10,6 +10,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -258,9 +259,7 @@ def execute(
     run = importlib.import_module(stage_module(name, plan)).run
     if "loader" in stage.takes:
         switches["loader"] = load_profile(work.manifests, work.profile).loader
-    kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
-    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
-    with exclusive(lock, f"{name} {key} ({work.profile})"):
+    with stage_lock(work, name, key):
         if (parts := work.planned_code(document["code"]["digest"])).is_file():
             check_loaded(read_json(parts))
         outputs = stage.outputs(work, key, plan)
@@ -277,6 +276,13 @@ def execute(
         write_record(
             work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed
         )
+
+
+def stage_lock(work: Workspace, name: str, key: str) -> AbstractContextManager[None]:
+    """Held while a stage's outputs are written; UsageError where another process holds it."""
+    kind = "row" if name in ("train", "predict", "score") else name  # a row's stages share a lock
+    lock = work.root / ".tdn" / "locks" / f"{work.profile}.{kind}.{key}.lock"
+    return exclusive(lock, f"{name} {key} ({work.profile})")
 
 
 def _remove(paths: Iterable[Path]) -> None:

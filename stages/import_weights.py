@@ -23,7 +23,7 @@ from pipeline.core.files import atomic_folder, sha256_file, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import ImportPlan
 from stages.rows.row_clips import absent_data, advice, open_index
-from stages.rows.row_network import weights_file
+from stages.rows.row_network import build_network, weights_file
 from stages.rows.tensor_files import DAMAGED, read_tensors, save_tensors
 from tdn_model.published import OfficialShape, import_official, official_shape
 
@@ -69,7 +69,8 @@ def _import(work: Workspace, plan: ImportPlan, out: Path) -> dict[str, Any]:
     classes, network = open_index(work, plan.data).classes, plan.network
     state = read_checkpoint(file)
     adapter = given.architecture or network.architecture
-    _check_shape(plan, official_shape(state), len(classes))
+    renewed = given.classifier is not None
+    _check_shape(plan, official_shape(state), None if renewed else len(classes))
     order = None
     if given.class_names is not None:
         order = class_order(work.root / given.class_names, classes, given.class_names)
@@ -83,7 +84,11 @@ def _import(work: Workspace, plan: ImportPlan, out: Path) -> dict[str, Any]:
         **network.model_dump(include={"backbone", "width", "blocks"}),
         **network.options,
     )
-    save_tensors(out, model.state_dict())
+    weights = model.state_dict()
+    if renewed:
+        ours = build_network(plan.row, network, len(classes), seed=0).state_dict()
+        weights |= {name: tensor for name, tensor in ours.items() if "classifier" in name}
+    save_tensors(out, weights)
     return {
         "file": given.checkpoint,
         "sha256": sha256_file(file),
@@ -93,11 +98,12 @@ def _import(work: Workspace, plan: ImportPlan, out: Path) -> dict[str, Any]:
     }
 
 
-def _check_shape(plan: ImportPlan, found: OfficialShape, classes: int) -> None:
-    """UsageError where a file is of another data set, clip length or depth than the row."""
+def _check_shape(plan: ImportPlan, found: OfficialShape, classes: int | None) -> None:
+    """UsageError where a file is of another data set, clip length or depth than the row; any
+    `classes` are right where None are asked for."""
     network, name = plan.network, plan.data.name
     wrong = []
-    if found.classes not in (None, classes):
+    if classes is not None and found.classes not in (None, classes):
         wrong.append(f"it has {found.classes} classes, and {name} has {classes}")
     if found.segments not in (None, network.segments):
         wrong.append(f"it is of {found.segments} segments, and the row of {network.segments}")

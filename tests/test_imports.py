@@ -32,6 +32,7 @@ TORCH_ROOMS = ("tdn_model/", "stages/", "pipeline/clips/")
 OWNERS = {
     "ffmpeg": ("pipeline/video/ffmpeg.py", "pipeline/mini/encode.py"),
     "imageio_ffmpeg": ("pipeline/video/ffmpeg.py",),
+    "fsspec": ("pipeline/core/remote_files.py",),
     "lmdb": ("pipeline/store/lmdb_store.py",),
     "ray": ("pipeline/core/ray_pool.py", "stages/trainer/ray_workers.py"),
     "yaml": ("pipeline/schema/base.py", "pipeline/schema/quick_yaml.py"),

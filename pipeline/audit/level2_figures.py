@@ -6,64 +6,83 @@ which a network looks at frames.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any
 
 from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.shadow import link_in, shadow_of
+from pipeline.audit.stage_runner import StageRunner
 from pipeline.core.errors import stage_command
 from pipeline.core.files import read_strict_json, sha256_path
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import Run
 from pipeline.schema.figure_list import FROM_NETWORKS
 
+READ = ("frames", "flow", "plan")
+"""Folders of a profile's data that figures read."""
 TOLERANCE = 1e-6
+Params = dict[str, Any]
 _BY_MACHINE = ("made_from", "sha256")
 """What of an entry also covers versions; a picture is compared where its numbers are equal."""
 
 
-def check(context: Context, level: Level) -> Iterator[Link]:
-    """One link per figure that differs, or one for all."""
-    networks = level is Level.REPLAY
-    for run in context.runs():
-        made = next((item for item in run.outputs if item.role == "figures"), None)
-        if made is None or context.tools.again is None or not context.place(made.path).is_dir():
-            continue
+class Figures:
+    """The figures of an audit, drawn again in shadows of their own by `runner`.
+
+    Level 2's are those for which no network looks at frames, level 3's the others.
+    """
+
+    def __init__(self, context: Context, level: Level, runner: StageRunner) -> None:
+        self._context, self._level, self._runner = context, level, runner
+        self._shadows = ExitStack()
+        self._started = [started for run in context.runs() for started in self._start(run)]
+
+    def _start(self, run: Run) -> Iterator[tuple[Run, str, Params, Workspace, Future[None]] | Link]:
+        context = self._context
+        place = next((item.path for item in run.outputs if item.role == "figures"), None)
+        if place is None or not context.place(place).is_dir():
+            return
         params = dict(context.params(run))
+        networks = self._level is Level.REPLAY
         figures = [f for f in params["figures"] if (f[1]["kind"] in FROM_NETWORKS) is networks]
         absent = [r.path for r in run.inputs if not context.place(r.path).exists()]
         if absent:
             detail = f"cannot be drawn again: {some(absent, 2)} not here"
-            yield _link(level, run, made.path, Status.UNAVAILABLE, detail)
+            yield _link(self._level, run, place, Status.UNAVAILABLE, detail)
         elif figures:
-            yield from _again(context, level, run, made.path, {**params, "figures": figures})
+            shadow = self._shadows.enter_context(shadow_of(context.work))
+            stores = [context.work.relative(context.work.data / n) for n in READ]
+            for path in [*stores, *(read.path for read in run.inputs)]:
+                if not (shadow.root / path).exists():
+                    link_in(context.place(path), shadow.root / path)
+            params["figures"] = figures
+            yield run, place, params, shadow, self._runner.submit(shadow, run, params)
 
-
-def _again(
-    context: Context, level: Level, run: Run, place: str, params: dict[str, Any]
-) -> Iterator[Link]:
-    assert context.tools.again is not None
-    with shadow_of(context.work) as shadow:
-        stores = [context.work.relative(context.work.data / n) for n in ("frames", "flow", "plan")]
-        for path in [*stores, *(read.path for read in run.inputs)]:
-            if context.place(path).exists() and not (shadow.root / path).exists():
-                link_in(context.place(path), shadow.root / path)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                context.tools.again(shadow, run.stage, run.key, params)
-            links = list(_compare(context, shadow, level, run, place, params))
-        except Exception as error:  # a stage may stumble in any way over what was forged
-            what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
-            links = [_link(level, run, place, Status.UNREADABLE, str(what).splitlines()[0])]
-    yield from links
+    def compared(self) -> Iterator[Link]:
+        """One link per figure that differs, or one for all."""
+        with self._shadows:
+            for started in self._started:
+                if isinstance(started, Link):
+                    yield started
+                    continue
+                run, place, params, shadow, done = started
+                try:
+                    done.result()
+                    yield from list(
+                        _compare(self._context, shadow, self._level, run, place, params)
+                    )
+                except Exception as error:  # a stage may stumble in any way over what was forged
+                    what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
+                    first = str(what).splitlines()[0]
+                    yield _link(self._level, run, place, Status.UNREADABLE, first)
 
 
 def _compare(
-    context: Context, shadow: Workspace, level: Level, run: Run, place: str, params: dict[str, Any]
+    context: Context, shadow: Workspace, level: Level, run: Run, place: str, params: Params
 ) -> Iterator[Link]:
     ours, again = context.place(place), shadow.root / place
     kinds = {figure["kind"] for _, figure in params["figures"]}

@@ -7,10 +7,9 @@ together with its record shows in the metric, in every table and in the page.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.audit.context import Context
 from pipeline.audit.differ import changes, close, show
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.shadow import link_in, shadow_of
+from pipeline.audit.stage_runner import StageRunner
 from pipeline.core.errors import stage_command
 from pipeline.core.files import files_below, read_strict_json
 from pipeline.core.workspace import OWN, Workspace
@@ -41,37 +41,54 @@ def check(context: Context) -> Iterator[Link]:
     runs = context.evidence.runs
     wanted = {run.name for run in context.runs() if run.stage in context.tools.pure}
     order = [name for name in context.evidence.in_order(wanted) if runs[name].plan]
-    with shadow_of(context.work) as shadow:
+    with shadow_of(context.work) as shadow, StageRunner(again, len(order)) as runner:
         for folder in ("manifests", OWN):
             link_in(context.work.root / folder, shadow.root / folder)
         link_in(context.work.reports / "records", shadow.reports / "records")
-        done: set[str] = set()
         if context.cached:  # counts of networks that the same code has made
             counts = f".tdn/costs.{context.work.profile}.json"
             link_in(context.work.root / counts, shadow.root / counts)
-        for name in order:
-            yield from _again(context, shadow, runs[name], done)
-    yield from level2_figures.check(context, Level.RECOMPUTE)
+        figures = level2_figures.Figures(context, Level.RECOMPUTE, runner)
+        for wave in _waves(context, order):
+            started = [(run, _start(context, shadow, run, runner)) for run in wave]
+            for run, done in started:
+                yield from _finish(context, shadow, run, done)
+        yield from figures.compared()
 
 
-def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Iterator[Link]:
-    """Run one pure stage in the shadow and compare what it makes."""
-    source = f"record:{run.name}"
-    reads = {read.path for read in run.inputs}
-    for path in _needed(context, reads):
+def _waves(context: Context, order: Sequence[str]) -> Iterator[list[Run]]:
+    """Runs in an order, cut into groups of which none reads what another of its group makes."""
+    depth: dict[str, int] = {}
+    for name in order:
+        makers = (context.evidence.maker(read.path) for read in context.evidence.runs[name].inputs)
+        depth[name] = 1 + max((depth[m] for m in makers if m in depth), default=0)
+    for number in sorted(set(depth.values())):
+        yield [context.evidence.runs[name] for name in order if depth[name] == number]
+
+
+def _start(
+    context: Context, shadow: Workspace, run: Run, runner: StageRunner
+) -> Future[None] | str:
+    """A pure stage run in the shadow; or the path of what it reads and is not here."""
+    for path in _needed(context, {read.path for read in run.inputs}):
         if (shadow.root / path).exists():
             continue  # the shadow's own
         if not context.place(path).exists():
-            yield _unavailable(context, run, path)
-            yield from level2_absent.check(context, run)
-            return
+            return path
         link_in(context.place(path), shadow.root / path)
-    params = dict(context.params(run))
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            assert context.tools.again is not None
-            context.tools.again(shadow, run.stage, run.key, params)
-    except Exception as error:  # a stage may stumble in any way over what was forged
+    return runner.submit(shadow, run, context.params(run))
+
+
+def _finish(
+    context: Context, shadow: Workspace, run: Run, done: Future[None] | str
+) -> Iterator[Link]:
+    """Compare what a pure stage has made."""
+    source = f"record:{run.name}"
+    if isinstance(done, str):
+        yield _unavailable(context, run, done)
+        yield from level2_absent.check(context, run)
+        return
+    if (error := done.exception()) is not None:
         where = getattr(error, "where", "") or run.path
         what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
         do = f"run {stage_command(run.stage, run.key)} again"
@@ -79,7 +96,6 @@ def _again(context: Context, shadow: Workspace, run: Run, done: set[str]) -> Ite
             Level.RECOMPUTE, source, "recomputed", where, Status.UNREADABLE, detail=what, do=do
         )
         return
-    done.add(run.name)
     for made in run.outputs:
         yield from _compare(context, shadow, source, made.path)
 

@@ -24,6 +24,7 @@ from pipeline.audit.context import Context
 from pipeline.audit.links import Level, Link, Status, some
 from pipeline.audit.replay_sample import FORGED, Row, Sample, draw
 from pipeline.audit.shadow import link_in, shadow_of
+from pipeline.audit.stage_runner import StageRunner
 from pipeline.core.errors import TdnError, stage_command
 from pipeline.core.files import read_strict_json
 from pipeline.core.parquet import write_table
@@ -70,7 +71,8 @@ def check(context: Context, sample: Sample, seed: int) -> Iterator[Link]:
         yield from _store_again(context, context.evidence.runs[name], chosen[name])
     for row in rows:
         yield from _row_again(context, row)
-    yield from level2_figures.check(context, Level.REPLAY)
+    with StageRunner(context.tools.again) as runner:
+        yield from level2_figures.Figures(context, Level.REPLAY, runner).compared()
 
 
 def _predicts(context: Context, run: Run) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from typing import Protocol as Structure
 
 from pipeline.core.errors import ManifestError
-from pipeline.core.files import sha256_json, write_json
+from pipeline.core.files import read_json, sha256_file, sha256_json, write_json
 from pipeline.core.workspace import Workspace, manifests_of
 from pipeline.lineage.code_digest import Code, code_digest
 from pipeline.lineage.evidence import TRIAL
@@ -149,7 +149,7 @@ def _dataset_plans(
             dataset=build_from(PartOfDataset, dataset, **part) if part else dataset,
             generated=profile.generated,
             # So that data put there later are noticed; the ledger has the digests of their content.
-            raw=None if profile.generated else _digest_of_listing(raw),
+            raw=None if profile.generated else _digest_of_listing(raw) or _as_checked(work, name),
         )
         plans["decode", name] = DecodePlan(dataset=dataset, generated=profile.generated)
         if name in profile.flow and profile.flow_policy is not None:
@@ -192,6 +192,20 @@ def _digest_of_listing(raw: Path) -> str | None:
         return None
     entries = sorted(raw.iterdir())
     return sha256_json([(e.name, e.stat().st_size if e.is_file() else None) for e in entries])
+
+
+def _as_checked(work: Workspace, dataset: str) -> str | None:
+    """That digest as it was when the ledger here was made, where the folder itself is not here: its
+    videos were put away since, or the ledger was pulled (`tdn store pull`)."""
+    try:
+        record = read_json(work.record("check", dataset))
+        (made,) = (item for item in record["outputs"] if item["role"] == "summary")
+        if sha256_file(work.sources(dataset)) == made["sha256"]:
+            raw: str | None = record["identity"]["params"]["raw"]
+            return raw
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def _miniature(manifests: Path, profile: Profile, name: str) -> Miniature:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -147,7 +147,16 @@ def _measurement(
     if own is not None and own.name is not None:
         measure = column.measure.model_copy(update={"name": own.name})
         column = column.model_copy(update={"measure": measure})
-    return results.measure(row.run_for(name, column.source), column, protocol, claim_id)
+    found = results.measure(row.run_for(name, column.source), column, protocol, claim_id)
+    if found.measured is not None or row.checkpoint not in results.runs:
+        return found
+    theirs = results.measure(row.checkpoint, column, protocol, claim_id)
+    if theirs.measured is None:
+        missing = "; ".join(filter(None, (found.missing, theirs.missing)))
+        return replace(theirs, missing=missing)
+    return replace(
+        theirs, trainings_note="not trained here: the weights that its authors published"
+    )
 
 
 def build_tables(

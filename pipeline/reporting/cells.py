@@ -112,7 +112,7 @@ class Measurement(Numbers):
     subset: str = ""
     """Why only a part of the videos is here, where that is declared."""
     trainings_note: str = ""
-    """Mean and spread over several trainings of the row, in words, where there were several."""
+    """In words: mean and spread over several trainings of the row, or that there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)

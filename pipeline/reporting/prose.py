@@ -130,7 +130,7 @@ def check_manifests(folder: Path) -> int:
 
 
 def _place(claim: ProseClaim) -> str:
-    return f"prose_claims.csv, {claim.prose_id}"
+    return f"manifests/prose_claims.csv, {claim.prose_id}"
 
 
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:

@@ -34,7 +34,8 @@ M = TypeVar("M", bound=BaseModel)
 
 DEEP = 4000
 """Levels that libyaml's stack surely holds: it ends the process where it does not."""
-_OCTAL = re.compile(r"[+-]?0[0-9_]+")
+_OTHER_BASE = re.compile(r"[+-]?0[0-9xXbB][0-9a-fA-F_]*")
+"""010 is eight in YAML, 0x10 sixteen, 0b10 two."""
 _EXPONENT = re.compile(r"([+-]?)([0-9]*)\.?([0-9]*)[eE]([+-]?)([0-9]+)")
 
 
@@ -80,7 +81,7 @@ def _refuse_disguise(text: str, value: Any) -> None:
     text.encode("utf-8")  # half a character ("\\ud800") raises a kind of ValueError
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")
-    if isinstance(value, int | float) and (":" in text or _OCTAL.fullmatch(text)):
+    if isinstance(value, int | float) and (":" in text or _OTHER_BASE.fullmatch(text)):
         raise ValueError(
             f"YAML takes {text} for the number {value}: write {value}, or '{text}' for text"
         )
@@ -140,11 +141,8 @@ def _fast_loader() -> Any:
     if not yaml.__with_libyaml__:
         return None
 
-    class Fast(yaml.cyaml.CParser, _PlainLoader):
-        def __init__(self, stream: str) -> None:
-            yaml.cyaml.CParser.__init__(self, stream)
-            yaml.constructor.SafeConstructor.__init__(self)
-            yaml.resolver.Resolver.__init__(self)
+    class Fast(yaml.CSafeLoader, _PlainLoader):  # type: ignore[misc]  # they share constructors
+        yaml_constructors = _Loader.yaml_constructors
 
     return Fast
 

@@ -110,7 +110,7 @@ def load_claims(path: Path) -> dict[str, Claim]:
         claims[claim.claim_id] = claim
     for claim in claims.values():
         if claim.conflicts_with is not None:
-            where = f"manifests/claims.csv, {claim.claim_id}, column note"
+            where = f"{path.parent.name}/{path.name}, {claim.claim_id}, column note"
             known_name("conflicting claim", claim.conflicts_with, claims, where)
     return claims
 

@@ -40,6 +40,8 @@ class Checkpoint(Strict):
     """A file with one class a line, in the checkpoint's order; null: in the data set's."""
     page: str = ""
     """Where its authors offer it."""
+    classifier: Literal["new"] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """`new`: untrained, for the row's own classes; such a row is there to be trained on."""
 
 
 class Experiment(Strict):

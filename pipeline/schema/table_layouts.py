@@ -102,6 +102,8 @@ class Row(Strict):
     settings: dict[Identifier, str] = Field(default_factory=dict)
     run: Identifier | None = None
     runs: dict[Identifier, Identifier] = Field(default_factory=dict)
+    checkpoint: Identifier | None = None
+    """The run of its authors' published weights, which is measured where `run` has no result."""
     protocol: Identifier | None = None
     cells: dict[Identifier, CellSource] = Field(default_factory=dict)
 
@@ -114,7 +116,8 @@ class Row(Strict):
     @property
     def named_runs(self) -> list[str]:
         """The distinct runs this row names, in order, whether they exist or not."""
-        named = [self.run, *self.runs.values(), *(cell.run for cell in self.cells.values())]
+        others = (cell.run for cell in self.cells.values())
+        named = [self.run, *self.runs.values(), *others, self.checkpoint]
         return list(dict.fromkeys(run for run in named if run is not None))
 
     def run_for(self, column: str, source: str) -> str | None:

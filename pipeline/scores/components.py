@@ -54,10 +54,7 @@ class Components:
     row: float
     both: float
     """What neither explains alone: a start and a seed of the row that fit each other."""
-
-    @property
-    def total(self) -> float:
-        return math.sqrt(self.start**2 + self.row**2 + self.both**2)
+    total: float
 
 
 COLUMNS = [field.name for field in fields(Cell)]
@@ -116,5 +113,10 @@ def components(results: Mapping[tuple[int, int], float]) -> Components | None:
     start = max(0.0, float(by_start.var(ddof=1)) - error / len(seeds))
     row = max(0.0, float(by_seed.var(ddof=1)) - error / len(starts))
     return Components(
-        table.size, float(table.mean()), math.sqrt(start), math.sqrt(row), math.sqrt(error)
+        trainings=table.size,
+        mean_pct=float(table.mean()),
+        start=math.sqrt(start),
+        row=math.sqrt(row),
+        both=math.sqrt(error),
+        total=math.sqrt(start + row + error),
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import StoreError, UsageError
+from pipeline.core.machine import cores
 from pipeline.schema.base import nearest
 from pipeline.store.blob import ShardDigest, odd_frame
 from pipeline.store.index import FrameIndex
@@ -63,9 +64,8 @@ def contradictions(
         for path in sorted(index.folder.glob("*.lmdb"))
         if path.name not in listed
     ]
-    for number, shard in enumerate(shards):
-        read = reader.read(index.folder, shard, frames)
-        findings += _compare(read, shard, expected.get(number, {}))
+    for number, read in enumerate(reader.read(index.folder, shards, frames)):
+        findings += _compare(read, shards[number], expected.get(number, {}))
         if progress is not None:
             progress(number + 1, len(shards))
     return findings
@@ -107,8 +107,8 @@ def _read(folder: Path, shard: ShardFile, frames: bool) -> Read:
 
 
 class ShardReader:
-    """One reading process for many stores, replaced when a shard kills it: a damaged page can make
-    LMDB do so."""
+    """Processes that read shards of many stores, as many as there are cores, replaced when a shard
+    kills one: a damaged page can make LMDB do so."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -119,12 +119,29 @@ class ShardReader:
     def __exit__(self, *error: object) -> None:
         self._close()
 
-    def read(self, folder: Path, shard: ShardFile, frames: bool) -> Read:
+    def read(self, folder: Path, shards: Sequence[ShardFile], frames: bool) -> Iterator[Read]:
+        """What each shard of a store holds, in their order."""
+        for shard, done in [(shard, self._submit(folder, shard, frames)) for shard in shards]:
+            try:
+                yield done.result()
+            except BrokenProcessPool:  # by this shard or by one beside it
+                yield self._read_alone(folder, shard, frames)
+
+    def _submit(self, folder: Path, shard: ShardFile, frames: bool) -> Future[Read]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context)
+            self._pool = ProcessPoolExecutor(cores(), mp_context=context)
         try:
-            return self._pool.submit(_read, folder, shard, frames).result()
+            return self._pool.submit(_read, folder, shard, frames)
+        except BrokenProcessPool as error:
+            done: Future[Read] = Future()
+            done.set_exception(error)
+            return done
+
+    def _read_alone(self, folder: Path, shard: ShardFile, frames: bool) -> Read:
+        self._close()
+        try:
+            return self._submit(folder, shard, frames).result()
         except BrokenProcessPool:
             self._close()
             return "", [], [], "a damaged page kills its reader"

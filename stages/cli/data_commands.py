@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pipeline.store.index import FrameIndex
 
 PANEL = "Data sets"
-store_app = typer.Typer(help="Inspect and verify stores, and export frames.", no_args_is_help=True)
+store_app = typer.Typer(
+    help="Inspect, verify and share stores, export frames.", no_args_is_help=True
+)
 StoredDataset = Annotated[str, typer.Argument(metavar="DATASET", help="a decoded data set")]
 Flow = Annotated[bool, typer.Option("--flow", help="the store of its optical flow instead")]
 
@@ -105,6 +107,10 @@ def new_dataset(
     full: Annotated[
         bool, typer.Option("--full", help="the papers' networks and schedules, from ImageNet")
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="an authors' .pth.tar: one more row of its network starts from it"),
+    ] = None,
     profile: Annotated[str, typer.Option("--profile", "-p", help="my, or my_NAME")] = "my",
 ) -> None:
     """Make a data set, rows, a table and a profile of your own videos, in the untracked my/.
@@ -113,7 +119,7 @@ def new_dataset(
     """
     from stages.commands import new_dataset
 
-    made = new_dataset.run(workspace(profile), place, name, full=full)
+    made = new_dataset.run(workspace(profile), place, name, full=full, checkpoint=checkpoint)
     counts = ", ".join(f"{len(videos)} {split}" for split, videos in made.videos.splits.items())
     typer.echo(f"my/datasets/{made.name}.yaml: {len(made.videos.classes)} classes, {counts}")
     typer.echo(f"my/profiles/{profile}.yaml: {', '.join(made.rows)}")
@@ -175,6 +181,30 @@ def store_get(
 
     for path in export_frames(_store(profile, dataset, flow), video, frames, out):
         typer.echo(path)
+
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="s3://…, gs://…, file:///… (fsspec)")]
+Several = Annotated[list[str] | None, typer.Argument(metavar="[DATASET]...", help="default: all")]
+
+
+@store_app.command("push")
+def store_push(url: Url, datasets: Several = None, profile: Profile = "mini") -> None:
+    """Copy decoded data sets with their run records to a bucket or folder."""
+    from stages.commands import share_stores
+
+    with progress_bar("push") as progress:
+        lines = share_stores.push(workspace(profile), url, datasets or [], progress)
+    typer.echo("\n".join(lines))
+
+
+@store_app.command("pull")
+def store_pull(url: Url, datasets: Several = None, profile: Profile = "mini") -> None:
+    """Take what was pushed, so that rows train from this disk without decoding."""
+    from stages.commands import share_stores
+
+    with progress_bar("pull") as progress:
+        lines = share_stores.pull(workspace(profile), url, datasets or [], progress)
+    typer.echo("\n".join(lines))
 
 
 def export_lists(

@@ -96,7 +96,10 @@ def with_profile(text: str) -> str:
 
 def _own_place(place: re.Match[str]) -> str:
     """A manifest in a message: `my/…` where it is there, since messages do not know."""
-    return f"{OWN}/{place[1]}" if Path(OWN, place[1]).is_file() else place[0]
+    with suppress(UsageError):
+        if (find_root(Path.cwd()) / OWN / place[1]).is_file():
+            return f"{OWN}/{place[1]}"
+    return place[0]
 
 
 def print_json(value: Any) -> None:

@@ -151,7 +151,7 @@ def variance(
         typer.Argument(metavar="[ROW]...", help="train these from every pair of seeds first"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="of the start, and as many of the row")] = 5,
-    jobs: Annotated[int, typer.Option(min=0, help="trainings side by side; 0: the cores")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="trainings side by side; 0: as fit")] = 0,
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
@@ -159,10 +159,9 @@ def variance(
 
     Example: `tdn variance tsn_r50_8f_ssv1` makes 25 trainings; `tdn variance` shows what is known.
     """
-    from pipeline.core.machine import cores
     from stages.driver import seed_grid
 
-    found = seed_grid.run(workspace(profile), rows or (), seeds, jobs or cores())
+    found = seed_grid.run(workspace(profile), rows or (), seeds, jobs)
     if as_json:
         print_json(found)
         return

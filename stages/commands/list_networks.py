@@ -56,7 +56,10 @@ def run(work: Workspace, only: Collection[str] = ()) -> list[Line]:
         networks={key: network for key, network in models.networks.items() if key in wanted},
         ensembles={key: models.ensembles[key] for key in shown if key in models.ensembles},
     )
-    return lines(models, listed(plan, Counts(work)), printed, shown)
+    counts = Counts(work)
+    costs = listed(plan, counts)
+    counts.save(others=True)
+    return lines(models, costs, printed, shown)
 
 
 def members(models: Models, key: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pipeline.schema.profiles import load_profile
 from pipeline.sources.own_videos import TRAIN, VAL, Labelled, OwnVideos, read_own_videos
 
 NETWORKS = {"tsn": "TSN", "tsm": "TSM", "tdn": "TDN"}
+FROM_WEIGHTS = "from_weights"
+"""The table's key of the row that starts from a file."""
 _HEADING = "# Written by `tdn new-dataset DIR`; yours to edit. Git ignores this folder.\n"
 
 
@@ -35,11 +38,31 @@ class NewDataset:
     full: bool
 
 
-def run(work: Workspace, place: Path, name: str | None, *, full: bool) -> NewDataset:
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights that one more network starts from."""
+
+    file: Path
+    architecture: str
+    backbone: str
+    segments: int | None
+    """None: whatever the other rows take."""
+
+    @property
+    def place(self) -> str:
+        """Where rows find it, from the project's top."""
+        return f"data/weights/{self.file.name}"
+
+
+def run(
+    work: Workspace, place: Path, name: str | None, *, full: bool, checkpoint: Path | None = None
+) -> NewDataset:
     """Write data set, rows, table and profile for the videos at `place` (a folder or a list).
 
-    `full`: at the papers' scale from ImageNet, else narrow networks from scratch. UsageError for
-    videos that make no data set, and for names that are taken; then nothing is written.
+    `full`: at the papers' scale from ImageNet, else narrow networks from scratch. `checkpoint`: a
+    published file, from whose weights one more row of its network starts. UsageError for videos
+    that make no data set, a file that fits no network of that scale, and for names that are taken;
+    then nothing is written.
     """
     name = name or re.sub("[^a-z0-9]+", "_", place.absolute().stem.lower()).strip("_")
     _check_names(work, name)
@@ -50,11 +73,43 @@ def run(work: Workspace, place: Path, name: str | None, *, full: bool) -> NewDat
             do=f"move them out, `mv {place} ..`, and name that folder",
         )
     videos = read_own_videos(place)
+    template = read_yaml(work.manifests / "profiles" / f"{'paper' if full else 'local'}.yaml")
+    weights = None if checkpoint is None else _weights(checkpoint, template["backbones"])
     rows = {network: f"{network}_r50_8f_{name}" for network in NETWORKS}
-    files = _files(work, name, videos, rows, full=full)
-    _check_free(work, name, files)
-    _write(work, name, videos, files)
+    if weights is not None:
+        rows[FROM_WEIGHTS] = f"{weights.architecture}_from_weights_{name}"
+    files = _files(work, name, videos, rows, weights, template, full=full)
+    _check_free(work, name, files, weights)
+    links = {_raw(work, name) / "videos": videos.folder}
+    links[work.raw(name, generated=False)] = _raw(work, name)
+    if weights is not None and (own := work.root / weights.place).resolve() != weights.file:
+        links[own] = weights.file
+    _write(work, links, files)
     return NewDataset(name, videos, list(rows.values()), full)
+
+
+def _weights(file: Path, backbones: dict[str, Any]) -> Weights:
+    """Which network a published file is of, at the size of one of a profile's `backbones`."""
+    from stages.import_weights import read_checkpoint  # loads torch
+    from tdn_model.published import KEY_MAPS, import_official, official_shape
+
+    state = read_checkpoint(file)
+    shape = official_shape(state)
+    for backbone, size in backbones.items():
+        for architecture in KEY_MAPS:
+            segments = shape.segments or 8
+            with suppress(ValueError, IndexError):
+                import_official(
+                    architecture, state, backbone=backbone, num_segments=segments, **size
+                )
+                return Weights(file.resolve(), architecture, backbone, shape.segments)
+    sizes = ", ".join(f"{name} of width {size['width']}" for name, size in backbones.items())
+    raise UsageError(
+        f"its weights fit none of {', '.join(KEY_MAPS)} on {sizes}",
+        where=file.name,
+        do="published files are of full networks: add --full; "
+        "`tdn import-checkpoint FILE --architecture tdn --out OUT` says which tensors do not fit",
+    )
 
 
 def _check_names(work: Workspace, name: str) -> None:
@@ -82,12 +137,16 @@ def _check_names(work: Workspace, name: str) -> None:
         )
 
 
-def _check_free(work: Workspace, name: str, files: dict[Path, str]) -> None:
+def _check_free(
+    work: Workspace, name: str, files: dict[Path, str], weights: Weights | None
+) -> None:
     """UsageError where a file or folder of these names holds something else."""
     raw = work.raw(name, generated=False)
     taken = [p for p, text in files.items() if p.exists() and p.read_text("utf-8") != text]
     if raw.is_symlink() or raw.exists():
         taken += [] if raw.is_symlink() and raw.readlink() == _raw(work, name) else [raw]
+    if weights is not None and (own := work.root / weights.place).exists():
+        taken += [] if own.resolve() == weights.file else [own]
     if taken:
         raise UsageError(
             f"the name '{name}' is taken",
@@ -101,10 +160,8 @@ def _raw(work: Workspace, name: str) -> Path:
     return work.root / OWN / "raw" / name
 
 
-def _write(work: Workspace, name: str, videos: OwnVideos, files: dict[Path, str]) -> None:
+def _write(work: Workspace, links: dict[Path, Path], files: dict[Path, str]) -> None:
     """Write it all, the profile last, or nothing: without a profile no command sees the others."""
-    links = {_raw(work, name) / "videos": videos.folder}
-    links[work.raw(name, generated=False)] = _raw(work, name)
     for link, target in links.items():
         if link.is_symlink() and link.readlink() != target:
             raise UsageError(
@@ -127,7 +184,14 @@ def _write(work: Workspace, name: str, videos: OwnVideos, files: dict[Path, str]
 
 
 def _files(
-    work: Workspace, name: str, videos: OwnVideos, rows: dict[str, str], *, full: bool
+    work: Workspace,
+    name: str,
+    videos: OwnVideos,
+    rows: dict[str, str],
+    weights: Weights | None,
+    template: dict[str, Any],
+    *,
+    full: bool,
 ) -> dict[Path, str]:
     """{path: text} of all that is written, the profile last."""
     own, raw, tracked = work.root / OWN, _raw(work, name), work.manifests
@@ -140,10 +204,9 @@ def _files(
         own / "claims.csv": ",".join(Claim.model_fields) + "\n",
         own / "prose_claims.csv": ",".join(ProseClaim.model_fields) + "\n",
     }
-    template = "paper" if full else "local"
-    profile = read_yaml(tracked / "profiles" / f"{template}.yaml") | {
+    profile = template | {
         "profile": work.profile,
-        "title": f"{name}, as profile {template} is run",
+        "title": f"{name}, as profile {template['profile']} is run",
         "experiments_file": experiments,
         "datasets": [name],
         "flow": [],
@@ -153,8 +216,8 @@ def _files(
         **{raw / f"{split}.csv": _csv(videos.splits[split]) for split in (TRAIN, VAL)},
         raw / "classes.txt": "".join(f"{label}\n" for label in videos.classes),
         own / "datasets" / f"{name}.yaml": _yaml(_dataset(tracked, name, videos)),
-        own / experiments: _yaml({"experiments": _rows(tracked, name, rows, full=full)}),
-        own / "tables" / f"{OWN}_{name}.yaml": _yaml(_table(tracked, name, videos, rows)),
+        own / experiments: _yaml({"experiments": _rows(tracked, name, rows, weights, full=full)}),
+        own / "tables" / f"{OWN}_{name}.yaml": _yaml(_table(tracked, name, videos, rows, weights)),
         own / "profiles" / f"{work.profile}.yaml": _yaml(profile),
     }
 
@@ -176,17 +239,35 @@ def _dataset(tracked: Path, name: str, videos: OwnVideos) -> dict[str, Any]:
     }
 
 
-def _rows(tracked: Path, name: str, rows: dict[str, str], *, full: bool) -> dict[str, Any]:
-    """One row per network, which differ in the network alone."""
-    first, *others = rows.items()
+def _rows(
+    tracked: Path, name: str, rows: dict[str, str], weights: Weights | None, *, full: bool
+) -> dict[str, Any]:
+    """One row per network, which differ in the network alone, and one that starts from weights:
+    those are a row of their own, whose classifier is new."""
+    base = rows["tsn"]
     local = read_yaml(tracked / "experiments_local.yaml")["experiments"]["tsn_r50_8f_weizmann"]
     local.pop("folds")
     entry = local | {"dataset": name, "start": "images" if full else "scratch"}
-    bases = {key: {"base": first[1], "architecture": network} for network, key in others}
-    return {first[1]: entry | {"architecture": first[0]}, **bases}
+    entries: dict[str, Any] = {base: entry | {"architecture": "tsn"}}
+    for network in list(NETWORKS)[1:]:
+        entries[rows[network]] = {"base": base, "architecture": network}
+    if weights is not None:
+        imported = f"{weights.architecture}_weights_{name}"
+        own: dict[str, Any] = {"architecture": weights.architecture, "backbone": weights.backbone}
+        own |= {} if weights.segments is None else {"segments": weights.segments}
+        file = {"checkpoint": weights.place, "classifier": "new"}
+        entries[imported] = {"base": base, **own, "start": file, "train": "none"}
+        entries[rows[FROM_WEIGHTS]] = {"base": base, **own, "start": imported}
+    return entries
 
 
-def _table(tracked: Path, name: str, videos: OwnVideos, rows: dict[str, str]) -> dict[str, Any]:
+def _table(
+    tracked: Path, name: str, videos: OwnVideos, rows: dict[str, str], weights: Weights | None
+) -> dict[str, Any]:
+    labels = dict(NETWORKS)
+    if weights is not None:
+        network = NETWORKS.get(weights.architecture, weights.architecture.upper())
+        labels[FROM_WEIGHTS] = f"{network}, from {weights.file.name}"
     value: dict[str, Any] = read_yaml(tracked / "tables" / "tdn-bench_weizmann.yaml")
     return value | {
         "document": OWN,
@@ -197,9 +278,7 @@ def _table(tracked: Path, name: str, videos: OwnVideos, rows: dict[str, str]) ->
         f"validate, {len(videos.classes)} classes. No paper prints these numbers.",
         "only_with_rows": True,
         "headline": list(rows),
-        "rows": {
-            network: {"label": NETWORKS[network], "run": key} for network, key in rows.items()
-        },
+        "rows": {network: {"label": labels[network], "run": key} for network, key in rows.items()},
     }
 
 

@@ -187,11 +187,7 @@ def _preview(work: Workspace, choice: Choice) -> None:
             count += not done
             print(f"{address(stage)}{' (done before, to be recorded)' if done else ''}")
     say(f"{count} stages would run or be looked at, in {len(todo)} chains")
-    try:
-        cost = run_cost(work, todo.keys(), choice.tflops)
-    except UsageError as error:
-        say(f"{error.what}: {error.do}, then this shows the hours")
-        return
+    cost = run_cost(work, todo.keys(), choice.tflops)
     for line in cost.lines() if cost else []:
         say(line)
 

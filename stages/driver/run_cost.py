@@ -14,7 +14,12 @@ from pipeline.schema.experiments import Checkpoint, Experiment, load_experiments
 from pipeline.schema.profiles import load_profile
 from pipeline.schema.protocols import CROP_COUNTS, Protocol, load_protocols
 from pipeline.schema.recipes import load_recipes
-from stages.commands.list_rows import STEP_OVER_FORWARD, measured_tflops, training_clips
+from stages.commands.list_rows import (
+    STEP_OVER_FORWARD,
+    gmacs_of_rows,
+    measured_tflops,
+    training_clips,
+)
 
 ASSUMED_TFLOPS = 40.0
 """Sustained in training by one recent accelerator, where none was timed: stated, not measured."""
@@ -90,25 +95,20 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
     """The cost of the rows among `names`; None for a profile with schedules of its own.
 
     `tflops`: 10^12 operations per second (two per multiply-add), None: as measured here, or
-    assumed. Raises UsageError while the networks are not counted.
+    assumed.
     """
     profile = load_profile(work.manifests, work.profile)
     if profile.schedules is not None or profile.generated:
         return None
-    from stages.driver.step_memory import device_gib, step_memory  # loads torch
+    from stages.cost import Counts  # loads torch
+    from stages.driver.step_memory import device_gib, step_memory
 
     rows = load_experiments(work.manifests, profile)
-    costs = work.reports / "costs.json"
-    if not costs.is_file():
-        raise UsageError(
-            "the networks are not counted yet",
-            where=work.relative(costs),
-            do=f"run `tdn cost --profile {work.profile}`",
-        )
-    gmacs = {row: cost["gmacs"] for row, cost in read_json(costs).items() if row in rows}
+    gmacs = {row: count for row, count in gmacs_of_rows(work).items() if row in rows}
     free_gib = shutil.disk_usage(work.root).free / 2**30
     cost = RunCost(*_rate(work, tflops), free_gib, device_gib=device_gib(profile.compute.device))
     recipes, protocols = load_recipes(work.manifests), load_protocols(work.manifests)
+    counts = Counts(work, "memory")
     for key in filter(names.__contains__, rows):
         row = rows[key]
         if (lacking := _lacking(work, row)) is not None:
@@ -131,7 +131,8 @@ def run_cost(work: Workspace, names: Collection[str], tflops: float | None) -> R
         hours = 2e9 * total / (cost.tflops * 1e12) / 3600
         cost.hours.setdefault(row.dataset, []).append(hours)
         if recipe is not None and not profile.compute.recompute:  # of which no maps are counted
-            cost.step_gib[key] = step_memory(row, profile, dataset, recipe)
+            cost.step_gib[key] = step_memory(row, profile, recipe, counts)
+    counts.save(others=True)
     return cost
 
 

@@ -15,10 +15,12 @@ from itertools import product
 
 from pipeline.core.errors import AbsentData, TdnError
 from pipeline.core.files import read_json
+from pipeline.core.machine import accelerator_files, cores
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.evidence import environment
 from pipeline.lineage.records import OBSERVED
 from pipeline.reporting.results import headline
+from pipeline.schema.profiles import load_profile
 from pipeline.scores.components import (
     Cell,
     Components,
@@ -45,9 +47,12 @@ class Line:
     videos_sd_pct: float
 
 
-def run(work: Workspace, rows: Sequence[str], seeds: int, jobs: int) -> list[Line]:
-    """Train every row from each start seed 0 … `seeds` - 1 with each seed of its own, `jobs` side
-    by side, and add the results to the file; without rows only read it.
+def run(work: Workspace, rows: Sequence[str], seeds: int, jobs: int = 0) -> list[Line]:
+    """Train every row from each start seed 0 … `seeds` - 1 with each seed of its own, and add the
+    results to the file; without rows only read it.
+
+    `jobs` run side by side; 0: as many as there are cores, or one where the profile lets a training
+    use all cores or an accelerator.
 
     Raises UsageError for a row that starts from no image pre-training, TdnError naming what failed,
     AbsentData where there is no file.
@@ -58,7 +63,10 @@ def run(work: Workspace, rows: Sequence[str], seeds: int, jobs: int) -> list[Lin
         check_start(read_plan(work, "train", row)["params"], row, f"--set {START_SEED}=0")
     wanted = [(row, start, seed) for row in rows for start, seed in product(range(seeds), repeat=2)]
     failed: list[str] = []
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    compute = load_profile(work.manifests, work.profile).compute
+    alone = not compute.threads or (compute.device != "cpu" and accelerator_files())
+    jobs = jobs or (1 if alone else cores())
+    with ThreadPoolExecutor(jobs) as pool:
         # The first trainings of a row make its starts; two processes cannot make one start at once.
         firsts = [[one for one in wanted if one[0] == row and one[2] == 0] for row in rows]
         for batch in [*firsts, wanted]:

@@ -97,18 +97,24 @@ def _from_images(work: Workspace, row: str, plan: Plan, text: str, progress: Pro
     )
     changed = images.model_copy(update={"stills": stills, "seeds": plan.seeds})
     key = trial_key(plan.start.source, [text, f"seeds={plan.seeds}"])
-    write_json(
-        work.plan("pretrain", key),
-        {"params": changed.model_dump(mode="json"), "code": document["code"]},
-    )
+    own = {"params": changed.model_dump(mode="json"), "code": document["code"]}
     # A finished start serves trials that run side by side; one at a time makes it.
-    if not up_to_date(work, "pretrain", key):
+    if not up_to_date(work, "pretrain", key, own):
         with exclusive(work.root / ".tdn" / "locks" / f"{work.profile}.{key}.lock", key):
-            if not up_to_date(work, "pretrain", key):
-                with progress(f"pretrain {key}") as bar:
-                    execute(work, "pretrain", key, progress=bar)
+            if not up_to_date(work, "pretrain", key, own):
+                _make_start(work, key, own, progress)
     start = plan.start.model_copy(update={"source": key, "images": key})
     return plan.model_copy(update={"start": start})
+
+
+def _make_start(work: Workspace, key: str, plan: dict[str, Any], progress: Progress) -> None:
+    path = work.plan("pretrain", key)
+    write_json(path, plan)
+    try:
+        with progress(f"pretrain {key}") as bar:
+            execute(work, "pretrain", key, progress=bar)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _check_trainings(work: Workspace, row: str, plan: Plan) -> None:

@@ -16,11 +16,14 @@ from torch import nn
 
 from pipeline.core.errors import UsageError
 from pipeline.core.workspace import Workspace
+from pipeline.schema.plan_models import ImportPlan
+from stages import import_weights, train
 from stages.commands import import_checkpoint
 from stages.import_weights import convert, read_checkpoint
 from stages.rows.row_network import build_network, load_start
 from stages.rows.tensor_files import save_tensors
-from tests.stages.conftest import train_plan
+from tests.e2e.test_published_checkpoint import released
+from tests.stages.conftest import DATA, NETWORK, train_plan
 
 FILE = "model.pth.tar"
 
@@ -154,3 +157,28 @@ def test_every_training_of_a_row_may_start_from_one_imported_set_of_weights(
         assert torch.equal(
             model.state_dict()["stem.conv.weight"], given.state_dict()["stem.conv.weight"]
         )
+
+
+def test_weights_of_other_classes_get_a_new_classifier_and_are_trained_on(work: Workspace) -> None:
+    size = {"width": 4, "blocks": [1, 1, 1, 1], "num_classes": 7}
+    file = work.root / "data/weights/tsn.pth.tar"
+    released(file, "tsn", num_segments=4, **size)
+    checkpoint = {"checkpoint": "data/weights/tsn.pth.tar", "class_names": None}
+    plan: dict[str, Any] = {
+        "row": "given",
+        "smoke": True,
+        "data": DATA,
+        "network": {**NETWORK, "architecture": "tsn"},
+        "checkpoint": {**checkpoint, "sha256": None, "class_names_sha256": None},
+    }
+    with pytest.raises(UsageError, match="it has 7 classes, and ssv1 has 2"):
+        import_weights.run(work, "given", ImportPlan.model_validate(plan))
+    plan["checkpoint"]["classifier"] = "new"
+    import_weights.run(work, "given", ImportPlan.model_validate(plan))
+    found = torch.load(work.run("given") / "train/weights.pt", weights_only=True)
+    theirs = torch.load(file, weights_only=False)["state_dict"]
+    assert torch.equal(found["stem.conv.weight"], theirs["module.base_model.conv1.weight"])
+    assert found["classifier.weight"].shape[0] == 2
+    start = {"kind": "row", "source": "given", "keep_classifier": True, "imported": True}
+    train.run(work, "fine", train_plan("fine", start=start, epochs=1))
+    assert (work.run("fine") / "train/weights.pt").is_file()

@@ -84,7 +84,7 @@ def test_the_committed_graphs_are_the_derived_ones(name: str) -> None:
 @pytest.mark.parametrize(
     ("profile", "source", "before", "after", "left_behind"),
     [
-        ("gpu", "manifests/experiments.yaml", "start: scratch", "start: images", "gpu/graph.yaml"),
+        ("gpu", "manifests/experiments.yaml", "start: images", "start: scratch", "gpu/graph.yaml"),
         ("gpu", "manifests/profiles/gpu.yaml", "  - tsm_r50_8f_ssv1\n", "", "gpu/graph.yaml"),
         ("gpu", "dvc.yaml", "score ${key}", "score  ${key}", "gpu/dvc.yaml"),
         ("mini", "manifests/experiments.yaml", "tdn_r50_8f_ssv1_none:", "t:", "mini/graph.yaml"),

@@ -20,6 +20,7 @@ from pipeline.audit import (
 )
 from pipeline.audit.context import Context, Plans, open_context
 from pipeline.audit.links import Level, Link, Status
+from pipeline.audit.stage_runner import StageRunner
 from pipeline.core.digest_cache import DigestCache, stamp
 from pipeline.core.files import sha256_file
 from stages.commands import audit_results
@@ -133,7 +134,9 @@ def check_absent(context: Context) -> Iterator[Link]:
 
 
 def check_figures(context: Context) -> Iterator[Link]:
-    yield from level2_figures.check(context, Level.RECOMPUTE)
+    assert context.tools.again is not None
+    with StageRunner(context.tools.again) as runner:
+        yield from level2_figures.Figures(context, Level.RECOMPUTE, runner).compared()
 
 
 def cases() -> list[object]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from pipeline.audit import stage_runner
 from pipeline.audit.links import Status
 from pipeline.audit.provenance_export import FORMS
 from pipeline.core.errors import UsageError
@@ -44,6 +45,19 @@ def tdn(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
 def cells(project: Project) -> dict[str, Any]:
     found: dict[str, Any] = read_json(project.work.reports / "tables" / "cells.json")["cells"]
     return found
+
+
+def test_several_processes_find_what_one_finds(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled = project.copy(tmp_path / "spoiled")
+    costs = spoiled.work.reports / "costs.json"
+    write_json(costs, {**read_json(costs), "made up": 1})
+    one = audit.run(spoiled.work)
+    monkeypatch.setattr(stage_runner, "MANY", 1)
+    monkeypatch.setattr(stage_runner, "cores", lambda: 2)
+    assert audit.run(spoiled.work).links == one.links
+    assert one.broken
 
 
 def test_what_ran_honestly_is_clean_and_every_number_traces_back(tdn: Any) -> None:

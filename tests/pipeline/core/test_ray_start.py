@@ -21,7 +21,7 @@ RUN = "import operator\nfrom pipeline.core.ray_pool import Pool\n" + (
 )
 """A program that needs Ray."""
 SOONER = "import time\nclock = time.monotonic\ntime.monotonic = lambda: 10 * clock()\n"
-"""Ray gives its processes half a minute to start, of which a test needs to wait for three seconds."""
+"""Ray waits half a minute for its processes, by this clock three seconds."""
 NAMELESS = ["unshare", "-U", "--map-user=12345"]
 """Runs a program as a user without an entry in passwd."""
 

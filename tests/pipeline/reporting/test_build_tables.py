@@ -76,6 +76,23 @@ def test_real_data_are_compared(tmp_path: Path) -> None:
     assert "Smoke" not in (work.reports / "tables" / "doc" / "1.md").read_text("utf-8")
 
 
+def test_published_weights_are_measured_where_a_row_has_no_result(tmp_path: Path) -> None:
+    work = fakes.full(tmp_path, smoke=False)
+    path = work.manifests / "tables" / "doc_1.yaml"
+    layout = yaml.safe_load(path.read_text("utf-8"))
+    for row, run in (("never", "net_full"), ("mid", "net_full"), ("theirs", "net_never")):
+        layout["rows"][row]["checkpoint"] = run
+    path.write_text(yaml.safe_dump(layout, sort_keys=False), "utf-8")
+    fakes.make_tables(work, smoke=False)
+    found = cells(work)
+    never, full = found["doc/1/never/top1"], found["doc/1/full/top1"]
+    assert (never["measured"], never["lineage"]) == (full["measured"], full["lineage"])
+    assert never["status"] == "differs" and "that its authors published" in never["note"]
+    assert found["doc/1/mid/top1"]["lineage"]["run"] == "net_mid", "trained here: that counts"
+    theirs = found["doc/1/theirs/top1"]
+    assert theirs["status"] == "not-run" and "not on this machine" in theirs["reason"]
+
+
 def test_a_cell_knows_where_it_comes_from(tmp_path: Path) -> None:
     work = fakes.full(tmp_path)
     fakes.make_tables(work)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from pipeline.core.files import read_json
 from pipeline.reporting.results import load_trainings
+from pipeline.reporting.training_order import taus
 from pipeline.scores.reference import Result, reference_path, write_results
 from tests.pipeline.reporting import fakes
 
@@ -107,3 +109,11 @@ def test_videos_of_one_cluster_leave_the_order_to_the_run_and_the_file_readable(
     table = tables(tmp_path, {row: [value, value + 1.0] for row, value in RUN.items()})
     assert {pair["videos_error"] for pair in table["orderings"][0]["pairs"]} == {None}
     assert table["means"] == []
+
+
+def test_taus_of_many_draws_are_scipys() -> None:
+    draws = np.random.default_rng(0).integers(0, 6, (200, 7)).astype(float)  # with ties
+    claimed = np.array([1.0, 2.0, 2.0, 5.0, 4.0, 3.0, 0.5])
+    want = [scipy.stats.kendalltau(draw, claimed).statistic for draw in draws]
+    np.testing.assert_allclose(taus(draws, claimed), want, atol=1e-12)
+    assert np.isnan(taus(np.zeros((1, 7)), claimed)).all()

@@ -125,6 +125,8 @@ def test_a_wrong_type_that_is_not_yaml_s_doing_has_no_such_advice(tmp_path: Path
     ("value", "words"),
     [
         ("010", "takes 010 for the number 8: write 8, or '010' for text"),
+        ("0x1F", "takes 0x1F for the number 31: write 31, or '0x1F' for text"),
+        ("0b11", "takes 0b11 for the number 3: write 3, or '0b11' for text"),
         ("12:30", "takes 12:30 for the number 750"), ("1:30.5", "for the number 90.5"),
         (".nan", "no finite number"), (".inf", "no finite number"),
         ("1.0e+400", "no finite number"),

@@ -13,6 +13,7 @@ import pytest
 from pipeline.core.errors import ManifestError
 from pipeline.schema.base import validate
 from pipeline.schema.claims import Claim, load_claims
+from pipeline.schema.experiments import load_rows
 from pipeline.schema.table_layouts import (
     Combination,
     Layout,
@@ -128,6 +129,25 @@ def test_unplaced_and_doubly_placed_claims_are_named() -> None:
 def test_combinations_on_disk_are_valid() -> None:
     assert load_combinations(ROOT / "manifests" / "combinations.yaml")
     assert load_combinations(ROOT / "manifests" / "none.yaml") == {}
+
+
+def test_what_a_page_prints_for_v2_is_measured_of_published_weights_too() -> None:
+    """Until such networks are trained here: the same ensemble of the same authors' files."""
+    manifests = ROOT / "manifests"
+    combinations = load_combinations(manifests / "combinations.yaml")
+    rows = load_rows(manifests, "experiments.yaml")
+    layouts = {layout.table_id: layout for layout in load_layouts(manifests / "tables")}
+    layout = layouts["sotaverified/benchmark"]
+    found = {name: row for name, row in layout.rows.items() if row.checkpoint}
+    assert set(found) == {"ssv2_three_crops", "ssv2_center"}
+    for row in found.values():
+        theirs, ours = combinations[str(row.checkpoint)], combinations[str(row.run)]
+        assert (theirs.rule, len(theirs.members)) == (ours.rule, len(ours.members))
+        assert (row.protocol or "center_1x1") in theirs.protocols
+        for member, counterpart in zip(theirs.members, ours.members, strict=True):
+            assert rows[member].values["train"] == "none"
+            for name in ("dataset", "architecture", "backbone", "segments"):
+                assert rows[member].values[name] == rows[counterpart].values[name]
 
 
 def _claims_file(folder: Path, *lines: str) -> Path:

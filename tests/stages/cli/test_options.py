@@ -55,6 +55,8 @@ def test_a_message_names_the_users_own_manifest_where_that_is_the_one(
 ) -> None:
     (tmp_path / "my/datasets").mkdir(parents=True)
     (tmp_path / "my/datasets/x.yaml").touch()
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
     text = "mend manifests/datasets/x.yaml or manifests/datasets/y.yaml"
     assert with_profile(text) == "mend my/datasets/x.yaml or manifests/datasets/y.yaml"

@@ -45,11 +45,11 @@ def test_a_member_aims_at_its_combinations_numbers(work: Workspace) -> None:
     assert lines[FULL].hours is None
 
 
-def test_uncounted_networks_say_what_to_run(tmp_path: Path) -> None:
-    checkout = copy_to(tmp_path)
-    with pytest.raises(UsageError, match="not counted") as caught:
-        list_rows.run(Workspace(checkout.root, "paper"), None)
-    assert "tdn cost" in caught.value.do
+def test_networks_that_are_not_counted_yet_are_counted(tmp_path: Path) -> None:
+    work = Workspace(copy_to(tmp_path).root, "local")
+    lines = {line.row: line for line in list_rows.run(work, 50.0)}
+    assert lines["tdn_r50_8f_weizmann_daria"].petamacs and lines["tdn_r50_8f_weizmann_daria"].hours
+    assert not work.reports.exists()
 
 
 def test_hours_follow_from_a_measured_training_step(work: Workspace) -> None:

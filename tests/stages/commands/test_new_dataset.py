@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.core.errors import ManifestError, UsageError
 from pipeline.core.workspace import Workspace
 from pipeline.lineage.resolve_plans import resolve_typed
+from pipeline.schema.base import read_yaml
 from pipeline.schema.dataset import load_dataset
 from pipeline.schema.profiles import load_profile
 from stages import plan, profile_graph
 from stages.commands import new_dataset
 from stages.networks import Catalogue
 from tests.checkout import ROOT
+from tests.e2e.test_published_checkpoint import released
 from tests.pipeline.sources.test_own_videos import put, tree
 
 
@@ -44,6 +47,40 @@ def test_the_plans_of_what_is_written_resolve(work: Workspace, videos: Path, ful
             assert (stage, name) in plans
     assert (("pretrain", "images_resnet50") in plans) == full
     assert work.raw(made.name, generated=False).joinpath("videos/clap/0.mp4").is_file()
+
+
+def test_a_row_may_start_from_published_weights(work: Workspace, videos: Path) -> None:
+    file = videos.parent / "tdn_kinetics.pth.tar"
+    released(file, "tdn", width=12, num_classes=7)
+    made = new_dataset.run(work, videos, None, full=False, checkpoint=file)
+    assert made.rows[-1] == "tdn_from_weights_gestures_2" and len(made.rows) == 4
+    assert (work.root / "data/weights/tdn_kinetics.pth.tar").resolve() == file.resolve()
+    plans = resolve_typed(work, Catalogue(ROOT))
+    given: Any = plans["train", "tdn_weights_gestures_2"]
+    assert given.checkpoint.classifier == "new" and given.checkpoint.sha256
+    trained: Any = plans["train", made.rows[-1]]
+    assert trained.network == given.network
+    start = trained.start
+    assert (start.source, start.imported, start.keep_classifier) == (given.row, True, True)
+    table = read_yaml(work.root / "my/tables/my_gestures_2.yaml")["rows"]["from_weights"]
+    assert table == {"label": "TDN, from tdn_kinetics.pth.tar", "run": made.rows[-1]}
+
+
+def test_weights_that_fit_no_network_of_the_scale_are_refused_and_nothing_is_written(
+    work: Workspace, videos: Path
+) -> None:
+    file = videos.parent / "tdn_kinetics.pth.tar"
+    released(file, "tdn", width=16, num_classes=7)
+    with pytest.raises(UsageError, match="its weights fit none of tdn, tsn") as caught:
+        new_dataset.run(work, videos, None, full=False, checkpoint=file)
+    assert "add --full" in caught.value.do
+    assert sorted(path.name for path in work.root.iterdir()) == ["dvc.yaml", "manifests"]
+    released(file, "tdn", width=12, num_classes=7)
+    put(work.root / "data/weights", file.name)
+    with pytest.raises(UsageError, match="is taken") as caught:
+        new_dataset.run(work, videos, None, full=False, checkpoint=file)
+    assert caught.value.where == f"data/weights/{file.name}"
+    assert not (work.root / "my").exists()
 
 
 def test_tracked_profiles_stay_as_they_are(work: Workspace, videos: Path) -> None:

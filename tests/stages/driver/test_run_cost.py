@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import UsageError
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
-from stages.driver import repro
+from stages.driver import repro, step_memory
 from stages.driver.run_cost import ASSUMED_TFLOPS, run_cost
 from tests.checkout import copy_to
 
@@ -19,8 +19,6 @@ ROWS = (TRAINED, IMPORTED, KINETICS)
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     work = Workspace(copy_to(tmp_path_factory.mktemp("cost")).root, "paper")
-    with pytest.raises(UsageError, match="not counted yet"):
-        run_cost(work, ROWS, None)
     write_json(work.reports / "costs.json", {row: {"gmacs": 33.0} for row in ROWS})
     return work
 
@@ -51,13 +49,18 @@ def test_hours_follow_from_clips_operations_and_the_rate(work: Workspace) -> Non
     assert "1 rows, data/raw/kinetics400 is not here" in shown
 
 
-def test_the_device_memory_of_a_step_is_told_before_it_is_needed(work: Workspace) -> None:
+def test_the_device_memory_of_a_step_is_told_before_it_is_needed(
+    work: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work.raw("ssv1", generated=False).mkdir(parents=True, exist_ok=True)
     cost = run_cost(work, (TRAINED,), 50.0)
     assert cost is not None
     # 16 clips of 8 frames: TSN's maps are 0.64 GiB a clip; 24 million weights, three times.
     assert cost.step_gib == {TRAINED: (pytest.approx(16 * 0.64 + 0.26, rel=0.02), 16)}
     assert f"up to 11 GiB a step ({TRAINED}, 16 clips at once)" in "\n".join(cost.lines())
+    monkeypatch.setattr(step_memory, "training_memory", None)
+    again = run_cost(work, (TRAINED, TRAINED), 50.0)
+    assert again is not None and again.step_gib == cost.step_gib, "counted once on a machine"
     cost.device_gib = 8.0
     assert "8 are here\n  1 rows need more than is here" in "\n".join(cost.lines())
 

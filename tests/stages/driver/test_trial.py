@@ -87,6 +87,7 @@ def test_a_row_starts_from_an_image_pre_training_of_another_seed(project: Projec
     made = other.stat().st_mtime_ns
     trial.run(work, row, ["start.seed=3", "seed=4"], no_bar)
     assert other.stat().st_mtime_ns == made, "one start serves every row"
+    assert not list((work.data / "plan").glob("*@*")), "DVC would see another plan"
 
 
 def test_a_row_without_image_pre_training_has_no_seed_of_it(project: Project) -> None:
