@@ -32,15 +32,13 @@ from pipeline.scores import predictions
 from pipeline.scores import video_scores as scores
 from pipeline.scores.scoring import score_videos
 from pipeline.scores.video_scores import Outcomes
-from stages.figure_data.architecture import architecture
-from stages.figure_data.attention import cam, gradcam
 from stages.figure_data.earlier import Earlier, made_from
 from stages.figure_data.figure_inputs import Context, each, make_figure, reasons
-from stages.figure_data.kernel_figures import kernels
 from stages.figure_data.stored_frames import stored_frames, stored_frames_from
 from stages.figure_data.truth import Truth
 
 SCHEMA = "tdn.figures/1"
+Maker = Callable[[Context, str, Any], Figure]
 FEWEST_RANKED = 3
 """An order of two rows is one comparison: the table's own words say it."""
 _CITATION = re.compile(r" \([^)]*\d{4}\)")
@@ -124,7 +122,7 @@ def _tasks(context: Context, name: str, spec: AnyFigure) -> Iterator[Task]:
             draw = partial(stored_frames, context, key, dataset, spec)
             yield Task(key, stored_frames_from(context, dataset, spec), draw)
     else:
-        draw = partial(_MAKERS[spec.kind], context, name, spec)
+        draw = partial(_MAKERS.get(spec.kind, _of_networks), context, name, spec)
         yield Task(name, made_from(context, name, spec), draw)
 
 
@@ -298,13 +296,21 @@ def _gains(context: Context, key: str, spec: Gains) -> Figure:
     return make_figure(key, spec, drawing, context.caption(spec, rows, spec.protocol), rows)
 
 
-_MAKERS: dict[str, Callable[[Context, str, Any], Figure]] = {
-    "architecture": architecture,
+def _of_networks(context: Context, key: str, spec: Any) -> Figure:
+    """A figure for which a network is built or looks at frames."""
+    from stages.figure_data.architecture import architecture  # these load torch
+    from stages.figure_data.attention import cam, gradcam
+    from stages.figure_data.kernel_figures import kernels
+
+    makers: dict[str, Maker] = {
+        "architecture": architecture, "cam": cam, "gradcam": gradcam, "kernels": kernels
+    }  # fmt: skip
+    return makers[spec.kind](context, key, spec)
+
+
+_MAKERS: dict[str, Maker] = {
     "curves": _curves,
     "cost": _cost,
     "reversal": _reversal,
     "gains": _gains,
-    "cam": cam,
-    "gradcam": gradcam,
-    "kernels": kernels,
 }

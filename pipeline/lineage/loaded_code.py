@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 from pipeline.core.errors import RecordError
@@ -14,13 +15,18 @@ _loaded: dict[str, frozenset[str]] = {}
 """Digests of the definitions of each module, read when this process first asked for it."""
 
 
-def check_loaded(planned: Parts) -> None:
+def check_loaded(planned: Parts, *, imported: bool = False) -> None:
     """Import the modules of a plan's definitions and compare what they define with the plan.
 
     A module that this process has imported goes on being what it was, whatever its file holds now.
+    With `imported` only those are compared: for a stage that imports the others when it needs them,
+    before and after it ran.
+
     Raises RecordError naming a file that changed between the plan and its import.
     """
     for file, definitions in planned.items():
+        if imported and _module(file) not in {None, *sys.modules}:
+            continue
         wanted = {digest for label, digest in definitions.items() if CLASH not in label}
         if not wanted <= _digests(file):
             raise RecordError(
@@ -32,12 +38,18 @@ def check_loaded(planned: Parts) -> None:
 
 def _digests(file: str) -> frozenset[str]:
     path = _ROOT / file
-    if path.suffix != ".py":  # read while the stage runs
+    if (name := _module(file)) is None:  # read while the stage runs
         return frozenset({digest_beside(path)}) if path.is_file() else frozenset()
     if file not in _loaded:
-        name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         if not path.is_file():
             return frozenset()
         importlib.import_module(name)
         _loaded[file] = frozenset(d.digest for d in read_module(_ROOT, name, path).definitions)
     return _loaded[file]
+
+
+def _module(file: str) -> str | None:
+    """The name of the module that a file is; None of another file."""
+    if not file.endswith(".py"):
+        return None
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

@@ -21,17 +21,16 @@ from pipeline.reporting.report_view import (
     table_view,
     tolerances,
 )
-from pipeline.reporting.results import Results, load_results
+from pipeline.reporting.results import Results
 from pipeline.schema.plan_models import ReportPlan
 from pipeline.scores.statistics import LEVEL_PCT, N_RESAMPLES, SEED
 
 
-def render(work: Workspace, plan: ReportPlan) -> str:
+def render(work: Workspace, plan: ReportPlan, results: Results) -> str:
     """The page of one profile, from `reports/P/tables/` and the metrics of the manifest's rows."""
     folder = work.reports / "tables"
     content = read_json(folder / "cells.json")
     combined = read_json(folder / "combinations.json")
-    results = load_results(work, list(plan.rows))
     scored = {key for key, run in results.runs.items() if run.metrics is not None} | set(combined)
     documents: dict[str, list[dict[str, Any]]] = {}
     for table in content["tables"]:

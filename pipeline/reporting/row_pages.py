@@ -17,7 +17,7 @@ from pipeline.reporting.anchors import anchor, beside, cell_link, row_page
 from pipeline.reporting.figures.reversal import count_pair
 from pipeline.reporting.html_pages import render_page
 from pipeline.reporting.report_view import run_views
-from pipeline.reporting.results import Results, load_results
+from pipeline.reporting.results import Results
 from pipeline.schema.plan_models import ReportPlan
 from pipeline.scores.video_scores import Outcomes
 
@@ -25,9 +25,10 @@ CURVE_PX = (480, 120)
 """Width and height of a training curve."""
 
 
-def render_rows(work: Workspace, plan: ReportPlan) -> dict[str, str]:
+def render_rows(
+    work: Workspace, plan: ReportPlan, results: Results, evidence: Evidence
+) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}, one for each row that was scored."""
-    results, evidence = load_results(work, list(plan.rows)), Evidence(work)
     cells = read_json(work.reports / "tables" / "cells.json")["cells"]
     by_run: dict[str, list[dict[str, Any]]] = {}
     for cell in cells.values():

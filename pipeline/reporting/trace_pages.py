@@ -18,7 +18,7 @@ from pipeline.reporting.build_tables import number
 from pipeline.reporting.figures.figures_view import read_figures
 from pipeline.reporting.html_pages import render_page, style_sheet
 from pipeline.reporting.prose_view import CellTexts
-from pipeline.reporting.results import Results, load_results
+from pipeline.reporting.results import Results
 from pipeline.reporting.trace_items import (
     Section,
     cell_section,
@@ -46,10 +46,11 @@ FIGURES_READ = (
 )
 
 
-def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
+def render_traces(
+    work: Workspace, plan: ReportPlan, results: Results, evidence: Evidence
+) -> dict[str, str]:
     """{path below `reports/P/trace/`: text}: '<document>/<table>.html' each, RUNS, PROSE where a
     sentence has a rule, FIGURES where there are any, their SHEET."""
-    evidence = Evidence(work)
     folder = work.reports / "tables"
     content = read_json(folder / "cells.json")
     texts = CellTexts(content)
@@ -74,7 +75,6 @@ def render_traces(work: Workspace, plan: ReportPlan) -> dict[str, str]:
             cell_section(evidence, content["cells"][c], texts, content["documents"]) for c in own
         )
         pages[beside(table_link(name))] = page(name, cells, **above)
-    results = load_results(work, list(plan.rows))
     combined = read_json(folder / "combinations.json")
     measured = _measured(results, combined)
     sources = {key: _sources(results, combined, key) for key in measured}

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import AbsentData, StoreError, UsageError
+from pipeline.core.errors import AbsentData, StoreError, UsageError, stage_command
 from pipeline.core.files import read_json, sha256_file, sha256_json
 from pipeline.core.remote_files import RemoteFiles
 from pipeline.core.workspace import Workspace
@@ -133,12 +133,18 @@ def _what_is_here(work: Workspace, name: str) -> dict[str, Any]:
             named = {f"{output['path']}/{n}": about for n, about in (below or {}).items()}
             files |= named if below is not None else {output["path"]: output}
         for path in (record, observed, work.code(value["identity"]["code"]["digest"])):
-            files[work.relative(path)] = {
-                "sha256": sha256_file(path),
-                "bytes": path.stat().st_size,
-            }
+            if path.is_file():
+                about = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+                files[work.relative(path)] = about
+        for given in value["identity"]["inputs"]:
+            if files.get(given["path"], given)["sha256"] != given["sha256"]:
+                raise StoreError(
+                    f"{stage} of {name} was run before what it reads changed",
+                    where=given["path"],
+                    do=f"run {stage_command(stage, name)}, then push again",
+                )
         plans[stage] = _digest_of_plan(value["identity"])
-        commit = read_json(observed)["commit"]
+        commit = read_json(observed)["commit"] if observed.is_file() else commit
     if "decode" not in plans:
         raise StoreError(
             f"{name} has no run record, so nobody could check what is pushed",
@@ -203,7 +209,7 @@ def _stage(
             if work.relative(vouching) in files:
                 vouching.unlink(missing_ok=True)
                 missing.add(work.relative(vouching))
-    for folder in (work.frames(name), work.flow(name)):
+    for folder in {(work.root / path).parent for path in files if path.endswith("/index.json")}:
         for path in folder.iterdir() if folder.is_dir() else []:
             if work.relative(path) not in files:
                 path.unlink()

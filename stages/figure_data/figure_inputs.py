@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.errors import AbsentData
 from pipeline.core.files import read_json
@@ -13,8 +13,10 @@ from pipeline.core.workspace import Workspace
 from pipeline.reporting.figures.canvas import Drawing, Figure
 from pipeline.schema.figure_list import Figure as Spec
 from pipeline.schema.plan_models import FiguresPlan, PredictPlan
-from stages.figure_data.clip_maps import Opened, Viewer, missing, open_row
 from stages.figure_data.truth import Truth
+
+if TYPE_CHECKING:
+    from stages.figure_data.clip_maps import Opened, Viewer
 
 Params = dict[str, Any]
 T = TypeVar("T")
@@ -29,6 +31,8 @@ class Context:
 
     def row(self, row: str) -> PredictPlan:
         """The plan of a row that has a trained network here; AbsentData says why it has none."""
+        from stages.figure_data.clip_maps import missing  # loads torch
+
         if row not in self.plan.rows:
             raise AbsentData("not a row of this profile")
         if reason := missing(self.work, row, self.plan.rows[row]):
@@ -38,6 +42,8 @@ class Context:
     @cached_property
     def open(self) -> Callable[[str], Opened]:
         """From a row to its network; the last two stay open."""
+        from stages.figure_data.clip_maps import open_row  # loads torch
+
         return lru_cache(2)(lambda row: open_row(self.work, row, self.plan.rows[row]))
 
     def viewer(self, row: str, protocol: str | None = None) -> Viewer:
@@ -45,6 +51,8 @@ class Context:
 
         UsageError when the row is not tested under it.
         """
+        from stages.figure_data.clip_maps import Viewer  # loads torch
+
         opened = self.open(row)
         return Viewer(opened, protocol or next(iter(opened.plan.protocols)))
 

@@ -9,7 +9,6 @@ from pipeline.core.files import sha256_path
 from pipeline.reporting.figures.canvas import Drawing, Figure, joined
 from pipeline.schema.figure_list import StoredFrames
 from pipeline.store.index import read_index
-from stages.figure_data.clip_maps import sample_videos
 from stages.figure_data.figure_inputs import Context, make_figure
 
 
@@ -25,6 +24,8 @@ def stored_frames(context: Context, key: str, dataset: str, spec: StoredFrames) 
 
     Raises AbsentData when the data set has no store or no usable test video.
     """
+    from stages.figure_data.clip_maps import sample_videos  # loads torch
+
     index, about = read_index(context.work.frames(dataset)), context.plan.datasets[dataset]
     usable = [video for video in index.split(about.split) if video.usable and video.labels]
     if not usable:

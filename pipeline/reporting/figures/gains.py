@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from pipeline.reporting.figures.canvas import AMBER, BLUE, ORANGE, SOFT, Drawing, plot_style, sheet
 from pipeline.scores.scoring import VideoScores, shared_videos
@@ -54,6 +53,8 @@ def accuracy_gains(first: Outcomes, second: Outcomes, classes: Sequence[str]) ->
 
 def precision_gains(first: VideoScores, second: VideoScores, classes: Sequence[str]) -> list[Gain]:
     """Per-class average precision of two rows, highest gain first (Ng & Davis 2018)."""
+    from sklearn.metrics import average_precision_score  # takes seconds, and few sets need it
+
     one, other = shared_videos(first.video_ids, second.video_ids)
     scores = first.scores[one], second.scores[other]
     gains = []

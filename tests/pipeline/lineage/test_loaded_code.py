@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def test_code_that_changed_before_it_was_imported_is_not_run(
     with pytest.raises(RecordError, match="changed after it was planned") as caught:
         loaded_code.check_loaded(planned)
     assert caught.value.where == name
+
+
+def test_what_is_imported_late_is_compared_when_it_is(
+    planned: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / HOME).write_text("def run(): return 2\n\n\ndef step(x): ...\n")
+    loaded_code.check_loaded(planned, imported=True)
+    monkeypatch.setitem(sys.modules, "pipeline.lineage.tried_by_a_test", loaded_code)
+    with pytest.raises(RecordError, match="changed after it was planned"):
+        loaded_code.check_loaded(planned, imported=True)
 
 
 def test_a_remark_is_no_change(planned: Parts, tmp_path: Path) -> None:

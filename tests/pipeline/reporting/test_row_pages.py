@@ -10,8 +10,11 @@ import pytest
 
 from pipeline.core.files import write_json
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.evidence import Evidence
+from pipeline.reporting.results import load_results
 from pipeline.reporting.row_pages import render_rows
 from pipeline.schema.plan_models import ReportPlan
+from pipeline.store.index import SCHEMA
 from tests.pipeline.reporting import fakes
 from tests.pipeline.reporting.test_build_report import links_resolve
 from tests.pipeline.reporting.test_training_order import reference
@@ -23,7 +26,7 @@ CLASSES = ["open", "close", "lift", "lower", "push", "<turn>"]
 def work(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     work = fakes.full(tmp_path_factory.mktemp("project"))
     reference(work.root, {"net_full": [62.0, 64.0]})
-    absent = {"status": "absent", "reason": "no frames in this test"}
+    absent = {"schema": SCHEMA, "status": "absent", "reason": "no frames in this test"}
     write_json(work.frames("toy") / "index.json", {"classes": CLASSES, **absent})
     history = [{"epoch": n, "loss": 2.0 - n / 2, "top1_pct": 20.0 * n} for n in range(4)]
     write_json(work.run("net_full") / "train" / "history.json", history)
@@ -80,7 +83,8 @@ def test_pairs_of_generated_classes_are_counted_both_ways(work: Workspace) -> No
             "rows": {"net_full": about},
         }
     )
-    page = render_rows(work, plan)["rows/net_full.html"]
+    results = load_results(work, list(plan.rows))
+    page = render_rows(work, plan, results, Evidence(work))["rows/net_full.html"]
     right, reverse, other = map(
         float, re.findall(r'<td class="num">(?:<a [^>]*>)?(\d+\.\d)', page.split("across")[-1])[:3]
     )

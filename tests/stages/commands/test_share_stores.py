@@ -41,6 +41,7 @@ def decoded(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     def profile(value: dict[str, Any]) -> None:
         value.update(rows=[ROW], datasets=["ssv1"], flow=["ssv1"], sizes_px={224: 48, 256: 54})
         keep(value, "backbones", "resnet50").update(width=4, blocks=[1, 1, 1, 1])
+        value["flow_policy"].update(scales=1, warps=1, inner_iterations=1, outer_iterations=1)
         value["loader"].update(workers=0)
         value["compute"].update(device="cpu")
 
@@ -152,6 +153,32 @@ def test_a_damaged_store_is_mended_and_what_is_no_part_of_it_goes(
     assert ": 3 pulled" in line, "the shard, its record and the index"
     assert contents(other) == contents(decoded)
     assert not [p for p in other.frames("ssv1").iterdir() if is_scratch(p.name)]
+
+
+def test_flow_that_was_not_pushed_stays(other: Workspace, url: str) -> None:
+    pull(other, url, [])
+    remote = RemoteFiles(url)
+    value = remote.read("paper/ssv1.json")
+    value["files"] = {path: about for path, about in value["files"].items() if "flow" not in path}
+    remote.write("paper/ssv1.json", value)
+    (line,) = pull(other, url, [])
+    assert ": 0 pulled" in line
+    assert read_index(other.flow("ssv1")).videos
+
+
+def test_a_store_of_another_ledger_is_not_pushed(decoded: Workspace) -> None:
+    record = decoded.record("decode", "ssv1")
+    whole = record.read_bytes()
+    ledger = read_json(record)["identity"]["inputs"][0]["sha256"]
+    record.write_bytes(whole.replace(ledger.encode(), b"0" * 64))
+    try:
+        with pytest.raises(
+            StoreError, match="decode of ssv1 was run before what it reads"
+        ) as caught:
+            push(decoded, "memory://stale", [])
+    finally:
+        record.write_bytes(whole)
+    assert caught.value.where == "data/paper/sources/ssv1.json"
 
 
 def test_other_bytes_than_were_pushed_are_refused(
