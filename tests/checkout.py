@@ -29,9 +29,11 @@ _PARTS = (
 
 @dataclass(frozen=True)
 class Checkout:
-    """A working copy; `run` calls its command line, never this project's."""
+    """A working copy; `run` calls its command line, never this project's. DVC has `python` run its
+    stages."""
 
     root: Path
+    python: str = sys.executable
 
     def edit(self, place: str, pattern: str, replacement: str) -> None:
         """Replace one occurrence; fails when the pattern is not there."""
@@ -51,7 +53,7 @@ class Checkout:
         """`python -m MODULE WORDS` in the copy."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("TDN_", "COV_"))}
         env |= {"DVC_NO_ANALYTICS": "1"}
-        env["TDN_PYTHON"] = sys.executable
+        env["TDN_PYTHON"] = self.python
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=self.root,

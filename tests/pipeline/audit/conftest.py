@@ -5,12 +5,15 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from pipeline.audit import level1_stores
 from pipeline.audit.context import Plans
 from pipeline.core.workspace import Workspace
+from pipeline.store.inspect_store import ShardReader
 from stages import cost
 from stages.commands import audit_results
 from stages.network_cost import ClipCost, clip_cost
@@ -47,6 +50,14 @@ def resolved_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_results, "_plans", plans)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_reader() -> Iterator[None]:
+    """The process that reads shards is started once for all audits, and when a shard killed it."""
+    with ShardReader() as reader, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(level1_stores, "ShardReader", lambda: nullcontext(reader))
         yield
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,12 +21,30 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
 
 
+@pytest.fixture(scope="module")
+def two_processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize("dataset", ["ssv1", "ssv2", "ucf101", "kinetics400", "hmdb51", "fcvid"])
-def test_bytes_do_not_depend_on_the_number_of_workers(dataset: str, tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_the_number_of_workers(
+    dataset: str,
+    tmp_path: Path,
+    two_processes: ProcessPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []  # the same two for all data sets: their imports take longest
+
+    def pool(workers: int, _: object) -> nullcontext[ProcessPoolExecutor]:
+        started.append(workers)
+        return nullcontext(two_processes)
+
+    monkeypatch.setattr("pipeline.mini.generator.ProcessPoolExecutor", pool)
     miniature = small(dataset)
     alone = generate(dataset, miniature, tmp_path / "alone", 0)
     helped = generate(dataset, miniature, tmp_path / "helped", 2)
-    assert alone == helped
+    assert alone == helped and started == [2]
     found = digests(tmp_path / "alone")
     assert found == digests(tmp_path / "helped")
     assert alone["content"] == sha256_json(found)
