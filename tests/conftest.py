@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from tests.processes import EndsLater, within
+from tests.warm_python import serving
 
 # No time is asserted: a loaded machine may take long over one example.
 settings.register_profile("tdn", deadline=None)
@@ -57,6 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # No test cuts this machine's power: those of what is flushed, and when, put their own in its place.
 os.fsync = lambda handle: None
+
+
+@pytest.fixture(scope="module")
+def warm_python() -> Iterator[Path]:
+    """A program that runs `-m stages WORDS` as Python does, without importing torch first."""
+    with TemporaryDirectory(prefix="tdn-python-") as folder, serving(Path(folder)) as program:
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@ which would import torch again. Our own code is imported by each process anew, f
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import runpy
@@ -10,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +32,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextmanager
-def warm_python(folder: Path) -> Iterator[Path]:
+def serving(folder: Path) -> Iterator[Path]:
     """An executable in `folder` (of a short path) that runs `-m stages WORDS` as Python does."""
     address, program = folder / "socket", folder / "python"
     program.write_text(CLIENT.format(python=sys.executable, address=str(address)), "utf-8")
@@ -52,6 +55,7 @@ def serve(address: str) -> list[str]:
     import scipy.stats  # noqa: F401
     import torchvision  # noqa: F401
 
+    gc.freeze()  # else a collection in each process would copy all of it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address + ".new")
@@ -90,4 +94,14 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
-    runpy.run_module("stages", run_name="__main__", alter_sys=True)
+    code: object = 0
+    try:
+        runpy.run_module("stages", run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        code = error.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else 1)  # to tear all modules down takes a second

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from tests.checkout import Checkout, copy_to
-from tests.warm_python import warm_python
 
 pytestmark = pytest.mark.slow
 
@@ -79,14 +76,8 @@ def shrink(checkout: Checkout) -> None:
 
 
 @pytest.fixture(scope="module")
-def python() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="tdn-python-") as folder, warm_python(Path(folder)) as program:
-        yield program
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Checkout:
-    made = replace(copy_to(tmp_path_factory.mktemp("graph")), python=str(python))
+def checkout(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Checkout:
+    made = replace(copy_to(tmp_path_factory.mktemp("graph")), python=str(warm_python))
     shrink(made)
     assert made.run("profile", "use", "mini").returncode == 0
     made.git("init", "-q")

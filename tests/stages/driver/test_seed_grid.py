@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.core.errors import AbsentData, TdnError, UsageError
@@ -15,10 +17,17 @@ pytestmark = pytest.mark.slow
 ROW = "tconv_r50_8f_ssv1"
 
 
+@pytest.fixture
+def trainings(project: Project, warm_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of the grid run the project's code, in a Python that has imported torch."""
+    monkeypatch.setenv("PYTHONPATH", str(project.work.root))
+    monkeypatch.setattr("sys.executable", str(warm_python))
+
+
+@pytest.mark.usefixtures("trainings")
 def test_a_full_grid_tells_the_parts_and_is_not_trained_again(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.work.root))
     (line,) = seed_grid.run(project.work, [ROW], 2, 2)
     assert (line.row, line.trainings) == (ROW, 4) and line.parts is not None
     cells = read_cells(grid_path(project.work.root, "mini"))
@@ -32,10 +41,8 @@ def test_a_full_grid_tells_the_parts_and_is_not_trained_again(
     assert seed_grid.run(project.work, [], 5, 2) == [line]
 
 
-def test_a_training_that_fails_is_named_with_what_it_said(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(project.work.root))
+@pytest.mark.usefixtures("trainings")
+def test_a_training_that_fails_is_named_with_what_it_said(project: Project) -> None:
     index = project.work.frames("ssv1") / "index.json"
     kept = index.read_bytes()
     try:
