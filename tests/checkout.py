@@ -50,7 +50,7 @@ class Checkout:
     def run(self, *words: str, module: str = "stages") -> subprocess.CompletedProcess[str]:
         """`python -m MODULE WORDS` in the copy."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("TDN_", "COV_"))}
-        env |= {"DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {"DVC_NO_ANALYTICS": "1"}
         env["TDN_PYTHON"] = sys.executable
         return subprocess.run(
             [sys.executable, "-m", module, *words],
@@ -70,19 +70,20 @@ class Checkout:
         return done.stdout
 
     def files(self) -> dict[str, bytes]:
-        """Every file below the copy but git's and DVC's own, by relative path."""
+        """Every file below the copy but git's, DVC's and Python's own, by relative path."""
         found = {}
         for path in sorted(self.root.rglob("*")):
             place = path.relative_to(self.root).as_posix()
-            if path.is_file() and not place.startswith((".git/", ".dvc/", ".tdn/")):
+            ours = not place.startswith((".git/", ".dvc/", ".tdn/")) and "__pycache__" not in place
+            if path.is_file() and ours:
                 found[place] = path.read_bytes()
         return found
 
 
 def copy_to(folder: Path) -> Checkout:
-    """This project's sources in `folder`, without data, runs or reports."""
-    # .dvcignore below manifests: profiles that are switched on here.
-    skip = shutil.ignore_patterns("__pycache__", "dvc.lock", ".tmp-*", ".dvcignore")
+    """This project's sources in `folder`, with their byte code, without data, runs or reports."""
+    # .dvcignore below manifests: profiles that are switched on here. *.pyc.*: being written.
+    skip = shutil.ignore_patterns("*.pyc.*", "dvc.lock", ".tmp-*", ".dvcignore")
     for part in _PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -74,7 +74,7 @@ def _run(context: Context, clone: Workspace, run: Run) -> str:
     """Run one stage in the clone; '' or why it failed."""
     words = [*context.tools.command, run.stage]
     words += [] if run.key == "all" else [run.key]
-    env = {**os.environ, "PYTHONPATH": str(clone.root), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(clone.root)}
     done = subprocess.run(
         [*words, "--profile", clone.profile],
         cwd=clone.root,

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.core.errors import ManifestError
 from pipeline.reporting.results import Results
-from pipeline.reporting.rules import Rule, UnknownCell, parse
+from pipeline.reporting.rules import Rule, parse, read_rule
 from pipeline.schema.claims import Claim, ProseClaim
 from pipeline.schema.table_layouts import check_placement, load_all
 from pipeline.scores.statistics import N_RESAMPLES, SEED, Floats, resampled_means
@@ -101,7 +101,7 @@ def check_rules(
     for claim in prose.values():
         for text, known in ((claim.rule, tuple(claims)), (claim.ours, tuple(cells))):
             if text:
-                _parse(claim, text, known)
+                parse(text, claim.document, known, where=_place(claim))
 
 
 def check_manifests(folder: Path) -> int:
@@ -129,9 +129,8 @@ def check_manifests(folder: Path) -> int:
     return len(manifests.claims)
 
 
-def _parse(claim: ProseClaim, text: str, addresses: tuple[str, ...]) -> Rule:
-    where = f"manifests/prose_claims.csv, {claim.prose_id}"
-    return parse(text, claim.document, addresses, where=where)
+def _place(claim: ProseClaim) -> str:
+    return f"manifests/prose_claims.csv, {claim.prose_id}"
 
 
 def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Share) -> Verdict:
@@ -143,17 +142,18 @@ def judge(claim: ProseClaim, addresses: tuple[str, ...], cells: Cells, share: Sh
     paper, paper_reason, paper_numbers = UNDECIDED, "no printed number decides it", ""
     printed: tuple[str, ...] = ()
     if claim.rule:
-        rule = _parse(claim, claim.rule, addresses)
+        rule = parse(claim.rule, claim.document, addresses, where=_place(claim))
         printed = tuple(rule.cells())
         truth = bool(rule.evaluate(lambda address: float(cells[address]["claimed"])))
         paper, paper_reason = (HOLDS if truth else FAILS), _shown(printed, cells)
         paper_numbers = rule.spelled(lambda address: str(cells[address]["claimed"]))
     ours: dict[str, Any] = {}
     if claim.ours:
-        try:
-            ours = _ours(claim, _parse(claim, claim.ours, tuple(cells)), cells, share)
-        except UnknownCell:  # `check_rules` refuses what no table of any profile has
+        rule = read_rule(claim.ours, claim.document, tuple(cells), where=_place(claim))
+        if rule.unknown():  # `check_rules` refuses what no table of any profile has
             ours = {"ours_reason": "this profile has no such rows"}
+        else:
+            ours = _ours(claim, rule, cells, share)
     return Verdict(
         **claim.model_dump(exclude={"ours"}),
         paper=paper,

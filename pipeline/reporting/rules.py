@@ -18,7 +18,6 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -75,31 +74,40 @@ class Rule:
 
     def spelled(self, text_of: Callable[[str], str]) -> str:
         """The rule with a text in the place of every cell, as `near(55.5 - 51.1, 4.4)`."""
-        return ast.unparse(_Spelling(self, text_of).visit(deepcopy(self.tree)))
+        return ast.unparse(_Spelling(self, text_of).visit(_tree(self.text)))
+
+    def unknown(self) -> list[str]:
+        """The cells it names that are not among `addresses`."""
+        known = set(self.addresses)
+        return [address for address in self.cells() if address not in known]
 
 
 def parse(text: str, document: str, addresses: Sequence[str], *, where: str) -> Rule:
     """A checked rule; a ManifestError names what it does not understand or know."""
+    rule = read_rule(text, document, addresses, where=where)
+    for address in rule.unknown():
+        raise ManifestError(
+            f"the rule names '{address}', which no table has",
+            where=where,
+            do=nearest(address, list(rule.addresses)) or "write 'table/row/column' of a table",
+        )
+    return rule
+
+
+def read_rule(text: str, document: str, addresses: Sequence[str], *, where: str) -> Rule:
+    """A rule that may name unknown cells; a ManifestError names what it does not understand."""
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        rule = Rule(text.strip(), tree, document, tuple(addresses))
-        named = rule.cells()
+        rule = Rule(text.strip(), _tree(text.strip()), document, tuple(addresses))
+        rule.cells()
     except (SyntaxError, _NotARule) as error:
         raise ManifestError(
             f"not a rule: {error}", where=where, do="see pipeline/reporting/rules.py"
         ) from None
-    for address in named:
-        if address not in rule.addresses:
-            raise UnknownCell(
-                f"the rule names '{address}', which no table has",
-                where=where,
-                do=nearest(address, list(rule.addresses)) or "write 'table/row/column' of a table",
-            )
     return rule
 
 
-class UnknownCell(ManifestError):
-    """A rule names a cell that is not among the known ones."""
+def _tree(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 class _NotARule(Exception):

@@ -185,19 +185,20 @@ def test_editing_one_row_runs_that_row_the_tables_and_the_report(checkout: Check
     assert ran <= allowed | {"plan", "cost", "tables", "figures", "report"}
 
 
-def test_a_row_that_others_start_from_takes_them_along(checkout: Checkout) -> None:
-    checkout.edit(ROWS, "options: {}", "options: {}\n    seed: 1")
-    ran = {name for name in repro(checkout) if name.startswith("train@")}
-    assert ran == {"train@tsn_r50_8f_ssv1", "train@tsn_r50_8f_ssv1_again"}
-
-
-def test_a_removed_row_leaves_no_trace(checkout: Checkout) -> None:
+def test_a_row_that_others_start_from_takes_them_along_and_a_removed_row_none(
+    checkout: Checkout,
+) -> None:
     checkout.edit(ROWS, r"  tconv_r50_8f_ssv1:.*?(?=  tsn_r50_8f_ssv1_again)", "")
     stopped = checkout.run("repro", module="dvc")
     assert "run `tdn profile use mini`, then the same command again" in stopped.stderr
     assert checkout.run("profile", "use", "mini").returncode == 0
+    alone = checkout.run("repro", "--dry-run")
+    assert "tables" in alone.stdout and "@" not in alone.stdout, alone.stdout + alone.stderr
+    checkout.edit(ROWS, "options: {}", "options: {}\n    seed: 1")
     ran = repro(checkout)
-    assert not [name for name in ran if "tsn" in name]
+    trained = {name for name in ran if name.startswith("train@")}
+    assert trained == {"train@tsn_r50_8f_ssv1", "train@tsn_r50_8f_ssv1_again"}
+    assert not [name for name in ran if "tconv" in name]
     cells = (checkout.root / "reports/mini/tables/cells.json").read_text("utf-8")
     table = (checkout.root / "reports/mini/tables/tdn-iclr2021/1d.csv").read_text("utf-8")
     line = next(line for line in table.splitlines() if line.startswith("tconv"))

@@ -33,14 +33,14 @@ TEMPLATES = ["Holding [something]", "Moving [something] up"]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """Four training and two validation videos as a declared subset, two epochs of two steps; random
+    """Two training and two validation videos as a declared subset, two epochs of one step; random
     weights where those of ImageNet are wanted."""
     made = copy_to(tmp_path)
     one_network_and_figure(made)
 
     def profile(value: dict[str, Any]) -> None:
         value.update(rows=[ROW], datasets=["ssv2"], flow=[])
-        value.update(subsets={"ssv2": {"reason": "six clips for a test"}})
+        value.update(subsets={"ssv2": {"reason": "four clips for a test"}})
         value["loader"] = {"workers": 0, "cache_mb": 0, "checkpoint_minutes": 0}
         value["compute"].update(device="cpu", micro_batch=1, eval_batch=1)
         assert keep(value, "backbones", "resnet50") == {"width": 64, "blocks": [3, 4, 6, 3]}
@@ -54,7 +54,7 @@ def checkout(tmp_path: Path) -> Checkout:
         "manifests/datasets/ssv2.yaml", lambda value: value.update(num_classes=2, flip_pairs=[])
     )
     work = Workspace(made.root, "paper")
-    splits = ("train", "train", "train", "train", "validation", "validation")
+    splits = ("train", "train", "validation", "validation")
     videos = {str(n): (split, TEMPLATES[n % 2], 10 + n) for n, split in enumerate(splits)}
     samples.something_v2(work.raw("ssv2", generated=False), videos, long_names=True)
     torch.manual_seed(0)
@@ -88,12 +88,12 @@ def test_a_row_goes_from_official_videos_to_an_audited_cell_killed_once(checkout
     plan.run(work)
     everything(work, checkout)
     log = (work.run(ROW) / "log.jsonl").read_text("utf-8").splitlines()
-    assert [json.loads(line)["step"] for line in log][-1] == 4
+    assert [json.loads(line)["step"] for line in log][-1] == 2
     history = read_json(work.run(ROW) / "train/history.json")
     assert [epoch["epoch"] for epoch in history] == [0, 1]
     cell = read_json(work.reports / "tables/cells.json")["cells"][CELL]
     assert cell["status"] == "partial" and cell["claimed"] == "63.1"
-    assert "2 of 24,777 videos scored; a declared subset: six clips for a test" in cell["reason"]
+    assert "2 of 24,777 videos scored; a declared subset: four clips for a test" in cell["reason"]
     cost = read_json(work.reports / "costs.json")[ROW]
     assert cost["gmacs"] == pytest.approx(35.6, abs=0.1), "the papers' network"
     result = audit_results.run(work, level=3)

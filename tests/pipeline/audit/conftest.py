@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.audit.context import Plans
+from pipeline.core.workspace import Workspace
 from stages import cost
 from stages.commands import audit_results
 from stages.network_cost import ClipCost, clip_cost
@@ -30,6 +32,37 @@ def counted_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "clip_cost", count)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def resolved_once() -> Iterator[None]:
+    """The plans of equal manifests and code are resolved once in this process, not per audit."""
+    resolve, found = audit_results._plans, dict[str, Plans]()
+
+    def plans(work: Workspace) -> Plans:
+        address = all_that_plans_rest_on(work)
+        if address not in found:
+            found[address] = resolve(work)  # what raises is tried each time
+        return found[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_results, "_plans", plans)
+        yield
+
+
+def all_that_plans_rest_on(work: Workspace) -> str:
+    """A digest of the profile, of the manifests and the code below `work`, byte for byte, and of
+    what users put there."""
+    found = hashlib.sha256(work.profile.encode())
+    for name in ("manifests", "my", "pipeline", "stages", "tdn_model", "data/weights", "data/raw"):
+        for folder, folders, files in os.walk(work.root / name, followlinks=True):
+            folders[:] = sorted(one for one in folders if one != "__pycache__")
+            for file in sorted(files):
+                path = os.path.join(folder, file)
+                found.update(os.fsencode(os.path.relpath(path, work.root)))
+                with open(path, "rb") as data:
+                    found.update(hashlib.sha256(data.read()).digest())
+    return found.hexdigest()
 
 
 @pytest.fixture(scope="session")

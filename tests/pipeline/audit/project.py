@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ ROWS = {
 FIGURES = ("training_modules", "cost_ssv1", "order", "frames", "gains_ssv1", "gradcam_last")
 """Two that are drawn, and three that say why they are not."""
 AFTER = ("tables", "figures", "report")
+CLOCK_NS = 50_000_000
+"""No less than a step of the clock that files are stamped by."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Project:
     """A copy to tamper with."""
 
     checkout: Checkout
+    equal: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    """Stamps of the files that were found to have the pristine project's bytes."""
 
     @property
     def root(self) -> Path:
@@ -113,17 +119,26 @@ class Project:
             (self.root / place).unlink()
         for place, path in before.items():
             target = self.root / place
+            if place in after and self.equal.get(place) == _stamp(target.stat()):
+                continue
             if place not in after or target.read_bytes() != path.read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
+            about = target.stat()
+            if time.time_ns() - about.st_ctime_ns > CLOCK_NS:  # else a change might not show
+                self.equal[place] = _stamp(about)
 
     def files(self) -> dict[str, Path]:
-        """Every file but git's, DVC's and our own notes."""
-        found = {}
-        for path in self.root.rglob("*"):
-            place = path.relative_to(self.root).as_posix()
-            if path.is_file() and not place.startswith((".git/", ".dvc/", ".tdn/")):
-                found[place] = path
+        """Every file but git's, DVC's, Python's and our own notes."""
+        found, root = {}, str(self.root)
+        for folder, folders, files in os.walk(root):
+            if folder == root:
+                folders[:] = [name for name in folders if name not in (".git", ".dvc", ".tdn")]
+            if folder.endswith("__pycache__"):
+                continue
+            for name in files:
+                path = os.path.join(folder, name)
+                found[path[len(root) + 1 :]] = Path(path)
         return found
 
     def copy(self, folder: Path) -> Project:
@@ -167,6 +182,11 @@ def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     value = yaml.safe_load(path.read_text("utf-8"))
     change(value)
     path.write_text(yaml.safe_dump(value, sort_keys=False), "utf-8")
+
+
+def _stamp(about: os.stat_result) -> tuple[int, ...]:
+    """What every change of a file's bytes changes: the time of change cannot be set."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_ctime_ns
 
 
 def _size(path: Path, ignored: Ignored) -> int:

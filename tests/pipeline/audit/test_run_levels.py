@@ -454,7 +454,7 @@ def test_the_crate_has_no_required_finding(
 
     It knows Process Run Crate up to 0.5, whose own rules 0.6 has too.
     """
-    validator = pytest.importorskip("rocrate_validator.services", reason="no roc-validator here")
+    models = pytest.importorskip("rocrate_validator.models", reason="no roc-validator here")
     context = importlib.import_module("rocrate.vocabs").RO_CRATE
     fetched = SimpleNamespace(
         status_code=200,
@@ -472,8 +472,10 @@ def test_the_crate_has_no_required_finding(
         "disable_inherited_profiles_issue_reporting": profile == "process-run-crate",
     }
 
+    validator = models.Validator(models.ValidationSettings.parse(settings))
+
     def findings() -> list[str]:
-        issues = validator.validate_metadata_as_dict(crate, settings).get_issues()
+        issues = validator.validate(metadata_dict=crate).get_issues()
         return [f"{issue.check.identifier}: {issue.message}" for issue in issues]
 
     assert findings() == []

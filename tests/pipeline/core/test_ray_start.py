@@ -20,6 +20,8 @@ RUN = "import operator\nfrom pipeline.core.ray_pool import Pool\n" + (
     "with Pool(1) as pool: print(sorted(pool.run(operator.neg, [1, 2])))"
 )
 """A program that needs Ray."""
+SOONER = "import time\nclock = time.monotonic\ntime.monotonic = lambda: 10 * clock()\n"
+"""Ray waits half a minute for its processes, by this clock three seconds."""
 NAMELESS = ["unshare", "-U", "--map-user=12345"]
 """Runs a program as a user without an entry in passwd."""
 
@@ -99,10 +101,10 @@ def test_what_ray_raises_is_a_sentence_with_a_remedy(tmp_path: Path) -> None:
         raise UsageError("mine")
 
 
-def ray(prefix: list[str], **env: str) -> subprocess.CompletedProcess[str]:
+def ray(prefix: list[str], program: str = RUN, **env: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "USER", "LOGNAME")}
     return subprocess.run(
-        [*prefix, sys.executable, "-c", RUN],
+        [*prefix, sys.executable, "-c", program],
         cwd=ROOT,
         env=kept | env,
         capture_output=True,
@@ -138,7 +140,8 @@ def abandoned() -> set[str]:
 @pytest.mark.slow
 def test_a_ray_that_does_not_start_leaves_nothing(tmp_path: Path) -> None:
     before = abandoned()
-    done = ray(["bash", "-c", 'ulimit -f 100; exec "$@"', "-"], HOME=str(tmp_path))
+    prefix = ["bash", "-c", 'ulimit -f 100; exec "$@"', "-"]
+    done = ray(prefix, SOONER + RUN, HOME=str(tmp_path), RAY_raylet_start_wait_time_s="3")
     assert "Ray does not start on this machine" in done.stderr, done.stderr[-2000:]
     # What a killed driver of a test beside this one left goes when the next Ray starts.
     assert within(300, lambda: not abandoned() - before), abandoned() - before

@@ -34,20 +34,24 @@ def plans(checkout: Checkout, profile: str = "mini") -> dict[str, dict[str, Any]
     }
 
 
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The plans of `mini` of a copy that nobody edited."""
+    return plans(copy_to(tmp_path_factory.mktemp("before")))
+
+
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
 
 
-def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_one_rows_edit_reaches_that_row_alone(checkout: Checkout, before: dict[str, Any]) -> None:
     row = "tdn_r50_8f_ssv1_stdm_mul"
     checkout.edit(ROWS, "s_tdm_fusion: mul", "s_tdm_fusion: res_channel")
     own = {f"{stage}.{row}" for stage in ("train", "predict", "score")}
     assert changed(before, plans(checkout)) == {*own, "cost.all"}
 
 
-def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_comments_and_order_reach_nothing(checkout: Checkout, before: dict[str, Any]) -> None:
     checkout.edit(ROWS, "experiments:\n", "# a remark\nexperiments:\n")
     checkout.edit(
         "manifests/recipes.yaml",
@@ -58,15 +62,17 @@ def test_comments_and_order_reach_nothing(checkout: Checkout) -> None:
     assert changed(before, plans(checkout)) == set()
 
 
-def test_remarks_on_rows_and_data_sets_reach_nothing(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_remarks_on_rows_and_data_sets_reach_nothing(
+    checkout: Checkout, before: dict[str, Any]
+) -> None:
     checkout.edit(ROWS, "note: torchvision", "note: as we know, torchvision")
     checkout.edit("manifests/datasets/ssv1.yaml", "\nquirks:.*", "\nquirks: []\n")
     assert changed(before, plans(checkout)) == set()
 
 
-def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_a_changed_module_reaches_the_rows_that_use_it(
+    checkout: Checkout, before: dict[str, Any]
+) -> None:
     for module in ("models/tdn", "layers/tdm"):
         checkout.edit(f"tdn_model/{module}.py", r"(\n    def __init__\()", r"\n    extra = 1\1")
         reached = changed(before, plans(checkout))
@@ -76,24 +82,23 @@ def test_a_changed_module_reaches_the_rows_that_use_it(checkout: Checkout) -> No
             assert not reached & others
 
 
-def test_a_reporting_change_trains_nothing(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_a_reporting_change_trains_nothing(checkout: Checkout, before: dict[str, Any]) -> None:
     checkout.edit(
         "pipeline/reporting/report_view.py", r"(\ndef \w+\([^)]*\)[^:]*:\n)", r"\1    str(1)\n"
     )
     assert changed(before, plans(checkout)) == {"report.all"}
 
 
-def test_what_no_stage_can_run_reaches_nothing(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_what_no_stage_can_run_reaches_nothing(checkout: Checkout, before: dict[str, Any]) -> None:
     path = checkout.root / "tdn_model/models/tdn.py"
     path.write_text(path.read_text("utf-8") + "\n\ndef unused():\n    return 1\n", "utf-8")
     assert changed(before, plans(checkout)) == set()
 
 
-def test_a_moved_module_reaches_nothing_and_is_found_where_it_is(checkout: Checkout) -> None:
+def test_a_moved_module_reaches_nothing_and_is_found_where_it_is(
+    checkout: Checkout, before: dict[str, Any]
+) -> None:
     work = Workspace(checkout.root)
-    before = plans(checkout)
     plan.write(work, plan.resolve(work, Catalogue(checkout.root)))
     old, new = "pipeline/clips/crops.py", "pipeline/clips/cropping.py"
     (checkout.root / old).rename(checkout.root / new)
@@ -108,8 +113,9 @@ def test_a_moved_module_reaches_nothing_and_is_found_where_it_is(checkout: Check
 
 
 @pytest.mark.parametrize("name", ["report.css", "report.html.j2", "trace.html.j2"])
-def test_a_template_reaches_the_report_alone(checkout: Checkout, name: str) -> None:
-    before = plans(checkout)
+def test_a_template_reaches_the_report_alone(
+    checkout: Checkout, name: str, before: dict[str, Any]
+) -> None:
     path = checkout.root / "pipeline/reporting/templates" / name
     path.write_text(path.read_text("utf-8") + "\n", "utf-8")
     assert changed(before, plans(checkout)) == {"report.all"}
@@ -208,16 +214,15 @@ def test_a_new_generated_profile_needs_no_code(checkout: Checkout) -> None:
             assert plans(checkout, name)["check.ssv1"]["params"]["generated"]
 
 
-def test_how_clips_are_loaded_changes_no_plan(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_how_clips_are_loaded_changes_no_plan(checkout: Checkout, before: dict[str, Any]) -> None:
     checkout.edit("manifests/profiles/mini.yaml", "loader: .*?}", "loader: {workers: 3}")
     assert changed(before, plans(checkout)) == set()
 
 
 def test_what_only_trainings_compute_with_reaches_them_alone_and_only_where_it_is_set(
     checkout: Checkout,
+    before: dict[str, Any],
 ) -> None:
-    before = plans(checkout)
     assert set(before["train.tdn_r50_8f_ssv1"]["params"]["compute"]) == {
         "device", "precision", "threads",
     }  # fmt: skip
@@ -350,8 +355,7 @@ def test_an_unknown_profile_is_told_with_the_nearest(checkout: Checkout) -> None
     assert "mini" in caught.value.do
 
 
-def test_float16_is_for_training_alone(checkout: Checkout) -> None:
-    before = plans(checkout)
+def test_float16_is_for_training_alone(checkout: Checkout, before: dict[str, Any]) -> None:
     checkout.rewrite(
         "manifests/profiles/mini.yaml", lambda value: value["compute"].update(precision="float16")
     )

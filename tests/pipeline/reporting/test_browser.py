@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from html import unescape
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -137,20 +138,20 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def seen(page: Path, width_px: int, profile: Path, probe: str = PROBE) -> dict[str, Any]:
     """What a script finds on a page in a browser of that width."""
-    (found,) = seen_all([page], width_px, profile, probe)
+    (found,) = seen_all([(page, width_px)], profile, probe)
     assert isinstance(found, dict)
     return found
 
 
-def seen_all(pages: Sequence[Path], width_px: int, profile: Path, probe: str) -> list[Any]:
-    """The same for several pages in one browser."""
+def seen_all(pages: Sequence[tuple[Path, int]], profile: Path, probe: str) -> list[Any]:
+    """The same for several pages, each of its own width, in one browser."""
     frames = ""
-    for page in pages:
+    for page, width_px in pages:
         probed = page.with_name(f"probed.{page.name}")
         text = page.read_text("utf-8")
         probed.write_text(text.replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
         frames += FRAME.format(probed.as_uri(), width_px)
-    host = pages[0].with_name("host.html")
+    host = pages[0][0].with_name("host.html")
     host.write_text(HOST.replace("FRAMES", frames), encoding="utf-8")
     assert BROWSER is not None
     words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
@@ -162,12 +163,23 @@ def seen_all(pages: Sequence[Path], width_px: int, profile: Path, probe: str) ->
     return [json.loads(unescape(found[str(number)])) for number in range(len(pages))]
 
 
+@pytest.fixture(scope="module")
+def probed(
+    pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """What the probe finds on three pages at every width."""
+    places = list(product(("made", "row", "committed"), WIDTHS_PX))
+    asked = [(pages[name], width_px) for name, width_px in places]
+    found = seen_all(asked, tmp_path_factory.mktemp("browser"), PROBE)
+    return dict(zip(places, found, strict=True))
+
+
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
 @pytest.mark.parametrize("name", ["made", "row", "committed"])
 def test_a_page_fits_its_window_and_asks_nobody(
-    pages: dict[str, Path], name: str, width_px: int, tmp_path: Path
+    probed: dict[tuple[str, int], dict[str, Any]], name: str, width_px: int
 ) -> None:
-    found = seen(pages[name], width_px, tmp_path)
+    found = probed[name, width_px]
     assert found["width"] == width_px
     assert found["page"] <= width_px, found["wide"]
     assert found["wide"] == []
@@ -177,19 +189,17 @@ def test_a_page_fits_its_window_and_asks_nobody(
 
 
 @pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")
-@pytest.mark.parametrize("width_px", [360, 1280])
-def test_axe_finds_nothing_serious(
-    pages: dict[str, Path], store: Path, width_px: int, tmp_path: Path
-) -> None:
+def test_axe_finds_nothing_serious(pages: dict[str, Path], store: Path, tmp_path: Path) -> None:
     assert AXE is not None and AXE.origin is not None
     axe = Path(AXE.origin).with_name("axe.min.js").read_text("utf-8")
     data = pages["row"].with_name("ssv1.html")
     data.write_text(dataset_page(store, True), "utf-8")
     bad = tmp_path / "bad.html"
     bad.write_text("<html><head></head><body><img src='data:,'><button></button></body></html>")
-    looked_at = [pages["made"], pages["row"], pages["trace"], data, bad]
-    *found, spoiled = seen_all(looked_at, width_px, tmp_path, f"<script>{axe}</script>{AUDIT}")
-    assert found == [[]] * len(found)
+    looked_at = [pages["made"], pages["row"], pages["trace"], data]
+    asked = [*product(looked_at, (360, 1280)), (bad, 360)]
+    *found, spoiled = seen_all(asked, tmp_path, f"<script>{axe}</script>{AUDIT}")
+    assert found == [[]] * 8
     assert {"image-alt", "button-name", "html-has-lang"} <= {name for name, *_ in spoiled}
 
 

@@ -3,10 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import Field
 
 from pipeline.core.errors import ManifestError
+from pipeline.schema import base
 from pipeline.schema.base import Identifier, Strict, load, nearest, parse_yaml
+from tests.checkout import ROOT
 
 
 class Inner(Strict):
@@ -130,6 +133,7 @@ def test_a_wrong_type_that_is_not_yaml_s_doing_has_no_such_advice(tmp_path: Path
         ("2024-13-45", "month"), ("!!float x", "float"), ("!!bool x", "x"),
         ("!!timestamp x", "cannot be read"), ("{? [x] : 1}", "unhashable"), ("9" * 5000, "digits"),
         ('"\\ud800"', "surrogates"), ('"\\U00110000"', "range"), ("[" * 500, "recursion"),
+        ("[" * 100_000, "recursion"), ("\n" + "- " * 100_000, "recursion"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_not_what_it_looks_like_is_refused(
@@ -138,3 +142,14 @@ def test_a_value_that_is_not_what_it_looks_like_is_refused(
     error = refused(tmp_path, f"rows: {{}}\npairs: {value}")
     assert words in error.what
     assert parse_yaml(value) == value, "text, where a value is given on the command line"
+
+
+def test_libyaml_reads_every_manifest_as_the_plain_loader_does() -> None:
+    if (fast := base._fast_loader()) is None:
+        pytest.skip("PyYAML came without libyaml")
+    paths = sorted((ROOT / "manifests").rglob("*.yaml"))
+    assert len(paths) > 40
+    for path in paths:
+        text = path.read_text("utf-8")
+        plain, read = (yaml.load(text, Loader=loader) for loader in (base._PlainLoader, fast))
+        assert repr(read) == repr(plain), path

@@ -36,7 +36,7 @@ def test_evaluation_equals_the_equations(num_segments: int, size: tuple[int, int
         (8, (224, 224), torch.float32),
         (16, (112, 97), torch.float32),
         (16, (75, 97), torch.float64),
-        pytest.param(8, (224, 224), torch.float64, marks=pytest.mark.slow),
+        (8, (112, 128), torch.float64),
     ],
 )
 def test_the_full_width_network_equals_the_equations(
