@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import AbsentData, TdnError
 from pipeline.core.files import read_json, write_atomic, write_json
 from pipeline.core.workspace import Workspace
+from pipeline.lineage.loaded_code import check_loaded
 from pipeline.reporting.figures.canvas import Figure, save
 from pipeline.reporting.figures.cost_chart import Point, draw_cost
 from pipeline.reporting.figures.curves import draw_curves
@@ -72,11 +73,15 @@ def run(
     folder = work.reports / "figures"
     earlier = Earlier(folder, code)
     entries: list[dict[str, Any]] = []
+    checked = False
     for number, (name, spec) in enumerate(plan.figures.items(), start=1):
         for task in _tasks(context, name, spec):
             address = earlier.address(task.made_from)
             entry = earlier.find(task.key, address)
             if entry is None:
+                if not checked:
+                    _check_code(work, code)
+                    checked = True
                 try:
                     figure = task.draw()
                 except TdnError as error:
@@ -94,6 +99,12 @@ def run(
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name not in kept:
             path.unlink()
+
+
+def _check_code(work: Workspace, code: str) -> None:
+    """Have all modules of figures imported and compared with the plan, before one is drawn."""
+    if code and (parts := work.planned_code(code)).is_file():
+        check_loaded(read_json(parts))
 
 
 def _history(work: Workspace, row: str) -> list[dict[str, Any]]:

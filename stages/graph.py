@@ -54,9 +54,9 @@ class Stage:
 
     A `pure` stage makes its outputs from its inputs in seconds, the same anywhere: the audit makes
     them again. A `sampled` one works video by video: the audit makes it again for
-    a few. One that `keeps` its earlier outputs goes on from them, and imports what it needs when it
-    makes something anew. What it reads besides its inputs
-    (run records, whose digests they cannot hold) is as it was when `besides` says so.
+    a few. One that `keeps` its earlier outputs goes on from them. One that is `lazy` imports most
+    modules, and compares them with the plan, before it makes something anew. What it reads besides
+    its inputs (run records, whose digests they cannot hold) is as it was when `besides` says so.
     """
 
     inputs: Places
@@ -66,6 +66,7 @@ class Stage:
     pure: bool = False
     sampled: bool = False
     keeps: bool = False
+    lazy: bool = False
     besides: Callable[[Workspace], bool] = lambda work: True
 
     def may_lack(self, role: str) -> bool:
@@ -228,6 +229,7 @@ STAGES: dict[str, Stage] = {
         optional=frozenset({"costs", *_OF_DATA, *_OF_ROWS, "predict"}),
         takes=frozenset({"code", "progress"}),
         keeps=True,
+        lazy=True,
     ),
     "report": Stage(
         inputs=_report_inputs,
@@ -261,9 +263,8 @@ def execute(
     if "loader" in stage.takes:
         switches["loader"] = load_profile(work.manifests, work.profile).loader
     with stage_lock(work, name, key):
-        parts = work.planned_code(document["code"]["digest"])
-        planned = read_json(parts) if parts.is_file() else {}
-        check_loaded(planned, imported=stage.keeps)
+        if (parts := work.planned_code(document["code"]["digest"])).is_file():
+            check_loaded(read_json(parts), imported=stage.lazy)
         outputs = stage.outputs(work, key, plan)
         inputs = read_inputs(work, stage.reads(work, key, plan))
         if in_graph and not stage.keeps:
@@ -274,7 +275,6 @@ def execute(
             switches["identity"] = sha256_json([document, entries])
         given = {switch: value for switch, value in switches.items() if switch in stage.takes}
         run(for_stages(work), key, plan, **given)
-        check_loaded(planned, imported=True)
         observed = observe(work, started, ["tdn", name, key, "--profile", work.profile])
         write_record(
             work, name, key, plan=document, inputs=inputs, outputs=outputs, observed=observed

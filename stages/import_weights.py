@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.schema.plan_models import ImportPlan
 from stages.rows.row_clips import absent_data, advice, open_index
 from stages.rows.row_network import build_network, weights_file
-from stages.rows.tensor_files import DAMAGED, read_tensors, save_tensors
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 from tdn_model.published import OfficialShape, import_official, official_shape
 
 _NUMPY_NUMBERS: list[Any] = [
@@ -33,6 +34,8 @@ _NUMPY_NUMBERS: list[Any] = [
     *(type(np.dtype(kind)) for kind in ("?", "i4", "i8", "f2", "f4", "f8")),
 ]
 """Accuracies and epochs that checkpoints hold as numpy's numbers: they run no code."""
+_STUMBLES = (LookupError, TypeError, AttributeError, struct.error)
+"""What torch's reader raises, besides, of bytes that are no pickle: text, a pointer of git-lfs."""
 
 
 def run(
@@ -161,8 +164,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMPY_NUMBERS):
             warnings.simplefilter("ignore")  # the kinds of file that it warns of are refused below
-            content = read_tensors(file)
-    except DAMAGED as error:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, *_STUMBLES) as error:
         raise _refused(file, str(error)) from None
     inner = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(inner, dict) or not _named(inner):

@@ -64,7 +64,7 @@ def training_memory(architecture: str, keywords: Mapping[str, Any], side_px: int
     model = on_meta(architecture, keywords)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.forward = _KeptMap.apply  # type: ignore[method-assign]  # 60 % of the time
+            vars(part)["forward"] = _KeptMap.apply  # 60 % of the time
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     clip = (model.num_segments, model.window, model.in_channels, side_px, side_px)
     return TrainingMemory(3 * weights, saved_bytes(model, (2, *clip)) // 2)

@@ -28,7 +28,7 @@ from pipeline.schema.plan_models import PretrainPlan, StillsTraining
 from pipeline.schema.profiles import BackboneSize
 from stages.rows.device import precision, set_up_device
 from stages.rows.row_network import weights_file
-from stages.rows.tensor_files import DAMAGED, read_tensors, save_tensors
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 from tdn_model.contract import NetworkShape
 from tdn_model.models.tea import res2net
 from tdn_model.models.tsn import tsn
@@ -82,15 +82,15 @@ def _imagenet(work: Workspace, backbone: str) -> State | str:
     local = work.root / "data" / "weights" / f"{backbone}.pth"
     try:
         if local.is_file():
-            state = read_tensors(local)
+            state = torch.load(local, map_location="cpu", weights_only=True)
         elif backbone in IMAGENET:
             state = get_weight(IMAGENET[backbone]).get_state_dict(check_hash=True)
         else:
             return f"torchvision has no {backbone}, and there is no data/weights/{backbone}.pth"
-    except (*DAMAGED, OSError) as error:
+    except UNREADABLE as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"ImageNet weights of {backbone} cannot be had: {why}"
-    return state if isinstance(state, dict) else f"data/weights/{backbone}.pth holds no state dict"
+    return dict(state)
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,14 @@ class Figures:
                     continue
                 run, place, params, shadow, done = started
                 try:
-                    done.result()
-                    yield from list(
-                        _compare(self._context, shadow, self._level, run, place, params)
-                    )
+                    if (error := self._runner.outcome(done, shadow, run, params)) is not None:
+                        raise error
+                    links = [*_compare(self._context, shadow, self._level, run, place, params)]
                 except Exception as error:  # a stage may stumble in any way over what was forged
                     what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
                     first = str(what).splitlines()[0]
-                    yield _link(self._level, run, place, Status.UNREADABLE, first)
+                    links = [_link(self._level, run, place, Status.UNREADABLE, first)]
+                yield from links
 
 
 def _compare(

@@ -52,7 +52,7 @@ def check(context: Context) -> Iterator[Link]:
         for wave in _waves(context, order):
             started = [(run, _start(context, shadow, run, runner)) for run in wave]
             for run, done in started:
-                yield from _finish(context, shadow, run, done)
+                yield from _finish(context, shadow, run, done, runner)
         yield from figures.compared()
 
 
@@ -80,7 +80,7 @@ def _start(
 
 
 def _finish(
-    context: Context, shadow: Workspace, run: Run, done: Future[None] | str
+    context: Context, shadow: Workspace, run: Run, done: Future[None] | str, runner: StageRunner
 ) -> Iterator[Link]:
     """Compare what a pure stage has made."""
     source = f"record:{run.name}"
@@ -88,7 +88,7 @@ def _finish(
         yield _unavailable(context, run, done)
         yield from level2_absent.check(context, run)
         return
-    if (error := done.exception()) is not None:
+    if (error := runner.outcome(done, shadow, run, context.params(run))) is not None:
         where = getattr(error, "where", "") or run.path
         what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
         do = f"run {stage_command(run.stage, run.key)} again"

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
 
@@ -45,7 +46,8 @@ class StageRunner:
         way over what was forged."""
         work = (self._again, shadow, run.stage, run.key, dict(params))
         if self._pool is not None:
-            return self._pool.submit(_run, *work)
+            with contextlib.suppress(BrokenProcessPool):  # what follows runs in this process
+                return self._pool.submit(_run, *work)
         done: Future[None] = Future()
         try:
             _run(*work)
@@ -53,6 +55,14 @@ class StageRunner:
         except Exception as error:
             done.set_exception(error)
         return done
+
+    def outcome(
+        self, done: Future[None], shadow: Workspace, run: Run, params: Mapping[str, Any]
+    ) -> BaseException | None:
+        """What a submitted stage raised. One whose process was killed runs once more, in this."""
+        if isinstance(error := done.exception(), BrokenProcessPool):
+            return self.submit(shadow, run, params).exception()
+        return error
 
 
 def _run(again: Again, shadow: Workspace, stage: str, key: str, params: dict[str, Any]) -> None:

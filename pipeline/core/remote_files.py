@@ -38,10 +38,11 @@ class RemoteFiles:
         Raises StoreError when the file is not what `digest` says.
         """
         place = self._content(digest)
+        size = file.stat().st_size if file.is_file() else None
         with self._asking(file.name):
-            if self._bytes(place) == file.stat().st_size:
+            if size is not None and self._bytes(place) == size:
                 return False
-        if sha256_file(file) != digest:
+        if size is None or sha256_file(file) != digest:
             raise StoreError(
                 "it is not what its run record says, so it is not pushed",
                 where=file.name,
@@ -77,7 +78,14 @@ class RemoteFiles:
         """The JSON value `name` there. Raises AbsentData where there is none."""
         try:
             with self._asking(name):
-                return json.loads(self._fs.cat_file(f"{self._base}/{name}"))
+                text = self._fs.cat_file(f"{self._base}/{name}")
+            return json.loads(text)
+        except ValueError as error:
+            raise StoreError(
+                f"it is damaged: {error}",
+                where=f"{self.url}/{name}",
+                do="`tdn store push URL DATASET` once more where the data set was decoded",
+            ) from None
         except _NotThere:
             raise AbsentData(
                 f"{self.url} has no {name}, or there is no such bucket or folder",

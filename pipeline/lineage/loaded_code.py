@@ -19,8 +19,8 @@ def check_loaded(planned: Parts, *, imported: bool = False) -> None:
     """Import the modules of a plan's definitions and compare what they define with the plan.
 
     A module that this process has imported goes on being what it was, whatever its file holds now.
-    With `imported` only those are compared: for a stage that imports the others when it needs them,
-    before and after it ran.
+    With `imported` only those are compared: for a stage that has the others compared before it
+    makes anything with them.
 
     Raises RecordError naming a file that changed between the plan and its import.
     """

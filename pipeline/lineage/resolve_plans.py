@@ -200,7 +200,8 @@ def _as_checked(work: Workspace, dataset: str) -> str | None:
     try:
         record = read_json(work.record("check", dataset))
         (made,) = (item for item in record["outputs"] if item["role"] == "summary")
-        if sha256_file(work.sources(dataset)) == made["sha256"]:
+        path = work.sources(dataset)
+        if sha256_file(path) == made["sha256"] and read_json(path)["status"] == "ok":
             raw: str | None = record["identity"]["params"]["raw"]
             return raw
     except (OSError, ValueError, KeyError, TypeError):

@@ -128,36 +128,22 @@ def read_index(folder: Path) -> FrameIndex:
         raise AbsentData(
             f"{name} has no frame store", do=f"run `tdn check {name}` and `tdn decode {name}`"
         )
-    try:
-        about = read_json(path)
-    except ValueError:
-        about = None
-    match about:
-        case {"schema": "tdn.frames/1", "status": "absent", "reason": reason}:
-            raise AbsentData(
-                f"{folder.name} is not on this machine: {reason}",
-                do=f"put it under data/raw/, then run `tdn check {folder.name}` and "
-                f"`tdn decode {folder.name}`",
-            )
-        case {
-            "schema": "tdn.frames/1",
-            "rows_sha256": _,
-            "content": _,
-            "classes": [*_],
-            "shards": [*_],
-        }:
-            digest = _RowsDigest()
-            try:
-                videos = tuple(digest.through(_read_rows(folder / "index.parquet")))
-            except (pa.ArrowException, TypeError):
-                videos = ()
-            if about["rows_sha256"] == digest.hex():
-                return FrameIndex(folder, about, videos)
-    raise StoreError(
-        "index.parquet and index.json do not belong together, or one of them is damaged",
-        where=folder.name,
-        do="decode the data set again; finished shards are kept",
-    )
+    about = read_json(path)
+    if about["status"] == "absent":
+        raise AbsentData(
+            f"{folder.name} is not on this machine: {about['reason']}",
+            do=f"put it under data/raw/, then run `tdn check {folder.name}` and "
+            f"`tdn decode {folder.name}`",
+        )
+    digest = _RowsDigest()
+    videos = tuple(digest.through(_read_rows(folder / "index.parquet")))
+    if about.get("schema") != SCHEMA or about["rows_sha256"] != digest.hex():
+        raise StoreError(
+            "index.parquet and index.json do not belong together",
+            where=folder.name,
+            do="decode the data set again; finished shards are kept",
+        )
+    return FrameIndex(folder, about, videos)
 
 
 @dataclass(frozen=True)

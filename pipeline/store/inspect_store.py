@@ -121,11 +121,16 @@ class ShardReader:
 
     def read(self, folder: Path, shards: Sequence[ShardFile], frames: bool) -> Iterator[Read]:
         """What each shard of a store holds, in their order."""
-        for shard, done in [(shard, self._submit(folder, shard, frames)) for shard in shards]:
-            try:
-                yield done.result()
-            except BrokenProcessPool:  # by this shard or by one beside it
-                yield self._read_alone(folder, shard, frames)
+        waiting = list(shards)
+        while waiting:
+            started = [(shard, self._submit(folder, shard, frames)) for shard in waiting]
+            for shard, done in started:
+                waiting.remove(shard)
+                try:
+                    yield done.result()
+                except BrokenProcessPool:  # by this shard or by one beside it
+                    yield self._read_alone(folder, shard, frames)
+                    break  # the others begin again in the new pool
 
     def _submit(self, folder: Path, shard: ShardFile, frames: bool) -> Future[Read]:
         if self._pool is None:

@@ -119,7 +119,8 @@ def _aims(manifests: Manifests) -> dict[str, dict[str, str]]:
                 address = f"{layout.table_id}/{row_key}/{name}"
                 if column.measure.kind != "metric" or address not in claims:
                     continue
-                for run_key in _rows_behind(row.run_for(name, column.source), members):
+                shown = {row.run_for(name, column.source), row.checkpoint}
+                for run_key in [key for run in shown for key in _rows_behind(run, members)]:
                     aims.setdefault(run_key, {})[address] = claims[address]
     return aims
 

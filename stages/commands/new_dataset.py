@@ -102,7 +102,7 @@ def _weights(file: Path, backbones: dict[str, Any]) -> Weights:
                 import_official(
                     architecture, state, backbone=backbone, num_segments=segments, **size
                 )
-                return Weights(file.resolve(), architecture, backbone, shape.segments)
+                return Weights(file.absolute(), architecture, backbone, shape.segments)
     sizes = ", ".join(f"{name} of width {size['width']}" for name, size in backbones.items())
     raise UsageError(
         f"its weights fit none of {', '.join(KEY_MAPS)} on {sizes}",
@@ -145,14 +145,22 @@ def _check_free(
     taken = [p for p, text in files.items() if p.exists() and p.read_text("utf-8") != text]
     if raw.is_symlink() or raw.exists():
         taken += [] if raw.is_symlink() and raw.readlink() == _raw(work, name) else [raw]
-    if weights is not None and (own := work.root / weights.place).exists():
-        taken += [] if own.resolve() == weights.file else [own]
+    if weights is not None and not _is_or_may_be(work.root / weights.place, weights.file):
+        raise UsageError(
+            "there are other weights of that name",
+            where=weights.place,
+            do=f"rename your file, or remove {weights.place}",
+        )
     if taken:
         raise UsageError(
             f"the name '{name}' is taken",
             where=work.relative(taken[0]),
             do=f"give another with --name NAME, or remove {work.relative(taken[0])}",
         )
+
+
+def _is_or_may_be(place: Path, file: Path) -> bool:
+    return not place.exists() or place.resolve() == file.resolve()
 
 
 def _raw(work: Workspace, name: str) -> Path:
@@ -165,7 +173,7 @@ def _write(work: Workspace, links: dict[Path, Path], files: dict[Path, str]) -> 
     for link, target in links.items():
         if link.is_symlink() and link.readlink() != target:
             raise UsageError(
-                f"{work.relative(link)} leads to other videos already",
+                f"{work.relative(link)} leads elsewhere already",
                 where=str(link.readlink()),
                 do=f"give another name with --name NAME, or remove {work.relative(link)}",
             )

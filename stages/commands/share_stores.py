@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,9 @@ def _known(work: Workspace) -> list[str]:
 
 def _is_decoded(work: Workspace, name: str) -> bool:
     index = work.frames(name) / "index.json"
-    return index.is_file() and read_json(index)["status"] == "ok"
+    with suppress(ValueError, KeyError, TypeError):  # a damaged one is none
+        return index.is_file() and read_json(index)["status"] == "ok"
+    return False
 
 
 def _line(name: str, files: Files, new: int, done: str) -> str:
@@ -169,13 +171,16 @@ def _wanted(work: Workspace, name: str, pushed: Any, where: str) -> Files:
         places |= {record, record.with_suffix(OBSERVED), *_outputs(work, name, stage)}
     folders = {work.frames(name), work.flow(name), work.reports / "code"}
     try:
-        for path, about in pushed["files"].items():
+        files: Files = dict(pushed["files"])
+        for path, about in files.items():
             whole = work.root / path
             ours = whole in places or (whole.parent in folders and not whole.name.startswith("."))
             if ".." in whole.parts or not ours or not re.fullmatch("[0-9a-f]{64}", about["sha256"]):
                 raise ValueError(path)
             int(about["bytes"])
         plans = dict(pushed["plans"])
+        if "decode" not in plans or work.relative(work.frames(name) / "index.json") not in files:
+            raise ValueError("it has no decoded store")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"it is no list of {name}'s files: {error!s:.200}",
@@ -190,7 +195,6 @@ def _wanted(work: Workspace, name: str, pushed: Any, where: str) -> Files:
                 do=f"check out the commit that made it ({pushed.get('commit') or 'not known'}), or "
                 "decode and push it at this one",
             )
-    files: Files = pushed["files"]
     return files
 
 
@@ -238,14 +242,14 @@ def _side_by_side(
     do: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None
 ) -> list[Any]:
     """What `do` gives for each item; after an error no other is begun."""
-    results = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(do, item) for item in items]
         try:
-            for result in pool.map(do, items):
-                results.append(result)
+            for number, future in enumerate(as_completed(futures), start=1):
+                future.result()
                 if progress is not None:
-                    progress(len(results), len(items))
+                    progress(number, len(items))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return results
+    return [future.result() for future in futures]

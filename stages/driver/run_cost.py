@@ -148,7 +148,7 @@ def _rate(work: Workspace, tflops: float | None) -> tuple[float, str]:
 def _lacking(work: Workspace, row: Experiment) -> str | None:
     """What of the user's own a row needs that is not here."""
     raw = work.raw(row.dataset, generated=False)
-    if not raw.is_dir():
+    if not raw.is_dir() and not (work.frames(row.dataset) / "index.json").is_file():
         return work.relative(raw)
     file = row.start.checkpoint if isinstance(row.start, Checkpoint) else None
     return None if file is None or (work.root / file).is_file() else "their file in data/weights"

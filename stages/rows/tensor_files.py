@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +14,7 @@ from torch import Tensor
 from pipeline.core.errors import StoreError, disk_full, is_disk_full
 from pipeline.core.files import publish
 
-DAMAGED = (
-    RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, struct.error,
-    pickle.UnpicklingError,
-)  # fmt: skip
+UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError)
 """What `torch.load` raises for a file that is cut short, is of another kind or holds objects."""
 
 
@@ -46,23 +41,6 @@ def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
         ) from None
 
 
-def read_tensors(path: Path) -> Any:
-    """What a file holds, tensors on the processor; nothing but tensors and plain values is loaded.
-
-    Raises one of DAMAGED when the file is no such file, StoreError when the system cannot read it.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # torch looked for a place before the file's beginning
-            raise ValueError(str(error)) from None
-        raise StoreError(
-            f"cannot be read: {error.strerror or error}",
-            where=path.name,
-            do="look at the rights of the file and at its disk, then run the same command again",
-        ) from None
-
-
 def load_tensors(path: Path, *, what: str, do: str) -> dict[str, Tensor]:
     """The state dict in a file, on the processor; nothing but tensors is loaded.
 
@@ -71,8 +49,8 @@ def load_tensors(path: Path, *, what: str, do: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise StoreError(f"{what} are missing", where=path.name, do=do)
     try:
-        found = read_tensors(path)
-    except DAMAGED:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE:
         found = None
     if not isinstance(found, dict):
         raise StoreError(f"{what} are damaged", where=path.name, do=do)

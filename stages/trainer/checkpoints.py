@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pipeline.core.files import sha256_bytes
-from stages.rows.tensor_files import DAMAGED, read_tensors, save_tensors
+from stages.rows.tensor_files import UNREADABLE, save_tensors
 
 KEPT = 2
 """Of each training; the older one is for when the newer one is damaged."""
@@ -51,18 +52,18 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """The newest whole checkpoint, on the processor; None where there is none.
 
-        A damaged one is named on stderr and set aside under another name, so that it does not
-        count among those kept. StoreError when the system cannot read one: it stays as it is.
+        A damaged one is said and removed, so that it does not count among those kept.
         """
         for path in reversed(self._files()):
             try:
-                state: dict[str, Any] = read_tensors(path)
-                if state["identity"] == self._identity:
-                    return state
-            except DAMAGED as error:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            except UNREADABLE as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 print(f"{path.name}: a damaged checkpoint ({reason:.100})", file=sys.stderr)
-                path.replace(path.with_suffix(".damaged"))
+                path.unlink(missing_ok=True)
+                continue
+            if state["identity"] == self._identity:
+                return state
         return None
 
     def due(self, share: float = 1.0) -> bool:

@@ -9,7 +9,6 @@ from it once a second.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from stages.rows.device import precision
 from stages.rows.row_clips import Position, RowClips, batches, in_order, normaliser
 from stages.trainer.checkpoints import Checkpoints
 from stages.trainer.training_log import TrainingLog
-from stages.trainer.training_setup import fit_micro_batch, of_loaders, of_memory
+from stages.trainer.training_setup import of_loaders, of_memory
 from stages.trainer.worker_group import Ranks, share_gradients
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule, freeze_partial_bn, set_rate
@@ -36,8 +35,6 @@ PATIENCE = 3
 """Epochs without a new best after which the rate is divided by ten (decay: plateau)."""
 READ_EVERY_S = 1.0
 """How often losses are read from an accelerator."""
-CHECKED = {"cuda"}
-"""Devices whose memory is tried first; for lack of the machine's own, the system ends a process."""
 EPOCH_SHARE = 0.1
 """Of the interval between checkpoints, after which the end of an epoch is saved."""
 
@@ -62,8 +59,6 @@ class Training:
     history: list[dict[str, float]] = field(default_factory=list)
     done: int = 0
     """Steps."""
-    micro_batch: int = 0
-    """Clips computed at a time; 0 until that is known."""
 
     def __post_init__(self) -> None:
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
@@ -80,10 +75,6 @@ class Training:
         self._restore()
         per_epoch = self.schedule.steps_per_epoch
         stream = self._stream(self.done)
-        if not self.micro_batch:
-            first = next(stream)
-            stream = chain([first], stream)
-            self.micro_batch = self._fit_memory(first)
         validation = self._validation_stream()
         for epoch in range(self.done // per_epoch, self.schedule.epochs):
             self._begin(epoch)
@@ -101,33 +92,6 @@ class Training:
             over = epoch + 1 == self.schedule.epochs
             if not over and self.ranks.first and self.checkpoints.due(EPOCH_SHARE):
                 self._save()
-
-    def _fit_memory(self, item: Batch) -> int:
-        """Clips to compute at a time: the plan's number, or fewer where an accelerator's memory,
-        tried with the first batch, does not hold them: a line on stderr says so."""
-        share = len(item.target)
-        wanted = min(self.plan.compute.micro_batch or share, share)
-        if self.device.type not in CHECKED:
-            return wanted
-        if self.plan.recipe.phase1_epochs:
-            self.model.set_phase(2)  # type: ignore[operator]  # prepare_network refuses others
-        self.model.train()
-        try:
-            fitting = fit_micro_batch(
-                self.model,
-                item.frames.to(self.device),
-                item.target.to(self.device),
-                wanted,
-                precision=precision(self.plan.compute),
-                to_input=normaliser(self.plan.data),
-            )
-        except RuntimeError as error:
-            raise of_memory(error, self.plan, 1) or error from None
-        size = self.ranks.least(fitting)
-        if size < wanted and self.ranks.first:
-            text = f"{wanted} clips at a time need more memory than there is: {size} at a time"
-            print(f"{self.plan.row}: {text}, gradients summed", file=sys.stderr)
-        return size
 
     def _begin(self, epoch: int) -> None:
         """Choose what an epoch trains."""
@@ -163,13 +127,15 @@ class Training:
                 item.target.to(self.device, non_blocking=True),
                 clip_norm=self.plan.recipe.clip_norm,
                 precision=precision(compute),
-                micro_batch=self.micro_batch,
+                micro_batch=compute.micro_batch,
                 to_input=normaliser(self.plan.data),
                 scaler=self.scaler,
                 shared=self._shared,
             )
-        except RuntimeError as error:
-            raise of_memory(error, self.plan, self.micro_batch) or error from None
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if (known := of_memory(error, self.plan, len(item.target))) is None:
+                raise
+            raise known from None
         self.sums += self.ranks.total(torch.stack([step.loss / self.ranks.size, step.correct]))
         self._unread.append(item.video_ids)
         self.done += 1
@@ -215,8 +181,6 @@ class Training:
         values = {"epoch": epoch, "loss": round(loss / count, 6), "top1_pct": top1_pct, "lr": rate}
         if self.batch != self.plan.recipe.batch:
             values["batch"] = self.batch
-        if self.device.type in CHECKED:
-            values["micro_batch"] = self.micro_batch
         self.history.append(values)
         self.log.line(self.done, epoch, loss / count, rate)
         self.sums.zero_()
@@ -271,7 +235,6 @@ class Training:
         self._sums()  # no state after a loss that was not finite
         state = {
             "history": self.history,
-            "micro_batch": self.micro_batch,
             "sums": self.sums,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -290,7 +253,6 @@ class Training:
             self.scaler.load_state_dict(state["scaler"])
         self.sums = state["sums"].to(self.device)
         self.history, self.done = list(state["history"]), state["step"]
-        self.micro_batch = state["micro_batch"]
 
 
 def saturated(history: list[dict[str, float]]) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.core.errors import DataError, TdnError, UsageError
 from pipeline.schema.plan_models import TrainPlan
@@ -16,7 +15,6 @@ from stages.rows.row_clips import RowClips
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule
 from tdn_model.recompute import recompute_blocks_
-from tdn_model.training import train_step
 
 
 def fit_batch(plan: TrainPlan, clips: int, workers: int) -> tuple[int, float]:
@@ -127,50 +125,13 @@ def of_loaders(error: RuntimeError) -> Exception:
     )
 
 
-def fit_micro_batch(
-    model: ClipNetwork, frames: Tensor, target: Tensor, largest: int, **how: Any
-) -> int:
-    """How many clips a step can compute at a time in the device's memory.
-
-    `largest`, or a half, a quarter … of it: the first with which a step of rate 0 succeeds, by an
-    optimizer of its own and with `how`, the keywords of `train_step`. Weights and statistics are
-    as before afterwards. Raises torch's error when a single clip is too much.
-    """
-    before = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
-    size = largest
-    while not _fits(model, frames, target, size, how):
-        torch.cuda.empty_cache()
-        size //= 2
-    model.load_state_dict(before)
-    return size
-
-
-def _fits(
-    model: ClipNetwork, frames: Tensor, target: Tensor, size: int, how: dict[str, Any]
-) -> bool:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=0.0, momentum=0.9)
-    try:
-        train_step(model, optimizer, frames, target, clip_norm=None, micro_batch=size, **how)
-    except RuntimeError as error:
-        if size == 1 or not _is_of_memory(error):
-            raise
-        return False
-    finally:
-        optimizer.zero_grad(set_to_none=True)
-    return True
-
-
-def _is_of_memory(error: RuntimeError) -> bool:
+def of_memory(error: RuntimeError, plan: TrainPlan, clips: int) -> TdnError | None:
+    """Too little memory for a micro-batch, and the setting that mends it; None for other errors."""
     text = str(error)
     short = "can't allocate memory" in text or "not enough memory" in text
-    return short or isinstance(error, torch.OutOfMemoryError)
-
-
-def of_memory(error: RuntimeError, plan: TrainPlan, size: int) -> TdnError | None:
-    """Too little memory for `size` clips at a time, and what mends it; None for other errors."""
-    if not _is_of_memory(error):
+    if not isinstance(error, torch.OutOfMemoryError) and not short:
         return None
+    size = min(plan.compute.micro_batch or clips, clips)
     if size > 1:
         do = f"set `micro_batch: {size // 2}` there: gradients are summed to the recipe's batch"
     else:

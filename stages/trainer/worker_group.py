@@ -49,14 +49,6 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
-    def least(self, value: int) -> int:
-        """The smallest of all processes' numbers; every one must ask."""
-        if self.size == 1:
-            return value
-        box = torch.tensor([value])
-        dist.all_reduce(box, dist.ReduceOp.MIN)
-        return int(box.item())
-
     def same(self, value: Any) -> Any:
         """What the first one has, for all; every one must ask."""
         if self.size == 1:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.core.errors import AbsentData
+from pipeline.core.errors import AbsentData, RecordError
 from pipeline.core.files import canonical_json, read_json, write_json
 from pipeline.core.workspace import Workspace
 from pipeline.mini.motion_plan import draw_scene, plan_scenes
@@ -206,6 +206,14 @@ def test_only_figures_made_from_something_else_are_drawn_again(
     drawn.clear()
     figures.run(trained, "all", wanted, code="b")
     assert set(drawn) == everything, "other code"
+
+
+def test_nothing_is_drawn_by_other_code_than_was_planned(trained: Workspace) -> None:
+    parts = {"stages/figures.py": {"run": "0" * 64}}
+    write_json(trained.planned_code("c" * 64), parts)
+    with pytest.raises(RecordError, match="changed after it was planned"):
+        figures.run(trained, "all", plan(trained), code="c" * 64)
+    assert not (trained.reports / "figures").exists()
 
 
 def test_an_order_is_drawn_again_when_its_numbers_change(

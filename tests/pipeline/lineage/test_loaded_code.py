@@ -44,7 +44,7 @@ def test_code_that_changed_before_it_was_imported_is_not_run(
     assert caught.value.where == name
 
 
-def test_what_is_imported_late_is_compared_when_it_is(
+def test_what_is_not_imported_yet_can_wait(
     planned: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / HOME).write_text("def run(): return 2\n\n\ndef step(x): ...\n")

@@ -355,16 +355,6 @@ def test_index_files_must_belong_together(tmp_path: Path) -> None:
         read_index(made.frames)
 
 
-@pytest.mark.parametrize("text", ["{}", "", "[]", '{"schema": "tdn.frames/1", "status": "ok"}'])
-@pytest.mark.parametrize("name", ["index.json", "index.parquet"])
-def test_a_damaged_index_is_one_sentence(tmp_path: Path, name: str, text: str) -> None:
-    made = ready(tmp_path)
-    made.decode()
-    (made.frames / name).write_text(text)
-    with pytest.raises(StoreError, match="one of them is damaged"):
-        read_index(made.frames)
-
-
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:
     made = ready(tmp_path)
     made.decode()

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import DataError, UsageError
+from pipeline.store import inspect_store
 from pipeline.store.blob import odd_frame, pack
 from pipeline.store.index import FrameIndex, read_index
-from pipeline.store.inspect_store import export_frames, summary, verify
+from pipeline.store.inspect_store import Read, _read, export_frames, summary, verify
+from pipeline.store.lmdb_store import ShardFile
 from pipeline.store.tsn_lists import lists, write_lists
 from pipeline.video.jpeg_split import concatenate
 from tests.pipeline.samples import Made, jpeg, numbered, own_videos, policy
@@ -114,6 +117,26 @@ def test_no_damage_goes_unnoticed_nor_kills_the_caller(made: Made) -> None:
     assert verify(index(made))
     path.write_bytes(whole)
     assert verify(index(made)) == []
+
+
+def deadly(folder: Path, shard: ShardFile, frames: bool) -> Read:
+    """A reader that the second shard kills, and that writes down who read which."""
+    if shard.name == "shard-00001.lmdb":
+        os._exit(9)
+    with (folder / "readers").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return _read(folder, shard, frames)
+
+
+def test_a_shard_that_kills_its_reader_is_named_alone(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_store, "_read", deadly)
+    monkeypatch.setattr(inspect_store, "cores", lambda: 1)
+    (finding,) = verify(index(made))
+    assert (finding.shard, finding.what) == ("shard-00001.lmdb", "a damaged page kills its reader")
+    pids = (made.frames / "readers").read_text().split()
+    assert len(set(pids)) == 2, "one before the kill, one for all that follow"
 
 
 def test_missing_truncated_swapped_and_foreign_shards_are_found(made: Made) -> None:

@@ -45,6 +45,12 @@ def test_a_member_aims_at_its_combinations_numbers(work: Workspace) -> None:
     assert lines[FULL].hours is None
 
 
+def test_a_checkpoint_aims_at_the_numbers_that_it_is_measured_for(work: Workspace) -> None:
+    lines = {line.row: line for line in list_rows.run(work, None)}
+    aims = lines["tdn_r101_8f_ssv2_checkpoint"].aims
+    assert any(place.startswith("sotaverified/benchmark/") for place in aims)
+
+
 def test_networks_that_are_not_counted_yet_are_counted(tmp_path: Path) -> None:
     work = Workspace(copy_to(tmp_path).root, "local")
     lines = {line.row: line for line in list_rows.run(work, 50.0)}

@@ -77,7 +77,7 @@ def test_weights_that_fit_no_network_of_the_scale_are_refused_and_nothing_is_wri
     assert sorted(path.name for path in work.root.iterdir()) == ["dvc.yaml", "manifests"]
     released(file, "tdn", width=12, num_classes=7)
     put(work.root / "data/weights", file.name)
-    with pytest.raises(UsageError, match="is taken") as caught:
+    with pytest.raises(UsageError, match="other weights of that name") as caught:
         new_dataset.run(work, videos, None, full=False, checkpoint=file)
     assert caught.value.where == f"data/weights/{file.name}"
     assert not (work.root / "my").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.core.remote_files import RemoteFiles
 from pipeline.core.workspace import Workspace
 from pipeline.store.index import read_index
 from stages import plan, profile_graph
-from stages.commands.share_stores import pull, push
+from stages.commands.share_stores import _side_by_side, pull, push
 from stages.driver import dvc_record
 from tests.checkout import Checkout, copy_to
 from tests.e2e.test_graph import ROW as LINES
@@ -207,6 +208,43 @@ def test_a_file_that_is_not_what_its_record_says_is_not_pushed(decoded: Workspac
         shard.write_bytes(whole)
     with pytest.raises(AbsentData, match="has no data set of profile paper"):
         pull(decoded, "memory://damaged", [])
+
+
+def test_a_recorded_file_that_is_gone_is_named(decoded: Workspace, tmp_path: Path) -> None:
+    shard = decoded.frames("ssv1") / "shard-00000.lmdb"
+    away = shard.rename(tmp_path / shard.name)
+    try:
+        with pytest.raises(StoreError, match="not what its run record says") as caught:
+            push(decoded, f"memory://{tmp_path.name}", ["ssv1"])
+        assert caught.value.where == shard.name
+    finally:
+        shutil.move(away, shard)
+
+
+def test_a_damaged_list_is_told_from_a_damaged_way(other: Workspace, url: str) -> None:
+    remote = RemoteFiles(url)
+    remote._fs.pipe_file(f"{remote._base}/paper/ssv1.json", b"{")
+    with pytest.raises(StoreError, match="it is damaged"):
+        pull(other, url, ["ssv1"])
+    remote.write("paper/ssv1.json", {"files": {}, "plans": {}, "commit": None})
+    with pytest.raises(StoreError, match="no decoded store"):
+        pull(other, url, ["ssv1"])
+
+
+def test_after_an_error_few_others_are_begun() -> None:
+    begun: list[int] = []
+
+    def do(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            time.sleep(0.5)
+        if item == 1:
+            raise StoreError("no way")
+        time.sleep(0.01)
+
+    with pytest.raises(StoreError):
+        _side_by_side(do, range(400))
+    assert len(begun) < 100
 
 
 def test_a_checkout_that_would_decode_otherwise_pulls_nothing(other: Workspace, url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.core.errors import StoreError
-from stages.rows.tensor_files import load_tensors, read_tensors, save_tensors
+from stages.rows.tensor_files import load_tensors, save_tensors
 
 STATE = {"a": torch.arange(1000), "b": torch.ones(2, 3)}
 
@@ -83,25 +83,3 @@ def test_a_file_that_is_no_state_dict_is_damaged_and_none_is_missing(tmp_path: P
     path.unlink()
     with pytest.raises(StoreError, match="the weights are missing"):
         load_tensors(path, what="the weights", do="")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-        b"weights",
-        b"(lp0\nI1\n.",
-    ],
-)
-def test_what_is_no_tensor_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "weights.pt"
-    path.write_bytes(content)
-    with pytest.raises(StoreError, match="the weights are damaged"):
-        load_tensors(path, what="the weights", do="train")
-
-
-def test_a_file_that_the_system_cannot_read_is_not_called_damaged(tmp_path: Path) -> None:
-    (tmp_path / "weights.pt").mkdir()
-    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
-        read_tensors(tmp_path / "weights.pt")

@@ -47,34 +47,6 @@ def test_a_damaged_one_is_said_and_falls_back_to_the_one_before(
     assert [path.name[-4] for path in sorted(tmp_path.glob("*.pt"))] == ["1", "3"]
 
 
-def test_one_that_the_system_cannot_read_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Checkpoints(tmp_path, "a", 0) as kept:
-        kept.save(1, {"w": torch.zeros(9)})
-
-    def broken(*_: object, **__: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as disk, Checkpoints(tmp_path, "a", 0) as kept:
-        disk.setattr(torch, "load", broken)
-        with pytest.raises(StoreError, match="cannot be read: Input/output error"):
-            kept.load()
-    with Checkpoints(tmp_path, "a", 0) as kept:
-        assert kept.load() is not None
-
-
-@pytest.mark.parametrize("state", [{}, [1]])
-def test_a_file_of_another_make_is_set_aside(tmp_path: Path, state: object) -> None:
-    with Checkpoints(tmp_path, "a", 0) as kept:
-        kept.save(1, {})
-    (path,) = tmp_path.glob("*.pt")
-    torch.save(state, path)
-    with Checkpoints(tmp_path, "a", 0) as kept:
-        assert kept.load() is None
-    assert [file.name for file in tmp_path.iterdir()] == [f"{path.stem}.damaged"]
-
-
 def test_a_full_disk_stops_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, value: object) -> None:
         raise StoreError("the disk is full")

@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from pipeline.core.errors import DataError, UsageError
-from pipeline.core.files import read_json
 from pipeline.core.workspace import Workspace
 from stages import train
 from stages.trainer import training_run
 from stages.trainer.training_setup import fit_batch, name_empty_classes, of_loaders
-from tdn_model.contract import ClipNetwork
 from tests.stages.conftest import train_plan
-from tests.stages.test_train import EVERY_STEP, Killed, same, stop_at, weights
 
 
 def test_the_rate_follows_a_batch_that_the_data_cut(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,50 +64,3 @@ def test_classes_without_a_clip_are_named(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.strip() == said
     name_empty_classes("row", clips, ("a",))
     assert capsys.readouterr().err == ""
-
-
-def room_for(clips: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An accelerator whose memory holds so many clips at a time."""
-    check = ClipNetwork.check
-
-    def checked(network: ClipNetwork, batch: torch.Tensor) -> None:
-        if len(batch) > clips:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        check(network, batch)
-
-    monkeypatch.setattr(ClipNetwork, "check", checked)
-    monkeypatch.setattr(training_run, "CHECKED", {"cpu"})
-
-
-def test_as_many_clips_at_a_time_as_fit_and_a_line_says_so(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train.run(work, "asked", train_plan(dropout=0.0, compute={"micro_batch": 2}))
-    capsys.readouterr()
-    room_for(2, monkeypatch)
-    train.run(work, "row", train_plan(dropout=0.0))
-    assert same(weights(work, "asked"), weights(work))
-    assert "row: 4 clips at a time need more memory than there is: 2 at" in capsys.readouterr().err
-    history = read_json(work.run("row") / "train" / "history.json")
-    assert {epoch["micro_batch"] for epoch in history} == {2}
-
-
-def test_a_killed_training_goes_on_with_the_micro_batch_that_it_had(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train.run(work, "asked", train_plan(compute={"micro_batch": 1}))
-    room_for(1, monkeypatch)
-    with pytest.raises(Killed):
-        train.run(work, "row", train_plan(), loader=EVERY_STEP, identity="a", progress=stop_at(4))
-    room_for(4, monkeypatch)
-    train.run(work, "row", train_plan(), identity="a")
-    assert same(weights(work, "asked"), weights(work))
-
-
-def test_memory_for_not_even_one_clip_is_a_sentence(
-    work: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    room_for(0, monkeypatch)
-    with pytest.raises(UsageError, match="1 clips at a time need more memory") as caught:
-        train.run(work, "row", train_plan())
-    assert "recompute: true" in caught.value.do
