@@ -53,9 +53,9 @@ def resolved_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_reader() -> Iterator[None]:
-    """The process that reads shards is started once for all audits, and when a shard killed it."""
+    """The process that reads shards is started once per module, and when a shard killed it."""
     with ShardReader() as reader, pytest.MonkeyPatch.context() as patch:
         patch.setattr(level1_stores, "ShardReader", lambda: nullcontext(reader))
         yield
