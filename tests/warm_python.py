@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -20,6 +21,7 @@ from pathlib import Path
 from tests.checkout import ROOT
 from tests.processes import within
 
+IMPORTED = ("matplotlib.figure", "pandas", "pyarrow.parquet", "scipy.stats", "torchvision")
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -49,12 +51,8 @@ def serving(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> list[str]:
     """Fork for each client; returns its words in the process that is to run them."""
-    import matplotlib.figure  # noqa: F401
-    import pandas  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import torchvision  # noqa: F401
-
+    for name in IMPORTED:
+        importlib.import_module(name)
     gc.freeze()  # else a collection in each process would copy all of it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:

@@ -120,9 +120,10 @@ def parse_yaml(text: str) -> Any:
 
 
 def _parse(text: str) -> Any:
-    # libyaml is five times as fast; what it refuses is read again for this loader's own words.
+    # libyaml is five times as fast; what it refuses is read again for this loader's own words. It
+    # takes a tab after a colon, which this loader refuses.
     with suppress(yaml.YAMLError, ValueError, RecursionError):
-        if (fast := _fast_loader()) is not None and _deepest(text) < DEEP:
+        if (fast := _fast_loader()) is not None and "\t" not in text and _deepest(text) < DEEP:
             return yaml.load(text, Loader=fast)
     try:
         return yaml.load(text, Loader=_PlainLoader)
@@ -141,10 +142,8 @@ def _fast_loader() -> Any:
     if not yaml.__with_libyaml__:
         return None
 
-    class Fast(yaml.CSafeLoader, _PlainLoader):  # type: ignore[misc]  # they share constructors
-        yaml_constructors = _Loader.yaml_constructors
-
-    return Fast
+    own = {"yaml_constructors": _Loader.yaml_constructors}
+    return type("Fast", (yaml.CSafeLoader, _PlainLoader), own)
 
 
 def yaml_text(value: Any) -> str:

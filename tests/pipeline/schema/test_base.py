@@ -144,6 +144,10 @@ def test_a_value_that_is_not_what_it_looks_like_is_refused(
     assert parse_yaml(value) == value, "text, where a value is given on the command line"
 
 
+def test_a_tab_after_a_colon_is_refused_with_and_without_libyaml(tmp_path: Path) -> None:
+    assert "tab" in refused(tmp_path, "rows: {}\npairs:\t1").what.replace("\\t", "tab")
+
+
 def test_libyaml_reads_every_manifest_as_the_plain_loader_does() -> None:
     if (fast := base._fast_loader()) is None:
         pytest.skip("PyYAML came without libyaml")
