@@ -18,7 +18,7 @@ ORDER = {
     ],
     "tdn_model": [
         "contract", "losses", "layers", "weights", "models", "build", "published", "optim",
-        "training", "recompute", "inference", "count_cost", "attribution", "",
+        "training", "activation_checkpointing", "inference", "count_cost", "attribution", "",
     ],
     "stages": [
         "profile_graph", "networks", "network_cost", "graph", "rows", "trainer",

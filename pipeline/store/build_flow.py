@@ -17,11 +17,11 @@ from pipeline.core.files import sha256_json
 from pipeline.core.locks import exclusive
 from pipeline.schema.flow_policy import FlowPolicy
 from pipeline.schema.status import USABLE
-from pipeline.store import blob as blobs
+from pipeline.store import packed_frames as blobs
 from pipeline.store import tvl1 as flow
-from pipeline.store.blob import pack
 from pipeline.store.index import FrameIndex, Video, write_absent, write_index, write_rows
 from pipeline.store.lmdb_store import FrameStore, ShardFile
+from pipeline.store.packed_frames import pack
 from pipeline.store.shard_record import Outcome
 from pipeline.store.shard_runner import Progress, Records, Tasks, clear, make_shards
 from pipeline.store.shard_worker import ShardTask

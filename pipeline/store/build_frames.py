@@ -18,8 +18,8 @@ from pipeline.schema.dataset import Dataset, DecodePolicy
 from pipeline.schema.status import USABLE
 from pipeline.sources.ledger import refuse_if_bad, stream_ledger
 from pipeline.sources.source import Source
-from pipeline.store.blob import pack
 from pipeline.store.index import Video, write_absent, write_index, write_rows
+from pipeline.store.packed_frames import pack
 from pipeline.store.shard_record import Outcome
 from pipeline.store.shard_runner import Progress, Records, Tasks, clear, make_shards
 from pipeline.store.shard_worker import ShardTask

@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.core.errors import StoreError, UsageError
 from pipeline.core.machine import cores
 from pipeline.schema.base import nearest
-from pipeline.store.blob import ShardDigest, odd_frame
 from pipeline.store.index import FrameIndex
 from pipeline.store.lmdb_store import ShardFile, scan
+from pipeline.store.packed_frames import ShardDigest, odd_frame
 
 Progress = Callable[[int, int], None]
 

@@ -1,7 +1,7 @@
 """The frame store: one LMDB file per shard, one blob of JPEGs per video. The only user of lmdb.
 
     data/P/frames/DS/shard-00017.lmdb      key = video id, value = blob
-    blob = header (16 bytes) + offsets (n + 1 × uint32) + JPEGs end to end: `pipeline.store.blob`
+    blob = header (16 bytes) + offsets (n + 1 × uint32) + JPEGs end to end: `packed_frames`
 
 A shard is written once, in key order, one transaction per video, to a temporary name: equal content
 gives equal bytes, and a file that has its final name is whole. Readers leave no trace on disk.
@@ -26,7 +26,7 @@ import lmdb
 
 from pipeline.core.errors import StoreError
 from pipeline.core.files import publish
-from pipeline.store.blob import ShardDigest, unpack
+from pipeline.store.packed_frames import ShardDigest, unpack
 
 _FIRST_MAP_BYTES = 16 << 20
 _LAST_MAP_BYTES = 1 << 42

@@ -16,9 +16,9 @@ from pathlib import Path
 from pipeline.core.errors import DataError, StoreError
 from pipeline.core.ray_pool import Crash, Pool
 from pipeline.store.lmdb_store import ShardFile
-from pipeline.store.nodes import check_nodes
 from pipeline.store.shard_record import Outcome, ShardRecord, file_name, read_record, record_name
 from pipeline.store.shard_worker import ShardTask, try_videos, write_shard
+from pipeline.store.shared_storage import check_nodes
 
 Progress = Callable[[int, int], None]
 Tasks = Callable[[], Iterator[ShardTask]]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pipeline.store.blob import odd_frame
 from pipeline.store.lmdb_store import ShardWriter
+from pipeline.store.packed_frames import odd_frame
 from pipeline.store.shard_record import (
     Outcome,
     PublishedVideos,

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.core.files import sha256_json
 from pipeline.schema.dataset import Dataset
 from pipeline.sources.source import Source
-from pipeline.store import blob as blobs
+from pipeline.store import packed_frames as blobs
 from pipeline.video import decode_video as video
 from pipeline.video import ffmpeg
 from pipeline.video import jpeg_split as jpegs

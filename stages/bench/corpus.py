@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from pipeline.core.errors import UsageError
 from pipeline.schema.dataset import DecodePolicy
-from pipeline.store.blob import pack
 from pipeline.store.index import Video
 from pipeline.store.lmdb_store import FrameStore, ShardWriter
+from pipeline.store.packed_frames import pack
 from pipeline.video.decode_video import decode
 
 _JPEG = torchvision.io.image  # importing it brings torch.ops.image

@@ -12,10 +12,10 @@ import torch
 from pipeline.clips.transforms import normalise
 from pipeline.core.benchmark import Report, compare
 from stages.bench.measures import fill_, pick_device, waiting
+from tdn_model.activation_checkpointing import recompute_blocks_
 from tdn_model.build import build
 from tdn_model.contract import ClipNetwork, NetworkShape
 from tdn_model.optim import parameter_groups, set_rate, sgd
-from tdn_model.recompute import recompute_blocks_
 from tdn_model.training import train_step
 
 WHOLE = "tdn, float32"

@@ -12,9 +12,9 @@ from torch import nn
 from pipeline.core.errors import DataError, TdnError, UsageError
 from pipeline.schema.plan_models import TrainPlan
 from stages.rows.row_clips import RowClips
+from tdn_model.activation_checkpointing import recompute_blocks_
 from tdn_model.contract import ClipNetwork
 from tdn_model.optim import Schedule
-from tdn_model.recompute import recompute_blocks_
 
 
 def fit_batch(plan: TrainPlan, clips: int, workers: int) -> tuple[int, float]:

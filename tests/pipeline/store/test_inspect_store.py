@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.core.errors import DataError, UsageError
 from pipeline.store import inspect_store
-from pipeline.store.blob import odd_frame, pack
 from pipeline.store.index import FrameIndex, read_index
 from pipeline.store.inspect_store import Read, _read, export_frames, summary, verify
 from pipeline.store.lmdb_store import ShardFile
+from pipeline.store.packed_frames import odd_frame, pack
 from pipeline.store.tsn_lists import lists, write_lists
 from pipeline.video.jpeg_split import concatenate
 from tests.pipeline.samples import Made, jpeg, numbered, own_videos, policy

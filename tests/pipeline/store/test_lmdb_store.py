@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import StoreError
-from pipeline.store.blob import ShardDigest, pack, unpack
 from pipeline.store.lmdb_store import FrameStore, ShardFile, ShardWriter, scan
+from pipeline.store.packed_frames import ShardDigest, pack, unpack
 from pipeline.video.jpeg_split import concatenate
 
 Videos = dict[str, list[bytes]]

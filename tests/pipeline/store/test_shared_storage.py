@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import UsageError
 from pipeline.core.ray_pool import Crash
-from pipeline.store.nodes import View, check_nodes, look
+from pipeline.store.shared_storage import View, check_nodes, look
 from pipeline.video.ffmpeg import binary, build
 
 
