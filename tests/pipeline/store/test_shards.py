@@ -75,7 +75,7 @@ def test_the_recipe_follows_code_that_changes_frames_but_not_the_folder(
     made_by = recipe(base, "7.0")
     monkeypatch.chdir(tmp_path)
     assert recipe(base, "7.0") == made_by
-    for place in ("store.blob.FORMAT", "video.jpeg_split.FORMAT", "video.decode_video.FORMAT"):
+    for place in ("store.packed_frames.FORMAT", "video.jpeg_split.FORMAT", "video.decode_video.FORMAT"):
         with monkeypatch.context() as patch:
             patch.setattr(f"pipeline.{place}", 99)
             assert recipe(base, "7.0") != made_by, place
