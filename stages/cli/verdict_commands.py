@@ -151,7 +151,7 @@ def variance(
         typer.Argument(metavar="[ROW]...", help="train these from every pair of seeds first"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="of the start, and as many of the row")] = 5,
-    jobs: Annotated[int, typer.Option(min=0, help="trainings side by side; 0: as many as fit")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="trainings side by side; 0: what fits")] = 0,
     as_json: AsJson = False,
     profile: Profile = "mini",
 ) -> None:
