@@ -75,7 +75,8 @@ def test_the_recipe_follows_code_that_changes_frames_but_not_the_folder(
     made_by = recipe(base, "7.0")
     monkeypatch.chdir(tmp_path)
     assert recipe(base, "7.0") == made_by
-    for place in ("store.packed_frames.FORMAT", "video.jpeg_split.FORMAT", "video.decode_video.FORMAT"):
+    places = ("store.packed_frames", "video.jpeg_split", "video.decode_video")
+    for place in (f"{module}.FORMAT" for module in places):
         with monkeypatch.context() as patch:
             patch.setattr(f"pipeline.{place}", 99)
             assert recipe(base, "7.0") != made_by, place
